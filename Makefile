@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+PEERS ?=
+# The benchmark's Milvus server, unless ROOST_MILVUS_URI names one.
+WITH_MILVUS = $(if $(ROOST_MILVUS_URI),,$(if $(filter all milvus,$(PEERS)),$(BIN)/python .ci/with_milvus.py --optional))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## from handwritten digits to a promoted model: ARGS="--uri http://127.0.0.1:19530"
+	$(BIN)/roost demo $(ARGS)
+
+test: $(STAMP) ## every test; ROOST_MILVUS_URI adds those that need a Milvus server
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(STAMP) ## formatting, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(STAMP) ## rewrite the sources as check wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## beside Faiss called directly: PEERS="chroma lancedb milvus-lite milvus" or PEERS=all
+	$(WITH_MILVUS) $(BIN)/python -m bench --peers "$(PEERS)" $(ARGS)
+
+clean: ## remove the virtual environments and all caches
+	rm -rf .venv .venv-milvus bench/.venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) .ci/make_venv.py $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@

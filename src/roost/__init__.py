@@ -1,0 +1,40 @@
+"""Roost: a vector database inside the Python process, and the life of the models that make the vectors.
+
+    import roost
+
+    client = roost.connect("./digits.roost")              # or "http://localhost:19530": a Milvus server
+    workspace = roost.Workspace("./shop")                 # models, endpoints and vectors together
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from roost import errors
+    from roost.client import connect
+    from roost.embedded import EmbeddedClient
+    from roost.workspace import Workspace
+
+    __version__: str
+
+__all__ = ["EmbeddedClient", "Workspace", "__version__", "connect", "errors"]
+
+# Loaded when first used, so that `import roost` and the command line's help cost nothing.
+_HOMES = {"EmbeddedClient": "roost.embedded", "Workspace": "roost.workspace", "connect": "roost.client"}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("roost")
+    if name == "errors":
+        return import_module("roost.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'roost' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,205 @@
+"""Looking into a directory of vectors, read-only: a process that writes to it is not in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from roost.cli.store import is_workspace
+
+if TYPE_CHECKING:
+    from roost.engine.collection import Collection
+    from roost.engine.database import Database
+    from roost.engine.segment import Segment, SegmentIndex
+    from roost.engine.storage.catalog import Catalog
+    from roost.engine.storage.durable import FileRecord
+
+VECTORS_FOLDER = "vectors.roost"
+"""Where a workspace keeps its vectors, unless they are on a server."""
+
+_CATALOGUE = "roost.db"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What is in one collection.
+
+    Attributes:
+        n_segments: sealed, immutable runs of rows; None on a server, which does not say.
+        n_deleted: rows that are deleted and not compacted away yet; None on a server.
+        indexes: field name to index type and parameters, in words.
+        size_bytes: of the segments' and indexes' files; None on a server.
+    """
+
+    database: str
+    name: str
+    aliases: tuple[str, ...]
+    n_rows: int
+    n_segments: int | None
+    n_deleted: int | None
+    indexes: dict[str, str]
+    size_bytes: int | None
+
+
+def vectors_path(path: Path) -> Path:
+    """Return the directory of vectors: the path itself, or the one inside a workspace."""
+    return path / VECTORS_FOLDER if is_workspace(path) else path
+
+
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def read_collections(path: Path) -> list[CollectionInfo]:
+    """Return what is in every collection of a directory of vectors.
+
+    Raises:
+        DatabaseNotFound: there is no database.
+        Corruption: its catalogue is damaged.
+    """
+    with opened_database(path) as database:
+        return [
+            _read_collection(database, where, database.collection(where, name))
+            for where in database.list_databases()
+            for name in database.list_collections(where)
+        ]
+
+
+def read_server(uri: str) -> list[CollectionInfo]:
+    """Return what is in every collection of a Milvus server's default database.
+
+    Raises: MilvusException: the server cannot be reached, or refuses.
+    """
+    from pymilvus import MilvusClient
+
+    client = MilvusClient(uri)
+    try:
+        return [_read_remote(client, name) for name in sorted(client.list_collections())]
+    finally:
+        client.close()
+
+
+def damaged_files(path: Path) -> tuple[int, list[str]]:
+    """Hold the catalogue, the log and every file that the catalogue names against their checksums.
+
+    Returns: number of files, and what is wrong with the damaged ones.
+    Raises:
+        DatabaseNotFound: there is no database.
+        Corruption: the catalogue or the log is damaged.
+    """
+    from roost.engine.storage.catalog import Catalog
+    from roost.engine.storage.durable import verify
+    from roost.errors import Corruption
+
+    _require_database(path)
+    catalog = Catalog(path, read_only=True)
+    try:
+        files = _named_files(path, catalog)
+        damages = {}
+        for file, record in files.items():
+            try:
+                verify(file, record)
+            except Corruption as error:
+                damages[file] = str(error.message)
+        # A process that writes may have merged segments meanwhile, and removed their files.
+        still_named = _named_files(path, catalog) if damages else {}
+    finally:
+        catalog.close()
+    return len(files), [damage for file, damage in damages.items() if file in still_named]
+
+
+def _named_files(path: Path, catalog: Catalog) -> dict[Path, FileRecord]:
+    """Read the whole catalogue and log, and return the segments' files."""
+    from roost.engine.segment import SegmentRecord
+
+    objects = catalog.load().objects
+    for collection_id in objects.get("collection", {}):
+        for _ in catalog.read_log(collection_id):
+            pass
+    files = {}
+    for segment_id, document in objects.get("segment", {}).items():
+        segment = SegmentRecord.from_document(segment_id, document)
+        for record in (*segment.files, *segment.indexes.values()):
+            files[path / "segments" / str(segment_id) / record.name] = record
+    return files
+
+
+def _require_database(path: Path) -> None:
+    from roost.errors import DatabaseNotFound
+
+    if not (path / _CATALOGUE).is_file():
+        raise DatabaseNotFound(f"{path} holds no database: there is no {_CATALOGUE} in it")
+
+
+@contextmanager
+def opened_database(path: Path) -> Iterator[Database]:
+    """Give the database in a directory, open for reading.
+
+    Raises: DatabaseNotFound: there is none. Corruption: its catalogue is damaged.
+    """
+    from roost.engine.database import Database
+
+    _require_database(path)
+    database = Database.open(path, read_only=True)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _segments(collection: Collection) -> Iterator[tuple[Segment, tuple[SegmentIndex, ...]]]:
+    """Give every sealed segment with its built indexes."""
+    from roost.engine.segment import Segment
+
+    for part in collection.snapshot().parts:
+        if isinstance(part.rows, Segment):
+            yield part.rows, tuple(part.indexes.values())
+
+
+def _read_collection(database: Database, where: str, collection: Collection) -> CollectionInfo:
+    segments = list(_segments(collection))
+    snapshot = collection.snapshot()
+    size_bytes = sum(
+        segment.record.size_bytes + sum(index.record.size_bytes for index in indexes) for segment, indexes in segments
+    )
+    return CollectionInfo(
+        database=where,
+        name=collection.name,
+        aliases=tuple(database.list_aliases(where, collection.name)),
+        n_rows=snapshot.n_rows,
+        n_segments=len(segments),
+        n_deleted=sum(part.n_dead for part in snapshot.parts),
+        indexes={
+            spec.field: _in_words(spec.index_type, spec.metric, spec.params) for spec in collection.record.indexes
+        },
+        size_bytes=size_bytes,
+    )
+
+
+def _read_remote(client: Any, name: str) -> CollectionInfo:
+    descriptions = [client.describe_index(name, index) for index in client.list_indexes(name)]
+    return CollectionInfo(
+        database="default",
+        name=name,
+        aliases=tuple(client.list_aliases(name)["aliases"]),
+        n_rows=int(client.get_collection_stats(name)["row_count"]),
+        n_segments=None,
+        n_deleted=None,
+        indexes={
+            d["field_name"]: _in_words(
+                d["index_type"],
+                d.get("metric_type", ""),
+                {key: value for key, value in d.items() if key in ("M", "efConstruction", "nlist", "m", "nbits")},
+            )
+            for d in descriptions
+        },
+        size_bytes=None,
+    )
+
+
+def _in_words(index_type: str, metric: str, params: dict[str, Any]) -> str:
+    return " ".join([index_type, metric, *(f"{key}={value}" for key, value in params.items())]).strip()

@@ -1,0 +1,191 @@
+"""Indexes, loading and upkeep of the embedded client."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from pymilvus.milvus_client.index import IndexParam, IndexParams
+
+from roost.embedded import arguments
+from roost.embedded.session import RELEASED, Session
+from roost.engine.collection import Collection
+from roost.engine.compaction import MIN_INDEXED_ROWS
+from roost.engine.declare import check_name
+from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.schema import Schema
+from roost.engine.segment import IndexSpec
+from roost.errors import CollectionNotLoaded, IndexNotFound, InvalidArgument, NotSupported
+
+AUTO_INDEX: Final = "AUTOINDEX"
+DEFAULT_METRIC: Final = "COSINE"
+
+_STORAGE_PARAMS: Final = frozenset({"mmap.enabled", "mmap_enabled"})
+"""Index parameters that say where Milvus keeps an index; the answer does not depend on them."""
+
+
+class IndexMethods(Session):
+    """The methods of `MilvusClient` that make searches possible and fast."""
+
+    def create_index(
+        self, collection_name: str, index_params: IndexParams, timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        """Define indexes and wait until the stored rows are in them, unless sync=False.
+
+        Raises: InvalidArgument: a type, a metric or a parameter is not allowed; nothing was defined then.
+            IndexExists: the field has another index. NotSupported, FieldNotFound, CollectionNotFound.
+        """
+        if not isinstance(index_params, IndexParams) or not index_params:
+            raise InvalidArgument(
+                f"index_params={index_params!r} is not allowed: use prepare_index_params(), add_index()"
+            )
+        collection = self._collection(collection_name, timeout)
+        specs = [read_index(collection.schema, param) for param in index_params]
+        for spec in specs:
+            collection.create_index(spec)
+        if kwargs.get("sync", True) and any(_n_pending(collection, spec) for spec in specs):
+            collection.flush(timeout)
+
+    def list_indexes(self, collection_name: str, field_name: str | None = "", **kwargs: Any) -> list[str]:
+        """Return the names of the indexes. Raises: CollectionNotFound."""
+        indexes = self._collection(collection_name).record.indexes
+        return [spec.name for spec in indexes if not field_name or spec.field == field_name]
+
+    def describe_index(
+        self, collection_name: str, index_name: str, timeout: float | None = None, **kwargs: Any
+    ) -> dict[str, Any] | None:
+        """Return an index's definition and progress, or None where there is none of that name.
+
+        Raises: CollectionNotFound.
+        """
+        collection = self._collection(collection_name, timeout)
+        spec = _index_named(collection, index_name)
+        if spec is None:
+            return None
+        total, pending = collection.n_rows, _n_pending(collection, spec)
+        return {
+            **{name: str(value) for name, value in spec.params.items()},
+            "metric_type": spec.metric,
+            "index_type": spec.index_type,
+            "field_name": spec.field,
+            "index_name": spec.name,
+            "total_rows": total,
+            "indexed_rows": total - pending,
+            "pending_index_rows": pending,
+            "state": "InProgress" if pending else "Finished",
+        }
+
+    def drop_index(self, collection_name: str, index_name: str, timeout: float | None = None, **kwargs: Any) -> None:
+        """Remove an index of a released collection; one that does not exist is no error.
+
+        Raises: CollectionNotFound. InvalidArgument: the collection is loaded.
+        """
+        collection = self._collection(collection_name, timeout)
+        if collection.record.loaded:
+            raise InvalidArgument(f"collection {collection.name!r} is loaded; call release_collection first")
+        if _index_named(collection, index_name) is not None:
+            collection.drop_index(index_name)
+
+    def load_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
+        """Make a collection searchable. Raises: CollectionNotFound. IndexNotFound: a vector field has no index."""
+        self._load(self._collection(collection_name, timeout))
+
+    def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
+        """Take a collection out of use until it is loaded again. Raises: CollectionNotFound."""
+        collection = self._collection(collection_name, timeout)
+        if collection.record.loaded:
+            properties = {k: v for k, v in collection.record.properties.items() if k != RELEASED}
+            collection.update(loaded=False, properties=properties)
+
+    def refresh_load(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
+        """Do nothing to a loaded collection: its new rows are searchable already. Raises: CollectionNotLoaded."""
+        collection = self._collection(collection_name, timeout)
+        if not collection.record.loaded:
+            raise CollectionNotLoaded(f"collection {collection.name!r} is not loaded; call load_collection first")
+
+    def flush(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
+        """Move every row into segments and index them. Raises: CollectionNotFound, Timeout, StorageFull."""
+        self._collection(collection_name, timeout).flush(timeout)
+
+    def flush_all(self, timeout: float | None = None, **kwargs: Any) -> None:
+        """Flush every collection of the database. Raises: Timeout, StorageFull."""
+        arguments.check_timeout(timeout)
+        database = self._database()
+        for name in database.list_collections(self._db_name):
+            database.collection(self._db_name, name).flush(timeout)
+
+    def compact(
+        self,
+        collection_name: str,
+        is_clustering: bool | None = False,
+        is_l0: bool | None = False,
+        target_size: int | None = None,
+        target_size_unit: str = "mb",
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> int:
+        """Merge segments and drop deleted rows now, rather than in the background; returns a job's number.
+
+        Raises: CollectionNotFound, Timeout. NotSupported: clustering, or a target size.
+        """
+        if target_size is not None and (isinstance(target_size, bool) or not isinstance(target_size, int)):
+            raise InvalidArgument(f"target_size={target_size!r} is not allowed: it is a whole number")
+        arguments.refuse("compact", {"is_clustering": is_clustering, "target_size": target_size}, _COMPACT_OPTIONS)
+        collection = self._collection(collection_name, timeout)
+        collection.flush(timeout)
+        return collection.collection_id
+
+    def get_compaction_state(self, job_id: int, timeout: float | None = None, **kwargs: Any) -> str:
+        """Return "Completed": `compact` returns when its work is done."""
+        arguments.check_timeout(timeout)
+        self._database()
+        return "Completed"
+
+    def _load(self, collection: Collection, released: list[str] | None = None) -> None:
+        record = collection.record
+        for field in collection.schema.vectors:
+            if record.index_of(field.name) is None:
+                raise IndexNotFound(
+                    f"collection {collection.name!r} has no index on field {field.name!r}; call create_index first"
+                )
+        kept = {k: v for k, v in record.properties.items() if k != RELEASED}
+        properties = {**kept, RELEASED: released} if released else kept
+        if not record.loaded or properties != record.properties:
+            collection.update(loaded=True, properties=properties)
+
+
+_COMPACT_OPTIONS: Final = frozenset({"is_clustering", "target_size"})
+
+
+def read_index(schema: Schema, param: IndexParam) -> IndexSpec:
+    """Return the definition of an index from pymilvus's, checked.
+
+    Raises: InvalidArgument, InvalidName, FieldNotFound, MissingDependency. NotSupported: the type, or
+        an index on a field that is no vector.
+    """
+    field = arguments.field_of(schema, param.field_name)
+    configs = dict(param.get_index_configs())
+    index_type = str(configs.pop("index_type", "")) or AUTO_INDEX
+    if not field.is_vector:
+        raise NotSupported(
+            f"an index of type {index_type} on {field.name!r}: the embedded engine does not have scalar indexes yet; "
+            f"filters on the field work without one"
+        )
+    metric = configs.pop("metric_type", None) or DEFAULT_METRIC
+    params = {} if index_type == AUTO_INDEX else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
+    name = check_name("index", param.index_name) if param.index_name else field.name
+    # An empty index is made and thrown away: each type checks its own parameters.
+    resolve_index(index_type).build(
+        np.empty((0, field.dim or 0), dtype=np.float32), metric, resolve_params(index_type, params)
+    )
+    return IndexSpec(field.name, name, index_type, metric, params)
+
+
+def _index_named(collection: Collection, name: str) -> IndexSpec | None:
+    return next((spec for spec in collection.record.indexes if spec.name == name), None)
+
+
+def _n_pending(collection: Collection, spec: IndexSpec) -> int:
+    """Return the rows that wait for the index. A short rest is scanned as fast, and waits for nothing."""
+    n_rows = collection.n_unindexed(spec.field)
+    return n_rows if n_rows >= MIN_INDEXED_ROWS else 0

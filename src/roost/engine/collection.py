@@ -1,0 +1,373 @@
+"""One collection: writes go to the log and then to memory, reads take a snapshot and nothing else.
+
+A write is (1) checked, (2) committed to the log, (3) applied in memory, (4) published as a new
+snapshot, (5) acknowledged. A crash before (2) leaves nothing of it; after (2), recovery repeats (3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine import query as row_query
+from roost.engine import search as vector_search
+from roost.engine.columns import Batch
+from roost.engine.contents import Contents
+from roost.engine.filter import Predicate
+from roost.engine.host import Host, remove_when_unused
+from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.keys import KeyArray, as_keys, key_array
+from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
+from roost.engine.query import Places
+from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
+from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.schema import Schema
+from roost.engine.search import Hits, Request
+from roost.engine.segment import IndexSpec, Segment
+from roost.engine.snapshot import Partitions, Snapshot
+from roost.engine.upkeep import Upkeep
+from roost.errors import (
+    CollectionNotFound,
+    IndexExists,
+    IndexNotFound,
+    InvalidArgument,
+    PartitionNotFound,
+    Timeout,
+)
+
+_T = TypeVar("_T")
+
+
+class Collection:
+    """Rows with vectors. Any thread may call any method; searches never wait for writes.
+
+    Made by `Database` alone. Every writing method raises Closed, ReadOnly, CollectionNotFound (it was
+    dropped), StorageFull or StorageFailure, and then has written nothing.
+    """
+
+    def __init__(self, host: Host, record: CollectionRecord, contents: Contents) -> None:
+        self.host = host
+        self.record = record
+        self.contents = contents
+        self.dropped = False
+        self.follow: Callable[[], bool] | None = None
+        """Set in a process that follows a writer: catches up, and says whether anything was new."""
+        self._upkeep = Upkeep(self)
+        self._is_torn = False
+        self._snapshot = contents.snapshot()
+
+    def __repr__(self) -> str:
+        return f"<Collection {self.name!r}: {self.n_rows} rows>"
+
+    @property
+    def collection_id(self) -> int:
+        return self.record.collection_id
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def schema(self) -> Schema:
+        return self.record.schema
+
+    @property
+    def n_rows(self) -> int:
+        """Live rows."""
+        return self.snapshot().n_rows
+
+    # Reading
+
+    def snapshot(self) -> Snapshot:
+        """Return every row at this moment."""
+        if self.follow is not None:
+            self.follow()
+        return self._snapshot
+
+    def search(self, request: Request) -> Hits:
+        """Return the nearest rows of each query.
+
+        Raises: Corruption: a file that the search needs is damaged.
+        """
+        return self._read(lambda snapshot: vector_search.search(snapshot, request))
+
+    def query(
+        self,
+        *,
+        predicate: Predicate | None = None,
+        keys: Sequence[Any] | None = None,
+        partitions: Partitions = None,
+    ) -> Places:
+        """Return the rows that have one of the keys and pass the filter, ordered by primary key.
+
+        Raises: Corruption: a file that the query needs is damaged.
+        """
+        wanted = None if keys is None else self._keys(keys)
+        return self._read(
+            lambda snapshot: row_query.find(snapshot, predicate=predicate, keys=wanted, partitions=partitions)
+        )
+
+    def count(self, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
+        """Return how many rows pass the filter."""
+        return self._read(lambda snapshot: row_query.count(snapshot, predicate, partitions))
+
+    def partition_ids(self, names: Sequence[str] | None) -> Partitions:
+        """Return the ids of partitions, or None for no restriction.
+
+        Raises: PartitionNotFound: the collection has no partition of that name.
+        """
+        if not names:
+            return None
+        return tuple(sorted({self._partition_id(name) for name in names}))
+
+    def _read(self, read: Callable[[Snapshot], _T]) -> _T:
+        if self.follow is None:
+            return read(self._snapshot)
+        self.follow()
+        if self.dropped:
+            raise CollectionNotFound(f"collection {self.name!r} was dropped")
+        return read(self._snapshot)
+
+    # Writing
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the write lock for one change: its transaction, and then its effect in memory.
+
+        When the change ends between the two (Ctrl-C, no memory left), the next one first takes the
+        rows from the catalogue again. Readers keep the snapshot of before until then.
+        Raises: Closed, ReadOnly, CollectionNotFound (it was dropped).
+        """
+        catalog = self.host.catalog
+        with catalog.lock:
+            self.require_writable()
+            if self._is_torn:
+                self._recover()
+            before = catalog.n_commits
+            try:
+                yield
+            except BaseException:
+                self._is_torn = catalog.n_commits != before
+                raise
+
+    def _recover(self) -> None:
+        host = self.host
+        with host.catalog.reading():
+            state = host.catalog.load()
+            document = state.objects["collection"][self.collection_id]
+            record = CollectionRecord.from_document(self.collection_id, document)
+            manifests = segments_of(state).get(self.collection_id, [])
+            contents = recover_contents(host.catalog, host.segments, record, manifests, state.deletes, self.contents)
+        self.record, self.contents = record, contents
+        self.publish()
+        self._is_torn = False
+
+    def insert(self, batch: Batch, partition: str = DEFAULT_PARTITION) -> None:
+        """Add rows; a row whose primary key exists already takes the place of the old one.
+
+        Raises: PartitionNotFound.
+        """
+        with self.changing():
+            partition_id = self._partition_id(partition)
+            if not batch.n_rows:
+                return
+            body = encode_insert(batch, partition_id, self.schema)
+            keys = key_array(batch.scalars.column(self.schema.primary.name))
+            found = self.contents.find(keys)
+            with self.host.catalog.transaction() as change:
+                change.append(self.collection_id, INSERT, body)
+            self.contents.insert(batch, partition_id, found)
+            self.publish()
+        self._touch()
+
+    def delete(self, keys: Sequence[Any], partitions: Partitions = None) -> int:
+        """Remove the rows of some primary keys and return how many there were."""
+        with self.changing():
+            wanted = np.unique(self._keys(keys))
+            if partitions is not None:
+                wanted = row_query.find(self._snapshot, keys=wanted, partitions=partitions).keys
+            return self._delete(wanted)
+
+    def delete_where(self, predicate: Predicate, partitions: Partitions = None) -> int:
+        """Remove the rows that pass a filter and return how many there were."""
+        with self.changing():
+            return self._delete(row_query.find(self._snapshot, predicate=predicate, partitions=partitions).keys)
+
+    def _delete(self, keys: KeyArray, record: CollectionRecord | None = None) -> int:
+        """Remove rows, and in the same transaction store a changed definition if one is given."""
+        found = self.contents.find(keys)
+        n_removed = self.contents.count(keys, found)
+        if not n_removed and record is None:
+            return 0
+        with self.host.catalog.transaction() as change:
+            change.append(self.collection_id, DELETE, encode_delete(keys, self.schema))
+            if record is not None:
+                change.put("collection", self.collection_id, record.to_document())
+        self.record = record or self.record
+        self.contents.delete(keys, found)
+        self.publish()
+        self._touch()
+        return n_removed
+
+    def truncate(self) -> None:
+        """Remove every row; schema, indexes and partitions stay."""
+        with self.changing():
+            old = list(self.contents.sealed.items())
+            with self.host.catalog.transaction() as change:
+                for segment_id, _ in old:
+                    change.remove("segment", segment_id)
+                change.truncate_log(self.collection_id, self.host.catalog.log_range(self.collection_id)[1])
+            self.contents = Contents(self.schema)
+            self.publish()
+        for _, part in old:
+            if isinstance(part.rows, Segment):
+                remove_when_unused(part.rows, part.rows.directory)
+
+    # Definition
+
+    def update(self, **changes: Any) -> None:
+        """Store a changed definition: `name`, `database_id`, `properties`, `loaded`."""
+        with self.changing():
+            self._store(replace(self.record, **changes))
+
+    def create_partition(self, name: str) -> None:
+        """Add a partition; one of that name may exist."""
+        with self.changing():
+            if name not in self.record.partitions:
+                next_id = 1 + max(self.record.partitions.values())
+                self._store(replace(self.record, partitions={**self.record.partitions, name: next_id}))
+
+    def drop_partition(self, name: str) -> None:
+        """Remove a partition and its rows; a name that does not exist is no error.
+
+        Raises: InvalidArgument: it is the default partition.
+        """
+        with self.changing():
+            if name == DEFAULT_PARTITION:
+                raise InvalidArgument(f"the default partition {name!r} cannot be dropped")
+            if name not in self.record.partitions:
+                return
+            kept = {n: i for n, i in self.record.partitions.items() if n != name}
+            keys = row_query.find(self._snapshot, partitions=self.partition_ids([name])).keys
+            self._delete(keys, replace(self.record, partitions=kept))
+
+    def create_index(self, spec: IndexSpec) -> None:
+        """Define an index on a vector field; it is built in the background.
+
+        Raises:
+            IndexExists: the field has another index, or the name is taken.
+            InvalidArgument: the type, the metric or a parameter is not allowed.
+        """
+        empty = np.empty((0, self.schema.field(spec.field).dim or 0), dtype=np.float32)
+        resolve_index(spec.index_type).build(empty, spec.metric, resolve_params(spec.index_type, spec.params))
+        with self.changing():
+            for held in self.record.indexes:
+                if held.field == spec.field or held.name == spec.name:
+                    if replace(held, index_id=0) == replace(spec, index_id=0):
+                        return
+                    raise IndexExists(
+                        f"collection {self.name!r} has index {held.name!r} ({held.index_type}, {held.metric}) on "
+                        f"field {held.field!r}; drop it first"
+                    )
+            spec = replace(spec, index_id=self.host.new_id())
+            self._store(replace(self.record, indexes=(*self.record.indexes, spec)))
+        self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=True)
+
+    def drop_index(self, name: str) -> None:
+        """Remove an index.
+
+        Raises: IndexNotFound.
+        """
+        with self.changing():
+            spec = next((s for s in self.record.indexes if s.name == name), None)
+            if spec is None:
+                raise IndexNotFound(f"collection {self.name!r} has no index {name!r}")
+            record = replace(self.record, indexes=tuple(s for s in self.record.indexes if s is not spec))
+            without = self.contents.without_index(spec.index_id)
+            with self.host.catalog.transaction() as change:
+                change.put("collection", self.collection_id, record.to_document())
+                for segment_id, manifest in without.items():
+                    change.put("segment", segment_id, manifest.to_document())
+            self.record = record
+            for index in self.contents.drop_index(spec.index_id, without):
+                remove_when_unused(index, index.path)
+            self.publish()
+
+    def _store(self, record: CollectionRecord) -> None:
+        with self.host.catalog.transaction() as change:
+            change.put("collection", self.collection_id, record.to_document())
+            self.host.save_counter(change)
+        self.record = record
+
+    # Upkeep
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Seal every row into a segment, merge what is due, and build the indexes.
+
+        When it returns, searches run at the speed of the index.
+        Raises: Timeout: the work goes on in the background. StorageFull, StorageFailure.
+        """
+        self.require_writable()
+        self._wait(self.host.maintenance.request(self.collection_id, self._upkeep.run), timeout_s)
+
+    def resume_upkeep(self) -> None:
+        """Plan what a crash or a short run may have left undone. Called when the database opens."""
+        self._touch()
+
+    def n_unindexed(self, field_name: str) -> int:
+        """Return how many live rows of sealed and unsealed parts an index on the field does not cover yet."""
+        spec = self.record.index_of(field_name)
+        parts = self.snapshot().parts
+        return sum(p.n_rows - p.n_dead for p in parts if spec is None or spec.index_id not in p.indexes)
+
+    def publish(self) -> None:
+        """Show readers the contents as they are now. Under the write lock."""
+        self._snapshot = self.contents.snapshot()
+
+    def close_down(self) -> None:
+        """Mark the collection as dropped and let its files go once unread. Under the write lock."""
+        self.dropped = True
+        self.host.maintenance.forget(self.collection_id)
+        if self.host.read_only:
+            return
+        for part in self.contents.sealed.values():
+            if isinstance(part.rows, Segment):
+                remove_when_unused(part.rows, part.rows.directory)
+
+    def require_present(self) -> None:
+        """Raises: Closed, CollectionNotFound (it was dropped)."""
+        self.host.require_open()
+        if self.dropped:
+            raise CollectionNotFound(f"collection {self.name!r} was dropped")
+
+    def require_writable(self) -> None:
+        """Raises: Closed, ReadOnly, CollectionNotFound."""
+        self.host.require_writable()
+        self.require_present()
+
+    def _touch(self) -> None:
+        self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=self._upkeep.overdue())
+
+    def _wait(self, done: Future[None], timeout_s: float | None) -> None:
+        try:
+            done.result(timeout_s)
+        except FutureTimeout as error:
+            raise Timeout(
+                f"collection {self.name!r} was not flushed within {timeout_s} s; the work goes on in the background"
+            ) from error
+
+    def _keys(self, keys: Sequence[Any]) -> KeyArray:
+        return as_keys(keys, pa.types.is_large_string(self.schema.primary.arrow_type))
+
+    def _partition_id(self, name: str) -> int:
+        found = self.record.partitions.get(name)
+        if found is None:
+            raise PartitionNotFound(f"collection {self.name!r} has no partition {name!r}")
+        return found

@@ -1,0 +1,75 @@
+"""Rows as columns: what the writer takes, what filters read, what a search returns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+FloatArray: TypeAlias = npt.NDArray[np.float32]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Bitmap: TypeAlias = npt.NDArray[np.uint8]
+"""One bit a row, little-endian within a byte; a zero bit skips the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows as columns, checked against a schema and ready to be written.
+
+    Attributes:
+        scalars: every field that is not a vector, in the schema's order, the primary key and the
+            dynamic field included; types as in `Schema.arrow_schema`.
+        vectors: field name to (n_rows, dim) float32, C-contiguous and finite.
+    """
+
+    scalars: pa.RecordBatch
+    vectors: dict[str, FloatArray]
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.scalars.num_rows)
+
+
+class Columns(Protocol):
+    """The scalar columns of an immutable run of rows: a segment, or a tail at one moment.
+
+    Safe to read from any thread. `memo` lives as long as the run and may hold what was computed
+    from it (a parsed JSON key, the mask of a filter); a race may compute a value twice, never
+    wrongly.
+    """
+
+    @property
+    def n_rows(self) -> int: ...
+
+    @property
+    def memo(self) -> MutableMapping[Hashable, Any]: ...
+
+    def scalar(self, name: str) -> pa.Array:
+        """Return the column (length n_rows, not chunked, typed as in `Schema.arrow_schema`)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The nearest rows of each query, nearest first.
+
+    Attributes:
+        ids: (n_queries, k) int64 row numbers, padded with -1.
+        distances: (n_queries, k) float32, smaller is closer, padded with inf.
+    """
+
+    ids: IntArray
+    distances: FloatArray
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every query has k rows; those that are missing stand at the end."""
+        last = self.ids[:, -1:]
+        if len(last) == 1:
+            return bool(last.item() >= 0)
+        return bool((last >= 0).all())

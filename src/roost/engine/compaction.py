@@ -1,0 +1,183 @@
+"""Which segments to merge, and the merge itself.
+
+A search visits every segment, and a graph of twice the rows costs hardly more to search, so few large
+segments are fast. Merging costs the rewriting of columns; the graph of the largest segment is kept and
+grown by the rows of the others, so that each row enters a graph about once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine.columns import FloatArray, IntArray, Mask
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.schema import Schema
+from roost.engine.segment import IndexSpec, SegmentRecord
+from roost.engine.snapshot import Part
+from roost.engine.storage.column_files import write_scalars, write_vectors
+from roost.engine.storage.durable import FileRecord, sync_directory, verify, write_durable
+from roost.engine.tail import join_batches, live_rows
+
+MIN_INDEXED_ROWS = 1_024
+"""Shorter segments are scanned exactly: that is as fast, and needs no index."""
+
+MAX_SEGMENT_BYTES = 2 << 30
+"""Merging stops here; larger collections have several segments."""
+
+MERGE_RATIO = 0.25
+"""A segment is merged with the smaller ones when they come to this share of it."""
+
+MAX_DEAD_SHARE = 0.3
+"""A segment with more deleted rows than this is rewritten."""
+
+_BUILD_ROWS = 4_096
+"""Rows that enter a graph between two looks at whether to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStats:
+    """What the choice of a merge depends on."""
+
+    segment_id: int
+    n_rows: int
+    n_dead: int
+    size_bytes: int
+
+
+def plan_merge(segments: Sequence[SegmentStats]) -> list[int]:
+    """Return the ids of the segments to merge into one, largest first; empty when none is due.
+
+    A single id means that the segment is rewritten without its deleted rows.
+    """
+    ordered = sorted(segments, key=lambda s: (-s.size_bytes, s.segment_id))
+    for i, largest in enumerate(ordered[:-1]):
+        smaller = ordered[i + 1 :]
+        total = sum(s.size_bytes for s in smaller)
+        if total >= MERGE_RATIO * largest.size_bytes and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
+            return [s.segment_id for s in (largest, *smaller)]
+    for segment in ordered:
+        if segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
+            return [segment.segment_id]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The rows of one part that go into a merged segment."""
+
+    part: Part
+    rows: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A segment on disk that no manifest names yet."""
+
+    record: SegmentRecord
+    directory: Path
+
+
+def merge_sources(parts: Sequence[Part]) -> list[Source]:
+    """Return which rows of each part to keep: the first part's graph is reused, so all of its rows
+    stay, deleted or not, unless too many are deleted; of the others the live rows."""
+    first, *others = parts
+    keep_all = bool(first.indexes) and first.n_dead <= MAX_DEAD_SHARE * first.n_rows and bool(others)
+    rows = np.arange(first.n_rows, dtype=np.int64) if keep_all else live_rows(first.n_rows, first.dead)
+    return [Source(first, rows), *(Source(part, live_rows(part.n_rows, part.dead)) for part in others)]
+
+
+def write_segment(
+    directory: Path,
+    segment_id: int,
+    collection_id: int,
+    schema: Schema,
+    sources: Sequence[Source],
+    specs: Sequence[IndexSpec],
+    stopping: Callable[[], bool],
+) -> Written | None:
+    """Write the rows of the sources as one segment and build its indexes; None when told to stop.
+
+    Steps: (1) the column files, (2) each index, (3) the directory is fsynced. Nothing names the
+    directory before all are done, so a crash after any step leaves files that are swept.
+    Raises: StorageFull, StorageFailure: the caller removes the directory.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    batches = tuple(source.part.rows.scalars.take(pa.array(source.rows)) for source in sources)
+    scalars = join_batches(batches, schema.stored_schema)
+    files = [write_scalars(directory, scalars)]
+    vectors: dict[str, FloatArray] = {}
+    for field in schema.vectors:
+        vectors[field.name] = _gather(sources, field.name)
+        files.append(write_vectors(directory, field.field_id, vectors[field.name]))
+    records: dict[int, FileRecord] = {}
+    if scalars.num_rows >= MIN_INDEXED_ROWS:
+        for spec in specs:
+            index = build_index(spec, vectors[spec.field], _reusable(sources[0], spec), stopping)
+            if index is None:
+                return None
+            records[spec.index_id] = save_index(directory, spec, index)
+    sync_directory(directory)
+    sync_directory(directory.parent)
+    record = SegmentRecord(segment_id, collection_id, scalars.num_rows, tuple(files), records)
+    return Written(record, directory)
+
+
+def build_index(
+    spec: IndexSpec, vectors: FloatArray, base: VectorIndex | None, stopping: Callable[[], bool]
+) -> VectorIndex | None:
+    """Return an index over the vectors; None when told to stop.
+
+    Args:
+        base: an index over the first rows of `vectors`, to be grown, or None.
+    """
+    index = base
+    start = 0 if index is None else index.n_rows
+    while start < len(vectors):
+        if stopping():
+            return None
+        chunk = vectors[start : start + _BUILD_ROWS]
+        if index is None:
+            index = resolve_index(spec.index_type).build(
+                chunk, spec.metric, resolve_params(spec.index_type, spec.params)
+            )
+        else:
+            index.add(chunk)
+        start += len(chunk)
+    return index
+
+
+def save_index(directory: Path, spec: IndexSpec, index: VectorIndex) -> FileRecord:
+    """Write an index into a segment's directory."""
+    return write_durable(directory / f"index-{spec.index_id}.bin", index.save)
+
+
+def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Mask | None:
+    """Return the deleted rows of a merged segment, given the sources' deletes at this moment."""
+    parts = [
+        np.zeros(len(source.rows), dtype=bool) if dead is None else dead[source.rows]
+        for source, dead in zip(sources, now, strict=True)
+    ]
+    mask: Mask = np.concatenate(parts)
+    return mask if mask.any() else None
+
+
+def _gather(sources: Sequence[Source], name: str) -> FloatArray:
+    if len(sources) == 1 and len(sources[0].rows) == sources[0].part.n_rows:
+        return sources[0].part.rows.vectors(name)
+    return np.concatenate([source.part.rows.vectors(name)[source.rows] for source in sources])
+
+
+def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:
+    """Return a private copy of the first source's index when all of its rows are kept."""
+    held = source.part.indexes.get(spec.index_id)
+    if held is None or len(source.rows) != source.part.n_rows:
+        return None
+    verify(held.path, held.record)
+    kind = resolve_index(spec.index_type)
+    return kind.load(held.path, spec.metric, resolve_params(spec.index_type, spec.params), mmap=False)

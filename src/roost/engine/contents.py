@@ -1,0 +1,122 @@
+"""The rows of one collection and how a write changes them: the writer's side of a snapshot.
+
+Used alike by the live writer, by recovery, and by a process that follows the writer, so that all three
+come to the same rows from the same log. One thread at a time, under the database's write lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from roost.engine.columns import Batch, IntArray
+from roost.engine.keys import KeyArray, key_array
+from roost.engine.schema import Schema
+from roost.engine.segment import Segment, SegmentIndex, SegmentRecord
+from roost.engine.snapshot import Part, Snapshot
+from roost.engine.tail import Tail
+
+
+class Contents:
+    """Sealed parts by segment id, the rows that are being sealed, and the tail.
+
+    Attributes:
+        sealed: segment id to part; replaced, never changed in place.
+        sealing: rows that left the tail and are on their way into a segment.
+        dirty: segments whose deletes are newer than what the manifest holds.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.sealed: dict[int, Part] = {}
+        self.sealing: Part | None = None
+        self.tail = Tail(schema)
+        self.dirty: set[int] = set()
+        self._version = 0
+
+    def snapshot(self) -> Snapshot:
+        """Return everything as it is now, as an object that later writes do not touch."""
+        self._version += 1
+        parts = [part for part in self.sealed.values() if part.n_rows]
+        if self.sealing is not None and self.sealing.n_rows:
+            parts.append(self.sealing)
+        if self.tail.n_rows:
+            view = self.tail.view()
+            parts.append(Part(view, view.dead))
+        return Snapshot(self.schema, tuple(parts), self._version)
+
+    def find(self, keys: KeyArray) -> dict[int, IntArray]:
+        """Return the live rows of the keys outside the tail: segment id (-1: being sealed) to rows.
+
+        Raises: Corruption: a segment's file is damaged; nothing was changed.
+        """
+        found: dict[int, IntArray] = {}
+        for segment_id, part in self._outside_tail():
+            rows = part.rows.keys.find(keys)
+            if part.dead is not None and len(rows):
+                rows = rows[~part.dead[rows]]
+            if len(rows):
+                found[segment_id] = rows
+        return found
+
+    def count(self, keys: KeyArray, found: dict[int, IntArray]) -> int:
+        """Return how many live rows the keys have, given what `find` found."""
+        return len(self.tail.find(keys)) + sum(len(rows) for rows in found.values())
+
+    def insert(self, batch: Batch, partition_id: int, found: dict[int, IntArray]) -> None:
+        """Add rows in place of those that hold the same keys (`found` of those keys)."""
+        keys = key_array(batch.scalars.column(self.schema.primary.name))
+        self.delete(keys, found)
+        self.tail.append(batch, partition_id)
+
+    def delete(self, keys: KeyArray, found: dict[int, IntArray]) -> None:
+        """Remove the rows of the keys (`found` of those keys)."""
+        self.tail.remove(keys)
+        for segment_id, rows in found.items():
+            if segment_id < 0 and self.sealing is not None:
+                self.sealing = _without(self.sealing, rows)
+            else:
+                self.sealed[segment_id] = _without(self.sealed[segment_id], rows)
+                self.dirty.add(segment_id)
+
+    def without_index(self, index_id: int) -> dict[int, SegmentRecord]:
+        """Return the manifests of the segments that have an index, without it."""
+        manifests = {i: part.rows.record for i, part in self.sealed.items() if isinstance(part.rows, Segment)}
+        return {
+            segment_id: replace(manifest, indexes={i: f for i, f in manifest.indexes.items() if i != index_id})
+            for segment_id, manifest in manifests.items()
+            if index_id in manifest.indexes
+        }
+
+    def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[SegmentIndex]:
+        """Take an index from the segments (`without_index` of it) and return what was held open of it."""
+        dropped: list[SegmentIndex] = []
+        for segment_id, manifest in manifests.items():
+            part = self.sealed[segment_id]
+            if isinstance(part.rows, Segment):
+                part.rows.record = manifest
+            kept = {i: index for i, index in part.indexes.items() if i != index_id}
+            dropped.extend(index for i, index in part.indexes.items() if i == index_id)
+            self.sealed[segment_id] = replace(part, indexes=kept)
+        return dropped
+
+    def freeze(self) -> Part | None:
+        """Move the tail's rows to `sealing` and return them; None when there is nothing to seal."""
+        if self.sealing is None and self.tail.n_rows:
+            view = self.tail.view()
+            self.sealing = Part(view, view.dead)
+            self.tail = Tail(self.schema)
+        return self.sealing
+
+    def _outside_tail(self) -> list[tuple[int, Part]]:
+        parts = list(self.sealed.items())
+        if self.sealing is not None:
+            parts.append((-1, self.sealing))
+        return parts
+
+
+def _without(part: Part, rows: IntArray) -> Part:
+    dead = np.zeros(part.n_rows, dtype=bool) if part.dead is None else part.dead.copy()
+    dead[rows] = True
+    return replace(part, dead=dead, _selections={})

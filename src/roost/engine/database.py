@@ -1,0 +1,474 @@
+"""An open directory of vectors: databases, collections and aliases, and their recovery.
+
+Opening, in order: (1) the writer's lock, (2) the catalogue is read and checked, (3) each collection's
+segments are named (not yet read) and its log is repeated, (4) files that nothing names are swept.
+A crash during any step changes nothing, since only step 4 writes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roost.engine.collection import Collection
+from roost.engine.contents import Contents
+from roost.engine.host import Host
+from roost.engine.maintenance import Maintenance
+from roost.engine.records import DEFAULT_DATABASE, AliasRecord, CollectionRecord, DatabaseRecord
+from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.schema import Schema
+from roost.engine.segment import Segment, SegmentRecord
+from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
+from roost.engine.storage.durable import storage_errors
+from roost.engine.storage.lock import WriterLock
+from roost.engine.sweep import sweep
+from roost.errors import (
+    AliasExists,
+    AliasNotFound,
+    CollectionExists,
+    CollectionNotFound,
+    Corruption,
+    DatabaseExists,
+    DatabaseNotFound,
+    InvalidArgument,
+)
+
+_open_databases: dict[Path, Database] = {}
+_opening = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Who is called what, at one moment; keys are (database, name)."""
+
+    databases: dict[str, DatabaseRecord]
+    collections: dict[tuple[str, str], Collection]
+    aliases: dict[tuple[str, str], AliasRecord]
+
+
+class Database:
+    """One directory. Made by `open`; any thread may call any method."""
+
+    def __init__(self, path: Path, durability: str, read_only: bool) -> None:
+        self.path = path
+        self.durability = durability
+        self.read_only = read_only
+        self._users = 1
+        if read_only and not (path / "roost.db").exists():
+            raise DatabaseNotFound(f"{path} holds no database; open it without read_only to create one")
+        self._lock = None
+        if not read_only:
+            with storage_errors(path):
+                (path / "segments").mkdir(parents=True, exist_ok=True)
+            self._lock = WriterLock(path / "LOCK")
+        try:
+            catalog = Catalog(path, durability=durability, read_only=read_only)
+            self._host = Host(path, catalog, Maintenance(path.name), read_only)
+            try:
+                self._names = _Names({}, {}, {})
+                if read_only:
+                    self._follow()
+                else:
+                    self._reload()
+                    self._settle()
+            except BaseException:
+                catalog.close()
+                raise
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path, *, durability: str | None = None, read_only: bool = False) -> Database:
+        """Open a directory, creating it when it is missing; a directory that is open here already is shared.
+
+        Args:
+            durability: "full" survives a power cut, "normal" a killed process; "full" when None.
+        Raises:
+            DatabaseLocked: another process writes to it.
+            Corruption: a file is damaged.
+            InvalidArgument: the durability is unknown, or differs from that of the open database.
+        """
+        directory = Path(path).expanduser().resolve()
+        if durability is not None and durability not in DURABILITY:
+            raise InvalidArgument(f"durability {durability!r} is unknown; choose one of {', '.join(DURABILITY)}")
+        with _opening:
+            shared = _open_databases.get(directory)
+            if shared is not None and (read_only or not shared.read_only):
+                if durability not in (None, shared.durability):
+                    raise InvalidArgument(
+                        f"{directory} is open with durability {shared.durability!r}; close it to open it with another"
+                    )
+                shared._users += 1
+                return shared
+            database = cls(directory, durability or "full", read_only)
+            if shared is None or not read_only:
+                _open_databases[directory] = database
+            return database
+
+    def close(self) -> None:
+        """Give up one use; the last one ends the background work and closes the files. Data is safe without it."""
+        with _opening:
+            self._users -= 1
+            if self._users > 0 or self._host.closed:
+                return
+            if _open_databases.get(self.path) is self:
+                del _open_databases[self.path]
+            self._host.maintenance.stop()
+            with self._host.catalog.lock:
+                self._host.closed = True
+                self._host.catalog.close()
+            if self._lock is not None:
+                self._lock.release()
+
+    # Databases in Milvus's sense
+
+    def list_databases(self) -> list[str]:
+        return list(self._current().databases)
+
+    def database(self, name: str) -> DatabaseRecord:
+        """Raises: DatabaseNotFound."""
+        found = self._current().databases.get(name)
+        if found is None:
+            raise DatabaseNotFound(f"database {name!r} does not exist; there are: {', '.join(self.list_databases())}")
+        return found
+
+    def create_database(self, name: str, properties: dict[str, Any]) -> None:
+        """Raises: DatabaseExists."""
+        with self._changing() as names:
+            if name in names.databases:
+                raise DatabaseExists(f"database {name!r} exists already")
+            record = DatabaseRecord(self._host.new_id(), name, properties)
+            self._put("database", record.database_id, record.to_document())
+            self._names = replace(names, databases={**names.databases, name: record})
+
+    def update_database(self, name: str, properties: dict[str, Any]) -> None:
+        """Replace a database's properties. Raises: DatabaseNotFound."""
+        with self._changing() as names:
+            record = replace(self.database(name), properties=properties)
+            self._put("database", record.database_id, record.to_document())
+            self._names = replace(names, databases={**names.databases, name: record})
+
+    def drop_database(self, name: str) -> None:
+        """Remove an empty database.
+
+        Raises: DatabaseNotFound. InvalidArgument: it is the default one, or holds collections.
+        """
+        with self._changing() as names:
+            record = self.database(name)
+            held = self.list_collections(name)
+            if name == DEFAULT_DATABASE or held:
+                why = "it is the default one" if name == DEFAULT_DATABASE else f"it holds {', '.join(held)}"
+                raise InvalidArgument(f"database {name!r} cannot be dropped: {why}")
+            with self._host.catalog.transaction() as change:
+                change.remove("database", record.database_id)
+            self._names = replace(names, databases={k: v for k, v in names.databases.items() if k != name})
+
+    # Collections
+
+    def collection(self, database: str, name: str) -> Collection:
+        """Return a collection by its name or an alias. No lock is taken.
+
+        Raises: CollectionNotFound, Closed.
+        """
+        names = self._current()
+        found = names.collections.get((database, name))
+        if found is None:
+            alias = names.aliases.get((database, name))
+            if alias is not None:
+                return self._by_id(names, alias.collection_id)
+            raise CollectionNotFound(f"collection {name!r} does not exist in database {database!r}")
+        return found
+
+    def list_collections(self, database: str) -> list[str]:
+        """Raises: DatabaseNotFound."""
+        self.database(database)
+        return [name for where, name in self._current().collections if where == database]
+
+    def create_collection(
+        self, database: str, name: str, schema: Schema, properties: dict[str, Any] | None = None
+    ) -> Collection:
+        """Create an empty collection, or return the one of that name when its schema is the same.
+
+        Raises: CollectionExists: a collection or alias of that name exists. DatabaseNotFound.
+        """
+        with self._changing() as names:
+            where = self.database(database)
+            held = names.collections.get((database, name))
+            if held is not None:
+                if held.schema == schema:
+                    return held
+                raise CollectionExists(f"collection {name!r} exists already, with another schema; drop or rename it")
+            if (database, name) in names.aliases:
+                raise CollectionExists(f"{name!r} is an alias of a collection; drop the alias or choose another name")
+            record = CollectionRecord(
+                self._host.new_id(), where.database_id, name, schema, time.time_ns(), dict(properties or {})
+            )
+            self._put("collection", record.collection_id, record.to_document())
+            made = Collection(self._host, record, Contents(schema))
+            self._names = replace(names, collections={**names.collections, (database, name): made})
+            return made
+
+    def drop_collection(self, database: str, name: str) -> None:
+        """Remove a collection with its rows and files.
+
+        Raises: CollectionNotFound. InvalidArgument: an alias points to it, or the name is an alias.
+        """
+        with self._changing() as names:
+            collection = names.collections.get((database, name))
+            if collection is None:
+                if (database, name) in names.aliases:
+                    raise InvalidArgument(f"{name!r} is an alias; drop the collection by its own name")
+                raise CollectionNotFound(f"collection {name!r} does not exist in database {database!r}")
+            aliases = self.list_aliases(database, name)
+            if aliases:
+                raise InvalidArgument(
+                    f"collection {name!r} is in use by aliases: {', '.join(aliases)}; drop or move them first"
+                )
+            with self._host.catalog.transaction() as change:
+                change.remove("collection", collection.collection_id)
+                for segment_id in collection.contents.sealed:
+                    change.remove("segment", segment_id)
+                change.drop_log(collection.collection_id)
+            collection.close_down()
+            kept = {key: value for key, value in names.collections.items() if value is not collection}
+            self._names = replace(names, collections=kept)
+
+    def rename_collection(self, database: str, old: str, new: str, new_database: str) -> None:
+        """Rename a collection, and move it to another database if that differs.
+
+        Raises: CollectionNotFound, CollectionExists, DatabaseNotFound.
+        """
+        with self._changing() as names:
+            collection = names.collections.get((database, old))
+            if collection is None:
+                raise CollectionNotFound(f"collection {old!r} does not exist in database {database!r}")
+            where = self.database(new_database)
+            if (new_database, new) in names.collections or (new_database, new) in names.aliases:
+                raise CollectionExists(f"a collection or alias {new!r} exists already in database {new_database!r}")
+            if new_database != database and self.list_aliases(database, old):
+                raise InvalidArgument(f"collection {old!r} has aliases; drop them before it moves to another database")
+            collection.update(name=new, database_id=where.database_id)
+            kept = {key: value for key, value in names.collections.items() if value is not collection}
+            self._names = replace(names, collections={**kept, (new_database, new): collection})
+
+    # Aliases
+
+    def create_alias(self, database: str, alias: str, collection: str) -> None:
+        """Give a collection a second name.
+
+        Raises: CollectionNotFound. AliasExists: the alias names another collection, or is a collection's name.
+        """
+        with self._changing() as names:
+            target = self.collection(database, collection)
+            if (database, alias) in names.collections:
+                raise AliasExists(f"{alias!r} is a collection's name already")
+            held = names.aliases.get((database, alias))
+            if held is not None:
+                if held.collection_id == target.collection_id:
+                    return
+                raise AliasExists(
+                    f"alias {alias!r} names collection {self._by_id(names, held.collection_id).name!r} already; "
+                    "move it with alter_alias"
+                )
+            record = AliasRecord(self._host.new_id(), target.record.database_id, alias, target.collection_id)
+            self._put("alias", record.alias_id, record.to_document())
+            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+
+    def alter_alias(self, database: str, alias: str, collection: str) -> None:
+        """Move an alias to another collection, in one step that no search sees half done.
+
+        Raises: AliasNotFound, CollectionNotFound.
+        """
+        with self._changing() as names:
+            record = replace(
+                self.alias(database, alias), collection_id=self.collection(database, collection).collection_id
+            )
+            self._put("alias", record.alias_id, record.to_document())
+            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+
+    def drop_alias(self, database: str, alias: str) -> None:
+        """Remove an alias; one that does not exist is no error."""
+        with self._changing() as names:
+            record = names.aliases.get((database, alias))
+            if record is None:
+                return
+            with self._host.catalog.transaction() as change:
+                change.remove("alias", record.alias_id)
+            kept = {key: value for key, value in names.aliases.items() if value is not record}
+            self._names = replace(names, aliases=kept)
+
+    def alias(self, database: str, alias: str) -> AliasRecord:
+        """Raises: AliasNotFound."""
+        found = self._current().aliases.get((database, alias))
+        if found is None:
+            raise AliasNotFound(f"alias {alias!r} does not exist in database {database!r}")
+        return found
+
+    def alias_target(self, database: str, alias: str) -> Collection:
+        """Return the collection that an alias names. Raises: AliasNotFound."""
+        return self._by_id(self._current(), self.alias(database, alias).collection_id)
+
+    def list_aliases(self, database: str, collection: str | None = None) -> list[str]:
+        """Return the aliases of a collection, or of the whole database. Raises: CollectionNotFound."""
+        names = self._current()
+        wanted = None if collection is None else self.collection(database, collection).collection_id
+        return [
+            alias
+            for (where, alias), record in names.aliases.items()
+            if where == database and wanted in (None, record.collection_id)
+        ]
+
+    # Inside
+
+    def _current(self) -> _Names:
+        if self._host.closed:
+            self._host.require_open()
+        if self.read_only:
+            self._follow()
+        return self._names
+
+    @contextmanager
+    def _changing(self) -> Iterator[_Names]:
+        catalog = self._host.catalog
+        with catalog.lock:
+            self._host.require_writable()
+            before = catalog.n_commits
+            try:
+                yield self._names
+            except BaseException:
+                if catalog.n_commits != before:
+                    self._reload()
+                raise
+
+    def _put(self, kind: str, object_id: int, document: dict[str, Any]) -> None:
+        with self._host.catalog.transaction() as change:
+            change.put(kind, object_id, document)
+            self._host.save_counter(change)
+
+    @staticmethod
+    def _by_id(names: _Names, collection_id: int) -> Collection:
+        for collection in names.collections.values():
+            if collection.collection_id == collection_id:
+                return collection
+        raise CollectionNotFound(f"collection {collection_id} does not exist any more")
+
+    def _recover(self, state: CatalogState, known: dict[int, Collection]) -> _Names:
+        """Return everything that the catalogue names, with each collection's log repeated.
+
+        Args:
+            known: collections of an earlier reading, whose open segments are used again.
+        """
+        objects = state.objects
+        self._host.next_id = max(self._host.next_id, objects.get("counter", {}).get(0, {}).get("next", 1))
+        databases = {
+            record.name: record
+            for record in (DatabaseRecord.from_document(i, d) for i, d in sorted(objects.get("database", {}).items()))
+        }
+        name_of = {record.database_id: record.name for record in databases.values()}
+        segments = segments_of(state)
+        collections: dict[tuple[str, str], Collection] = {}
+        for collection_id, document in sorted(objects.get("collection", {}).items()):
+            found = CollectionRecord.from_document(collection_id, document)
+            collection = self._recover_collection(
+                found, segments.get(collection_id, []), state.deletes, known.get(collection_id)
+            )
+            collections[name_of[found.database_id], found.name] = collection
+        aliases = {
+            (name_of[record.database_id], record.name): record
+            for record in (AliasRecord.from_document(i, d) for i, d in sorted(objects.get("alias", {}).items()))
+        }
+        return _Names(databases, collections, aliases)
+
+    def _recover_collection(
+        self,
+        record: CollectionRecord,
+        segments: list[SegmentRecord],
+        deletes: dict[int, bytes],
+        known: Collection | None,
+    ) -> Collection:
+        held = None if known is None else known.contents
+        contents = recover_contents(self._host.catalog, self._host.segments, record, segments, deletes, held)
+        if known is None:
+            collection = Collection(self._host, record, contents)
+            collection.follow = self._follow if self.read_only else None
+            return collection
+        known.record, known.contents = record, contents
+        known.publish()
+        return known
+
+    def _follow(self) -> bool:
+        """Catch up with the writing process; return whether there was anything new."""
+        catalog = self._host.catalog
+        with catalog.lock:
+            if not catalog.changed():
+                return False
+            while True:
+                # The writer may merge a segment away, and remove its files, while they are opened here.
+                try:
+                    self._reload()
+                except Corruption:
+                    if not catalog.changed():
+                        catalog.forget_changes()
+                        raise
+                    continue
+                if self._open_files() or not catalog.changed():
+                    return True
+
+    def _open_files(self) -> bool:
+        """Open every file, so that what is read here stays when the writer removes it; False where one cannot be.
+
+        A file that stays damaged is left to the read that needs it.
+        """
+        is_complete = True
+        for collection in self._names.collections.values():
+            for part in collection.contents.sealed.values():
+                try:
+                    part.open_files()
+                except Corruption:
+                    is_complete = False
+        return is_complete
+
+    def _reload(self) -> None:
+        """Take everything from the catalogue again; collections that are gone are marked as dropped."""
+        known = {c.collection_id: c for c in self._names.collections.values()}
+        with self._host.catalog.reading():
+            names = self._recover(self._host.catalog.load(), known)
+        self._names = names
+        present = {c.collection_id for c in names.collections.values()}
+        for collection_id, collection in known.items():
+            if collection_id not in present:
+                collection.close_down()
+
+    def _settle(self) -> None:
+        """Finish the opening for a writer: the default database, the sweep, overdue upkeep."""
+        if DEFAULT_DATABASE not in self._names.databases:
+            record = DatabaseRecord(self._host.new_id(), DEFAULT_DATABASE)
+            self._put("database", record.database_id, record.to_document())
+            self._names = replace(self._names, databases={DEFAULT_DATABASE: record})
+        named = {
+            segment_id: {file.name for file in (*part.rows.record.files, *part.rows.record.indexes.values())}
+            for collection in self._names.collections.values()
+            for segment_id, part in collection.contents.sealed.items()
+            if isinstance(part.rows, Segment)
+        }
+        sweep(self._host.segments, named)
+        for collection in self._names.collections.values():
+            collection.resume_upkeep()
+
+
+def _close_all() -> None:
+    for database in list(_open_databases.values()):
+        database._users = 1
+        with suppress(OSError):
+            database.close()
+
+
+atexit.register(_close_all)

@@ -1,0 +1,236 @@
+"""Conditions over columns to masks, a whole column at a time.
+
+Null follows SQL's three values: a comparison with a null field, and a division by zero, is neither true nor false,
+and `not` leaves it so. A JSON key that is missing or of another kind follows Milvus: it equals nothing, so that
+`!=` and `not in` hold for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine.columns import Columns, Mask
+from roost.engine.filter.condition import (
+    And,
+    Column,
+    Comparison,
+    Computed,
+    Condition,
+    Constant,
+    Contains,
+    Fixed,
+    JsonKey,
+    JsonLength,
+    Kind,
+    Matches,
+    MemberOf,
+    Not,
+    Null,
+    Operand,
+    Or,
+    Present,
+)
+from roost.engine.filter.json_column import JsonColumn, json_column
+from roost.engine.filter.numeric import COMPARE, Numbers, compare_arrays, compare_constant, compute
+from roost.engine.filter.texts import compare_texts, matches, texts_in
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """Where a condition holds, and where it is known to hold or not (None: everywhere); it holds only where known."""
+
+    holds: Mask
+    known: Mask | None = None
+
+    @classmethod
+    def where(cls, holds: Mask, known: Mask | None) -> _Truth:
+        return cls(holds if known is None else holds & known, known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """The rows of an operand, and which of them are not null (None: all)."""
+
+    rows: Any
+    known: Mask | None = None
+
+
+def evaluate(condition: Condition, columns: Columns, keys: tuple[JsonKey, ...]) -> Mask:
+    """Return where the condition holds.
+
+    Args:
+        keys: every JSON key that the condition reads.
+    Returns: (columns.n_rows,) bool, the caller's own.
+    Raises: Corruption: a row of a JSON field is not JSON.
+    """
+    return _Evaluation(columns, keys).truth(condition).holds
+
+
+def _both_known(left: Mask | None, right: Mask | None) -> Mask | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left & right
+
+
+class _Evaluation:
+    def __init__(self, columns: Columns, keys: tuple[JsonKey, ...]) -> None:
+        self._columns = columns
+        self._keys = keys
+
+    def truth(self, condition: Condition) -> _Truth:
+        return _RULES[type(condition)](self, condition)
+
+    def fixed(self, condition: Fixed) -> _Truth:
+        return _Truth(np.full(self._columns.n_rows, condition.value))
+
+    def negated(self, condition: Not) -> _Truth:
+        inner = self.truth(condition.of)
+        return _Truth.where(~inner.holds, inner.known)
+
+    def all_of(self, condition: And) -> _Truth:
+        total = self.truth(condition.of[0])
+        for part in condition.of[1:]:
+            if total.known is None and not total.holds.any():
+                return total
+            other = self.truth(part)
+            known = _both_known(total.known, other.known)
+            if known is not None:
+                known = known | self._fails(total) | self._fails(other)
+            total = _Truth(total.holds & other.holds, known)
+        return total
+
+    def any_of(self, condition: Or) -> _Truth:
+        total = self.truth(condition.of[0])
+        for part in condition.of[1:]:
+            other = self.truth(part)
+            holds = total.holds | other.holds
+            known = _both_known(total.known, other.known)
+            total = _Truth(holds, None if known is None else known | holds)
+        return total
+
+    @staticmethod
+    def _fails(truth: _Truth) -> Mask:
+        return ~truth.holds if truth.known is None else truth.known & ~truth.holds
+
+    def comparison(self, condition: Comparison) -> _Truth:
+        left, right, symbol = self.values(condition.left), condition.right, condition.operator
+        if isinstance(left.rows, JsonColumn):
+            return _Truth.where(left.rows.compare(symbol, _constant(right)), left.known)
+        is_text = isinstance(left.rows, pa.Array)
+        if isinstance(right, Constant):
+            compare: Callable[..., Mask] = compare_texts if is_text else _compare_column
+            return _Truth.where(compare(symbol, left.rows, right.value), left.known)
+        other = self.values(right)
+        compare = compare_texts if is_text else compare_arrays
+        return _Truth.where(compare(symbol, left.rows, other.rows), _both_known(left.known, other.known))
+
+    def member_of(self, condition: MemberOf) -> _Truth:
+        values = self.values(condition.operand)
+        if isinstance(values.rows, JsonColumn):
+            holds = values.rows.is_member(condition.among)
+        elif isinstance(values.rows, pa.Array):
+            holds = texts_in(values.rows, condition.among.texts)
+        elif values.rows.dtype == np.bool_:
+            holds = np.isin(values.rows, condition.among.values)
+        else:
+            holds = condition.among.numbers.mask(values.rows)
+        return _Truth.where(holds, values.known)
+
+    def matched(self, condition: Matches) -> _Truth:
+        values = self.values(condition.operand)
+        is_json = isinstance(values.rows, JsonColumn)
+        holds = values.rows.matches(condition.pattern) if is_json else matches(values.rows, condition.pattern)
+        return _Truth.where(holds, values.known)
+
+    def null(self, condition: Null) -> _Truth:
+        values = self.values(condition.operand)
+        if isinstance(values.rows, JsonColumn):
+            return _Truth(values.rows.is_null)
+        return _Truth(np.zeros(self._columns.n_rows, dtype=bool) if values.known is None else ~values.known)
+
+    def present(self, condition: Present) -> _Truth:
+        values = self.values(condition.key)
+        return _Truth.where(values.rows.is_present, values.known)
+
+    def contains(self, condition: Contains) -> _Truth:
+        values = self.values(condition.key)
+        return _Truth.where(values.rows.contains(condition.among, condition.every), values.known)
+
+    def values(self, operand: Operand) -> _Values:
+        if isinstance(operand, Column):
+            return self._column(operand)
+        if isinstance(operand, JsonKey):
+            return _Values(json_column(self._columns, operand, self._keys), self._known(operand.field))
+        if isinstance(operand, JsonLength):
+            inner = self.values(operand.of)
+            return _Values(inner.rows.lengths, inner.known)
+        if isinstance(operand, Computed):
+            return self._computed_json(operand) if operand.kind is Kind.JSON else self._computed(operand)
+        return _Values(operand.value)
+
+    def _column(self, column: Column) -> _Values:
+        """Return a field as NumPy or, for strings, as Arrow; kept in the memo, as the conversion is not free."""
+        found = self._columns.memo.get(column)
+        if found is None:
+            array, known = self._columns.scalar(column.name), self._known(column.name)
+            if column.kind is Kind.TEXT:
+                found = _Values(array, known)
+            else:
+                filled = array if known is None else array.fill_null(False if column.kind is Kind.BOOL else 0)
+                found = _Values(filled.to_numpy(zero_copy_only=False), known)
+            self._columns.memo[column] = found
+        return found
+
+    def _known(self, name: str) -> Mask | None:
+        array = self._columns.scalar(name)
+        if not array.null_count:
+            return None
+        return np.array(array.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+
+    def _computed(self, operand: Computed) -> _Values:
+        left, right = self.values(operand.left), self.values(operand.right)
+        dtype = {Kind.INT: np.int64, Kind.FLOAT: np.float32, Kind.DOUBLE: np.float64}[operand.kind]
+        known = _both_known(left.known, right.known)
+        divisor = right.rows
+        if operand.operator in "/%" and isinstance(divisor, np.ndarray) and not divisor.all():
+            known = _both_known(known, divisor != 0)
+        with np.errstate(over="ignore"):
+            first, second = (np.asarray(side.rows).astype(dtype, copy=False) for side in (left, right))
+        return _Values(compute(operand.operator, first, second), known)
+
+    def _computed_json(self, operand: Computed) -> _Values:
+        constant_is_left = isinstance(operand.left, Constant)
+        constant, other = (operand.left, operand.right) if constant_is_left else (operand.right, operand.left)
+        values = self.values(other)
+        rows = values.rows.computed(operand.operator, _constant(constant), constant_is_left)
+        return _Values(rows, values.known)
+
+
+def _constant(operand: Operand) -> Any:
+    return operand.value if isinstance(operand, Constant) else None
+
+
+def _compare_column(symbol: str, rows: Numbers, constant: Any) -> Mask:
+    if rows.dtype == np.bool_:
+        mask: Mask = COMPARE[symbol](rows, constant)
+        return mask
+    return compare_constant(symbol, rows, constant)
+
+
+_RULES: Mapping[type, Callable[[_Evaluation, Any], _Truth]] = {
+    Fixed: _Evaluation.fixed,
+    Not: _Evaluation.negated,
+    And: _Evaluation.all_of,
+    Or: _Evaluation.any_of,
+    Comparison: _Evaluation.comparison,
+    MemberOf: _Evaluation.member_of,
+    Matches: _Evaluation.matched,
+    Null: _Evaluation.null,
+    Present: _Evaluation.present,
+    Contains: _Evaluation.contains,
+}

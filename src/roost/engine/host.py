@@ -1,0 +1,69 @@
+"""What a collection needs of the database that it lives in."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roost.engine.maintenance import Maintenance
+from roost.engine.storage.catalog import Catalog, Transaction
+from roost.errors import Closed, ReadOnly
+
+
+@dataclass
+class Host:
+    """The open directory: catalogue, background thread, and the numbering of new things.
+
+    The write lock is the catalogue's: whoever changes rows or the catalogue holds it, and readers
+    never do.
+    """
+
+    path: Path
+    catalog: Catalog
+    maintenance: Maintenance
+    read_only: bool
+    next_id: int = 1
+    closed: bool = field(default=False, init=False)
+
+    @property
+    def segments(self) -> Path:
+        """The directory of the segments' directories."""
+        return self.path / "segments"
+
+    def segment_directory(self, segment_id: int) -> Path:
+        return self.segments / str(segment_id)
+
+    def require_open(self) -> None:
+        """Raises: Closed."""
+        if self.closed:
+            raise Closed(f"{self.path} was closed; open it again with roost.connect")
+
+    def require_writable(self) -> None:
+        """Raises: Closed, ReadOnly."""
+        self.require_open()
+        if self.read_only:
+            raise ReadOnly(f"{self.path} is open for reading only; open it without read_only to change it")
+
+    def new_id(self) -> int:
+        """Return a number that nothing in the database has had; held to by `save_counter`."""
+        with self.catalog.lock:
+            self.next_id += 1
+            return self.next_id - 1
+
+    def save_counter(self, change: Transaction) -> None:
+        """Store the numbering, in the transaction that stores what was numbered."""
+        change.put("counter", 0, {"next": self.next_id})
+
+
+def remove_when_unused(holder: object, path: Path) -> None:
+    """Remove a file or directory once no reader holds `holder`; a crash before leaves it to the sweep."""
+    weakref.finalize(holder, _remove, path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

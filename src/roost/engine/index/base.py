@@ -1,0 +1,96 @@
+"""The contract of a vector index."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from roost.engine.columns import Bitmap, FloatArray, Neighbours
+
+
+class VectorIndex(ABC):
+    """An index over the rows of one segment, numbered from 0 in the order in which they were added.
+
+    Distances are smaller-is-closer for every metric: squared Euclidean for L2, the negated inner
+    product for IP, the negated cosine for COSINE (an index normalises its own copy of the vectors
+    and of the queries; callers never do).
+
+    `search` may be called from any number of threads at once, and gives up the interpreter lock
+    while it works. `add` and `save` need the index for themselves: the engine calls them only on
+    an index that no reader has seen yet.
+    """
+
+    index_type: ClassVar[str]
+    """The type's name in Milvus, for example "HNSW". It is what is stored on disk."""
+
+    width_param: ClassVar[str | None] = None
+    """The search parameter that sets how many candidates a search keeps ("ef"), for a type that has one.
+
+    A filtered search raises it until its recall is that of the unfiltered one. Without it, the type's
+    own `search` has to hold the recall under a bitmap.
+    """
+
+    metric: str
+    dim: int
+
+    @classmethod
+    @abstractmethod
+    def build(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> VectorIndex:
+        """Return an index over `vectors` ((n, dim) float32, not modified).
+
+        Raises: InvalidArgument: a parameter or the metric is not allowed for this type.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> VectorIndex:
+        """Return the index that `save` wrote; with `mmap` its bulk stays in the page cache.
+
+        An index loaded with mmap=False may be added to.
+        Raises: Corruption: the file cannot be read as an index of this type.
+        """
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the index to `path` (one file). The caller makes it durable."""
+
+    @abstractmethod
+    def add(self, vectors: FloatArray) -> None:
+        """Append rows; their numbers go on from `n_rows`."""
+
+    @abstractmethod
+    def search(
+        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+    ) -> Neighbours:
+        """Return the k nearest rows of each query, nearest first.
+
+        Args:
+            queries: (n_queries, dim) float32, C-contiguous; not modified.
+            allowed: (ceil(n_rows / 8),) uint8, little-endian bits; a zero bit skips the row.
+            params: search parameters of the type, for example {"ef": 64}; unknown keys are refused.
+        Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) padded with inf.
+        Raises: InvalidArgument: a search parameter is unknown or out of its range.
+        """
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """Rows in the index."""
+
+    @property
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """Bytes that the index holds, in memory or mapped."""
+
+    def search_width(self, k: int, params: Mapping[str, Any]) -> int:
+        """Check the search parameters and return the value that `width_param` takes; 0 without one.
+
+        Raises: InvalidArgument: a search parameter is unknown or out of its range.
+        """
+        return 0
+
+    def comparisons(self, width: int) -> int:
+        """Return about how many rows a search of that width compares with one query."""
+        return self.n_rows

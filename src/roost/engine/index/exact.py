@@ -1,0 +1,227 @@
+"""Exact search over rows that no index covers, or that a selective filter leaves.
+
+Nothing here holds state: the functions read memory-mapped vectors in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import faiss
+import numpy as np
+
+from roost.engine.columns import FloatArray, IntArray, Neighbours
+from roost.errors import DimensionMismatch, InvalidArgument
+
+# With this many queries, copying the listed rows once costs less than reading them once per query.
+GATHER_FROM_QUERIES = 4
+# Candidates beyond k whose distances are computed again, so that rounding does not decide who is k-th.
+SPARE_CANDIDATES = 8
+# Floats in one block of scores or of gathered rows: 16 MiB.
+BLOCK_FLOATS = 1 << 22
+
+
+def normalised(vectors: FloatArray) -> FloatArray:
+    """Return a copy of (n, dim) float32 vectors at unit length; a zero vector stays zero."""
+    copy = np.array(vectors, dtype=np.float32, order="C")
+    faiss.fvec_renorm_L2(copy.shape[1], copy.shape[0], faiss.swig_ptr(copy))
+    return copy
+
+
+def inverse_norms(vectors: FloatArray) -> FloatArray:
+    """Return 1 / length of each of (n, dim) float32 vectors, (n,) float32; 0 for a zero vector."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    inverse: FloatArray = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return inverse
+
+
+def check_queries(queries: FloatArray, k: int, dim: int) -> None:
+    """Refuse queries that do not fit.
+
+    Raises:
+        DimensionMismatch: queries.shape[1] != dim.
+        InvalidArgument: k is less than 1.
+    """
+    if queries.shape[1] != dim:
+        raise DimensionMismatch(f"the queries have {queries.shape[1]} dimensions; the vectors have {dim}")
+    if k < 1:
+        raise InvalidArgument(f"k={k} is out of range; it must be at least 1")
+
+
+def exact_search(
+    vectors: FloatArray,
+    queries: FloatArray,
+    k: int,
+    metric: str,
+    rows: IntArray | None = None,
+    inverse_norms: FloatArray | None = None,
+) -> Neighbours:
+    """Return the k nearest rows of each query by comparing every row, nearest first.
+
+    Args:
+        vectors: (n_rows, dim) float32, C-contiguous; may be memory-mapped and read-only.
+        queries: (n_queries, dim) float32; not modified.
+        k: neighbours of a query, at least 1.
+        metric: "L2", "IP" or "COSINE".
+        rows: (m,) int64, the only rows to compare, each in [0, n_rows), which is not checked; None for all.
+        inverse_norms: (n_rows,) float32, as `inverse_norms(vectors)` returns it; for COSINE only, and
+            computed here when it is None.
+    Returns: ids (n_queries, k) int64, row numbers of `vectors`, padded with -1; distances
+        (n_queries, k) float32, smaller is closer, padded with inf.
+    Raises:
+        DimensionMismatch: queries.shape[1] != dim.
+        InvalidArgument: k is less than 1.
+    """
+    check_queries(queries, k, vectors.shape[1])
+    n_compared = len(vectors) if rows is None else len(rows)
+    if n_compared == 0 or len(queries) == 0:
+        return _nothing(len(queries), k)
+    cosine = metric == "COSINE"
+    queries = normalised(queries) if cosine else np.ascontiguousarray(queries, np.float32)
+    if len(queries) < GATHER_FROM_QUERIES:
+        return _in_place(vectors, queries, k, metric, rows, inverse_norms)
+    if rows is None and not cosine:
+        return _all_rows(vectors, queries, k, metric)
+    return _in_blocks(vectors, queries, k, metric, rows, inverse_norms)
+
+
+def merge(parts: list[Neighbours], k: int) -> Neighbours:
+    """Return the k nearest of several answers to the same queries; their ids must not overlap."""
+    if len(parts) == 1 and parts[0].ids.shape[1] == k:
+        return parts[0]
+    ids = np.concatenate([part.ids for part in parts], axis=1)
+    distances = np.concatenate([part.distances for part in parts], axis=1)
+    return _select(distances, k, ids)
+
+
+def _in_place(
+    vectors: FloatArray, queries: FloatArray, k: int, metric: str, rows: IntArray | None, inverse: FloatArray | None
+) -> Neighbours:
+    """Compare rows where they lie, for few queries."""
+    if rows is None:
+        scores = _score_all(vectors, queries, metric)
+    else:
+        rows = np.ascontiguousarray(rows, np.int64)
+        scores = _score_listed(vectors, queries, metric, rows)
+    if metric == "COSINE":
+        compared = slice(None) if rows is None else rows
+        scores *= inverse_norms(vectors[compared]) if inverse is None else inverse[compared]
+    if metric != "L2":
+        np.negative(scores, out=scores)
+    return _select(scores, k, rows)
+
+
+def _score_all(vectors: FloatArray, queries: FloatArray, metric: str) -> FloatArray:
+    scores = np.empty((len(queries), len(vectors)), np.float32)
+    score = faiss.fvec_L2sqr_ny if metric == "L2" else faiss.fvec_inner_products_ny
+    for query, out in zip(queries, scores, strict=True):
+        pointers = (faiss.swig_ptr(a) for a in (out, query, vectors))
+        score(*pointers, vectors.shape[1], len(vectors))
+    return scores
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep Faiss on the calling thread: waking others for one query costs milliseconds on a busy machine."""
+    n_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(n_threads)
+
+
+def _score_listed(vectors: FloatArray, queries: FloatArray, metric: str, rows: IntArray) -> FloatArray:
+    n_queries, dim = queries.shape
+    scores = np.empty((n_queries, len(rows)), np.float32)
+    listed = rows if n_queries == 1 else np.tile(rows, n_queries)
+    out, x, y, ids = (faiss.swig_ptr(a) for a in (scores, queries, vectors, listed))
+    by_row = faiss.fvec_L2sqr_by_idx if metric == "L2" else faiss.fvec_inner_products_by_idx
+    with _one_thread():
+        by_row(out, x, y, ids, dim, n_queries, len(rows))
+    return scores
+
+
+def _all_rows(vectors: FloatArray, queries: FloatArray, k: int, metric: str) -> Neighbours:
+    """Compare all rows with Faiss's own loop, which spreads many queries over the cores."""
+    n_queries, dim = queries.shape
+    n_found = min(k + SPARE_CANDIDATES, len(vectors))
+    ids = np.empty((n_queries, n_found), np.int64)
+    distances = np.empty((n_queries, n_found), np.float32)
+    knn = faiss.knn_L2sqr if metric == "L2" else faiss.knn_inner_product
+    x, y, near, found = (faiss.swig_ptr(a) for a in (queries, vectors, distances, ids))
+    knn(x, y, dim, n_queries, len(vectors), n_found, near, found)
+    if metric == "L2":
+        _rescore_l2(vectors, queries, ids, distances)
+    else:
+        np.negative(distances, out=distances)
+    return _select(distances, k, ids)
+
+
+def _rescore_l2(vectors: FloatArray, queries: FloatArray, ids: IntArray, distances: FloatArray) -> None:
+    """Replace distances that were expanded to norms and a product, which cancels digits of near rows."""
+    of_query = np.repeat(np.arange(len(queries)), ids.shape[1])
+    x, q, y, rows, out = (faiss.swig_ptr(a) for a in (queries, of_query, vectors, ids, distances))
+    faiss.pairwise_indexed_L2sqr(vectors.shape[1], ids.size, x, q, y, rows, out)
+
+
+def _in_blocks(
+    vectors: FloatArray,
+    queries: FloatArray,
+    k: int,
+    metric: str,
+    rows: IntArray | None,
+    inverse: FloatArray | None,
+) -> Neighbours:
+    """Compare block by block, so that what is gathered and scored stays small."""
+    n_compared = len(vectors) if rows is None else len(rows)
+    best: Neighbours | None = None
+    for block in _blocks(n_compared, max(vectors.shape[1], len(queries))):
+        picked = block if rows is None else rows[block]
+        gathered = vectors[picked]
+        if metric == "COSINE":
+            scores = queries @ gathered.T
+            scores *= inverse_norms(gathered) if inverse is None else inverse[picked]
+            found = _select(np.negative(scores, out=scores), k, None)
+        else:
+            found = _all_rows(gathered, queries, k, metric)
+        known = np.arange(block.start, block.stop) if rows is None else rows[block]
+        ids = np.where(found.ids < 0, -1, known[found.ids])
+        found = Neighbours(ids, found.distances)
+        best = found if best is None else merge([best, found], k)
+    return _nothing(len(queries), k) if best is None else best
+
+
+def _blocks(n: int, width: int) -> Iterator[slice]:
+    step = max(1024, BLOCK_FLOATS // width)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+def _select(distances: FloatArray, k: int, ids: IntArray | None) -> Neighbours:
+    """Return the k smallest distances of each query with the ids of their columns, sorted.
+
+    `ids` is (m,), the same for every query, or (n_queries, m), or None for the columns' numbers.
+    """
+    n_queries, m = distances.shape
+    if k < m:
+        columns = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        distances = np.take_along_axis(distances, columns, axis=1)
+        order = distances.argsort(axis=1, kind="stable")
+        columns = np.take_along_axis(columns, order, axis=1)
+    else:
+        columns = order = distances.argsort(axis=1, kind="stable")
+    distances = np.take_along_axis(distances, order, axis=1)
+    if ids is not None:
+        columns = ids[columns] if ids.ndim == 1 else np.take_along_axis(ids, columns, axis=1)
+    if m >= k:
+        return Neighbours(columns, distances)
+    padded = _nothing(n_queries, k)
+    padded.ids[:, :m] = columns
+    padded.distances[:, :m] = distances
+    return padded
+
+
+def _nothing(n_queries: int, k: int) -> Neighbours:
+    return Neighbours(np.full((n_queries, k), -1, np.int64), np.full((n_queries, k), np.inf, np.float32))

@@ -1,0 +1,106 @@
+"""What every Faiss index of float vectors shares: metric, storage in a file, raw search calls."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import faiss
+import numpy as np
+
+from roost.engine.columns import Bitmap, FloatArray, Neighbours
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.exact import check_queries, normalised
+from roost.engine.index.parameters import require_metric
+from roost.errors import Corruption, InvalidArgument
+
+_FaissT = TypeVar("_FaissT", bound="FaissIndex")
+
+
+def faiss_metric(metric: str) -> int:
+    """Return Faiss's number for a metric; a cosine is the inner product of normalised vectors."""
+    return int(faiss.METRIC_L2 if metric == "L2" else faiss.METRIC_INNER_PRODUCT)
+
+
+class FaissIndex(VectorIndex):
+    """An index that Faiss holds as one object.
+
+    Subclasses say how the empty object is made (`_make`), which of Faiss's classes a file must hold
+    (`faiss_class`), and what the search parameters mean (`_search_parameters`).
+    """
+
+    faiss_class: ClassVar[Any]
+
+    def __init__(self, index: Any, metric: str) -> None:
+        self.metric = metric
+        self.dim = int(index.d)
+        self._index = index
+
+    @classmethod
+    @abstractmethod
+    def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
+        """Return the empty Faiss index that `params` describe."""
+
+    @abstractmethod
+    def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
+        """Return Faiss's search parameters, or None for its defaults."""
+
+    @classmethod
+    def build(cls: type[_FaissT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _FaissT:
+        require_metric(metric, cls.index_type)
+        built = cls(cls._make(vectors.shape[1], metric, params), metric)
+        built.add(vectors)
+        return built
+
+    @classmethod
+    def load(cls: type[_FaissT], path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> _FaissT:
+        require_metric(metric, cls.index_type)
+        try:
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        except (RuntimeError, MemoryError) as error:
+            raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
+        if not isinstance(index, cls.faiss_class) or index.metric_type != faiss_metric(metric):
+            raise Corruption(f"{path} does not hold an index of type {cls.index_type} with metric {metric}")
+        return cls(index, metric)
+
+    def save(self, path: Path) -> None:
+        # Faiss's own file writer passes over an error in its last block, and tells no other one's number.
+        with open(path, "wb") as file:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+
+    def add(self, vectors: FloatArray) -> None:
+        rows = normalised(vectors) if self.metric == "COSINE" else vectors
+        self._index.add(rows)
+
+    def search(
+        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+    ) -> Neighbours:
+        check_queries(queries, k, self.dim)
+        selector = None if allowed is None else self._selector(allowed)
+        parameters = self._search_parameters(k, params or {}, selector)
+        asked = normalised(queries) if self.metric == "COSINE" else np.ascontiguousarray(queries)
+        n_queries = len(queries)
+        ids = np.empty((n_queries, k), np.int64)
+        distances = np.empty((n_queries, k), np.float32)
+        # The C call spares what the wrapper adds; the arrays behind the pointers live in this frame.
+        self._index.search_c(
+            n_queries, faiss.swig_ptr(asked), k, faiss.swig_ptr(distances), faiss.swig_ptr(ids), parameters
+        )
+        if self.metric != "L2":
+            np.negative(distances, out=distances)
+        found = Neighbours(ids, distances)
+        if not found.is_full:
+            # Faiss leaves the largest float in the slots that have no row.
+            distances[ids < 0] = np.inf
+        return found
+
+    def _selector(self, allowed: Bitmap) -> Any:
+        if allowed.shape != ((self.n_rows + 7) // 8,):
+            raise InvalidArgument(f"the bitmap has shape {allowed.shape}; {self.n_rows} rows need one bit each")
+        return faiss.IDSelectorBitmap(np.ascontiguousarray(allowed))
+
+    @property
+    def n_rows(self) -> int:
+        return int(self._index.ntotal)

@@ -1,0 +1,198 @@
+"""Search under a filter at the recall of the unfiltered search.
+
+The graph is traversed with a bitmap of the allowed rows and of a fixed random sample of the others
+(or with none, where most rows are allowed). The other rows in the answer are not returned: they say
+how many rows, allowed or not, are nearer than each allowed one. While these ranks are small beside
+the width of the search, the k rows are found as surely as the unfiltered search finds its own,
+whatever the filter is and however it depends on the query. Otherwise the query is searched again,
+more widely or exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import faiss
+import numpy as np
+
+from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.exact import check_queries, exact_search
+from roost.engine.plan import EXACT, Method, Plan, Task, is_trusted, plan_again, plan_search
+
+# The fraction of the dropped rows that is in the sample: two random bytes, and-ed.
+SAMPLED_FRACTION = 0.25
+# With this many times k allowed rows expected among the candidates, the graph is searched without a
+# bitmap, which costs a test of every row met, and the candidates are sifted afterwards.
+SIFTED_FROM = 2
+# Weight of the newest query in `Allowed.doubt`.
+DOUBT_WEIGHT = 0.05
+
+
+class Allowed:
+    """The rows of a segment that a filter keeps, in the forms that searches need.
+
+    Each form is computed on first use and kept: hold on to the object while the filter and the
+    segment stay the same. Safe for any number of threads; the mask must not change.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        # The planner's `doubt`. Threads may lose an update to each other: it is an average all the same.
+        self.doubt = 0.0
+
+    @cached_property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def bitmap(self) -> Bitmap:
+        """(ceil(n_rows / 8),) uint8, little-endian bits."""
+        return np.packbits(self.mask, bitorder="little")
+
+    @cached_property
+    def rows(self) -> IntArray:
+        """The numbers of the allowed rows, ascending."""
+        return np.flatnonzero(self.mask)
+
+    @cached_property
+    def sampled(self) -> Bitmap:
+        """The bitmap, with the sample of the other rows added."""
+        return self.bitmap | _sample(len(self.bitmap))
+
+    def note(self, n_queries: int, n_exact: int) -> None:
+        """Move `doubt` towards the fraction of queries that needed an exact scan."""
+        kept = (1 - DOUBT_WEIGHT) ** n_queries
+        self.doubt = kept * self.doubt + (1 - kept) * n_exact / n_queries
+
+
+@lru_cache(maxsize=64)
+def _sample(n_bytes: int) -> Bitmap:
+    random = np.random.default_rng(n_bytes)
+    halves = random.integers(0, 256, (2, n_bytes), np.uint8)
+    sample: Bitmap = halves[0] & halves[1]
+    return sample
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """An exact search whose queries are still open."""
+
+    vectors: FloatArray
+    k: int
+    metric: str
+    rows: IntArray | None
+    inverse_norms: FloatArray | None
+
+    def __call__(self, queries: FloatArray) -> Neighbours:
+        return exact_search(self.vectors, queries, self.k, self.metric, self.rows, self.inverse_norms)
+
+
+def search_segment(
+    index: VectorIndex | None,
+    vectors: FloatArray,
+    queries: FloatArray,
+    k: int,
+    metric: str,
+    allowed: Allowed | None = None,
+    params: Mapping[str, Any] | None = None,
+    inverse_norms: FloatArray | None = None,
+) -> Neighbours:
+    """Return the k nearest allowed rows of each query, nearest first.
+
+    Args:
+        index: over all rows of `vectors`; None where there is none yet.
+        vectors: (n_rows, dim) float32, C-contiguous.
+        queries: (n_queries, dim) float32; not modified.
+        k: neighbours of a query, at least 1.
+        metric: "L2", "IP" or "COSINE"; the index's own.
+        allowed: the rows that may be returned; None for all.
+        params: search parameters of the index's type.
+        inverse_norms: (n_rows,) float32, for COSINE; see `exact_search`.
+    Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf.
+    Raises:
+        InvalidArgument: a search parameter or k is not allowed.
+        DimensionMismatch: the queries have another dimension than the vectors.
+    """
+    check_queries(queries, k, vectors.shape[1])
+    params = params or {}
+    width = 0 if index is None else index.search_width(k, params)
+    if index is not None and (allowed is None or allowed.count == len(vectors)):
+        return index.search(queries, k, None, params)
+    if index is None or allowed is None or not len(queries):
+        return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
+    task = Task(len(vectors), allowed.count, vectors.shape[1], k, width, index.comparisons, len(queries), _n_threads())
+    plan = plan_search(task, allowed.doubt)
+    if plan.method is Method.BITMAP:
+        return index.search(queries, k, allowed.bitmap, params)
+    scan = _Scan(vectors, k, metric, allowed.rows, inverse_norms)
+    if plan.method is Method.EXACT:
+        allowed.note(1, 0)
+        return scan(queries)
+    return _traverse(index, queries, task, plan, allowed, scan)
+
+
+def _n_threads() -> int:
+    return int(faiss.omp_get_max_threads())
+
+
+def _traverse(
+    index: VectorIndex, queries: FloatArray, task: Task, plan: Plan, allowed: Allowed, scan: _Scan
+) -> Neighbours:
+    """Search the graph, and search again the queries whose answer cannot be trusted."""
+    answer, ranks = _search_graph(index, queries, task.k, allowed, plan.width)
+    doubtful = [q for q, rank in enumerate(ranks) if not is_trusted(rank, plan.width)]
+    if not doubtful:
+        allowed.note(len(queries), 0)
+        return answer
+    one = replace(task, n_queries=1)
+    plans = {q: plan_again(one, plan.width, ranks[q]) for q in doubtful}
+    by_scan = [q for q, wider in plans.items() if wider == EXACT]
+    by_graph = [q for q, wider in plans.items() if wider != EXACT]
+    if by_scan:
+        _put(answer, by_scan, scan(queries[by_scan]))
+        allowed.note(len(queries), len(by_scan))
+    if by_graph:
+        widest = Plan(Method.TRAVERSE, max(plans[q].width for q in by_graph))
+        _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan))
+    return answer
+
+
+def _put(answer: Neighbours, queries: list[int], found: Neighbours) -> None:
+    answer.ids[queries], answer.distances[queries] = found.ids, found.distances
+
+
+def _search_graph(
+    index: VectorIndex, queries: FloatArray, k: int, allowed: Allowed, width: int
+) -> tuple[Neighbours, list[float]]:
+    """Search the graph once.
+
+    Returns: the k nearest allowed rows that it met; and for each query twice their mean rank among all
+        rows, which is the rank of the k-th where they lie evenly, estimated from the sample. Where fewer
+        than k were met it is out of reach, and inf where none was.
+    """
+    sifted = width * allowed.count >= SIFTED_FROM * k * len(allowed.mask)
+    fraction = 1.0 if sifted else SAMPLED_FRACTION
+    found = index.search(queries, width, None if sifted else allowed.sampled, {str(index.width_param): width})
+    ids = np.full((len(queries), k), -1, np.int64)
+    distances = np.full((len(queries), k), np.inf, np.float32)
+    ranks = []
+    for q, met in enumerate(found.ids):
+        if met[-1] < 0:
+            met = met[met >= 0]
+        slots = allowed.mask[met].nonzero()[0][:k]
+        n_met = len(slots)
+        ids[q, :n_met] = met[slots]
+        distances[q, :n_met] = found.distances[q, slots]
+        if n_met == k:
+            others = float(slots.mean()) - (k - 1) / 2
+            ranks.append(k + 1 + 2 * others / fraction)
+        elif n_met:
+            ranks.append(max(2.0 * width, k / n_met * (n_met + (len(met) - n_met) / fraction)))
+        else:
+            ranks.append(math.inf)
+    return Neighbours(ids, distances), ranks

@@ -1,0 +1,111 @@
+"""Which class serves which index type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.faiss_flat import FaissFlat
+from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.errors import InvalidArgument, MissingDependency, NotSupported
+
+ENTRY_POINT_GROUP = "roost.indexes"
+"""An entry point of this group has an index type as its name and a `VectorIndex` class as its object."""
+
+AUTO_TYPES = frozenset({"", "AUTOINDEX"})
+AUTO_PARAMS: Mapping[str, Any] = {"M": 16, "efConstruction": 200}
+"""What AUTOINDEX builds: HNSW with these parameters."""
+
+# Types of Milvus's float vectors that the embedded engine does not have.
+_MILVUS_TYPES = frozenset(
+    {
+        "DISKANN",
+        "GPU_BRUTE_FORCE",
+        "GPU_CAGRA",
+        "GPU_IVF_FLAT",
+        "GPU_IVF_PQ",
+        "HNSW_PQ",
+        "HNSW_PRQ",
+        "HNSW_SQ",
+        "IVF_FLAT",
+        "IVF_PQ",
+        "IVF_RABITQ",
+        "IVF_SQ8",
+        "SCANN",
+    }
+)
+
+# The extra that brings the library of an index type.
+_EXTRAS: Mapping[str, str] = {"NMSLIB": "nmslib", "ANNOY": "annoy"}
+
+_IndexT = TypeVar("_IndexT", bound=type[VectorIndex])
+
+_registered: dict[str, type[VectorIndex]] = {}
+
+
+def register_index(cls: _IndexT) -> _IndexT:
+    """Make an index class known under its `index_type`; works as a decorator.
+
+    Raises: InvalidArgument: another class holds the name already.
+    """
+    name = cls.index_type.upper()
+    holder = _registered.setdefault(name, cls)
+    if holder is not cls:
+        raise InvalidArgument(f"index type {name} is registered already, by {holder.__module__}.{holder.__qualname__}")
+    return cls
+
+
+def index_types() -> tuple[str, ...]:
+    """Return the names of the types that can be built, sorted."""
+    return tuple(sorted(_registered.keys() | {point.name.upper() for point in _installed()}))
+
+
+def resolve_index(index_type: str) -> type[VectorIndex]:
+    """Return the class of an index type; the name's case does not matter.
+
+    Raises:
+        InvalidArgument: no such type exists, or an entry point names something that is not an index.
+        NotSupported: Milvus has the type and the embedded engine does not.
+        MissingDependency: the type's library is not installed.
+    """
+    name = index_type.upper()
+    if name in AUTO_TYPES:
+        return FaissHnsw
+    found = _registered.get(name)
+    return _load(name) if found is None else found
+
+
+def resolve_params(index_type: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the build parameters of a type: AUTOINDEX chooses its own, and ignores what it is given."""
+    return AUTO_PARAMS if index_type.upper() in AUTO_TYPES else params
+
+
+def _load(name: str) -> type[VectorIndex]:
+    for point in _installed():
+        if point.name.upper() == name:
+            return register_index(_import(name, point))
+    known = f"available: {', '.join(index_types())}, AUTOINDEX"
+    if name in _MILVUS_TYPES:
+        raise NotSupported(f"index type {name} is not in the embedded engine yet; {known}")
+    raise InvalidArgument(f"unknown index type {name!r}; {known}")
+
+
+def _import(name: str, point: Any) -> type[VectorIndex]:
+    try:
+        cls = point.load()
+    except ImportError as error:
+        hint = f"pip install 'roost[{_EXTRAS[name]}]'" if name in _EXTRAS else f"install what {point.value} imports"
+        raise MissingDependency(f"index type {name} needs a library that is missing ({error}): {hint}") from error
+    if not (isinstance(cls, type) and issubclass(cls, VectorIndex)):
+        raise InvalidArgument(f"entry point {name} of {ENTRY_POINT_GROUP} is {point.value}, which is not a VectorIndex")
+    return cls
+
+
+def _installed() -> Any:
+    return entry_points(group=ENTRY_POINT_GROUP)
+
+
+register_index(FaissFlat)
+register_index(FaissHnsw)

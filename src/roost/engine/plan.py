@@ -1,0 +1,156 @@
+"""How a filtered search is run: pure decisions from counts, without touching data.
+
+A graph search finds a row with a probability that falls with the row's rank among *all* rows of the
+segment, filtered out or not, over the width of the search (`ef`). The k-th allowed row of a filter
+that keeps the fraction s and knows nothing of the query has rank k / s: so the graph has to be
+searched as widely as for about k / s neighbours, and past some point comparing the allowed rows one
+by one costs less. docs/decisions/0003-filtered-search.md has the measurements behind the constants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Method(Enum):
+    """The ways to run a filtered search."""
+
+    EXACT = "exact"
+    """Compare the allowed rows one by one."""
+    TRAVERSE = "traverse"
+    """Search the graph at the width of the plan; queries whose answer cannot be trusted are planned again."""
+    BITMAP = "bitmap"
+    """Hand the bitmap to an index whose width the engine cannot set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way to search a segment under a filter.
+
+    Attributes:
+        method: what is done.
+        width: how many candidates the graph search keeps; 0 unless the method is TRAVERSE.
+    """
+
+    method: Method
+    width: int = 0
+
+
+EXACT = Plan(Method.EXACT)
+BITMAP = Plan(Method.BITMAP)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the plan depends on.
+
+    Attributes:
+        n_rows: rows of the segment.
+        n_allowed: rows that the filter keeps.
+        dim: dimension of the vectors.
+        k: neighbours of a query.
+        width: candidates that the unfiltered search keeps (`ef`); 0 for an index without such a number.
+        comparisons: about how many rows a search of a given width compares (`VectorIndex.comparisons`).
+        n_queries: queries of the call.
+        n_threads: threads that one call may use.
+    """
+
+    n_rows: int
+    n_allowed: int
+    dim: int
+    k: int
+    width: int
+    comparisons: Callable[[int], int]
+    n_queries: int = 1
+    n_threads: int = 1
+
+
+# Width for a k-th allowed row of rank R is at least this times R ...
+WIDTH_PER_RANK = 0.84
+# ... and at least the width asked for times (R / k) to this power, for data whose recall is still rising.
+WIDTH_GROWTH = 0.42
+# An answer is trusted while twice the mean rank of its rows, estimated from a sample, is up to this times the width.
+TRUSTED_RANK_PER_WIDTH = 1.9
+# Where the filter has turned out to depend on the query the graph may be sparse too: width over rank then.
+RETRY_WIDTH_PER_RANK = 2.0
+# A query that met no allowed row at all is searched again this much more widely.
+ESCALATION = 4
+# Searching again pays while it costs at most this fraction of the exact scan that may follow it.
+RETRY_BUDGET = 0.5
+# An index without a width is given the bitmap when the filter keeps at least this fraction of the rows.
+BITMAP_FROM_FRACTION = 0.05
+
+# Nanoseconds of one thread: fixed part and part per dimension.
+EXACT_ROW_NS = (3.0, 0.35)
+GRAPH_ROW_NS = (35.0, 0.35)
+# The same for a row that is copied once for a batch of queries, and for each query that then reads it.
+GATHERED_ROW_NS = (10.0, 0.5)
+BATCHED_ROW_NS = (2.0, 0.06)
+BATCH_FROM_QUERIES = 4
+
+
+def plan_search(task: Task, doubt: float = 0.0) -> Plan:
+    """Return the cheapest plan that holds the recall of the unfiltered search.
+
+    Args:
+        task: the counts.
+        doubt: the fraction of recent queries under this filter whose traversal ended in an exact scan.
+    """
+    if task.n_allowed <= task.k:
+        return EXACT
+    if task.width == 0:
+        exhaustive = task.comparisons(0) >= task.n_rows
+        return EXACT if exhaustive or task.n_allowed < BITMAP_FROM_FRACTION * task.n_rows else BITMAP
+    widened = rank_width(task, task.k * task.n_rows / task.n_allowed)
+    if graph_cost_ns(task, widened) >= (1 - doubt) * exact_cost_ns(task):
+        return EXACT
+    return Plan(Method.TRAVERSE, widened)
+
+
+def plan_again(task: Task, searched: int, rank: float) -> Plan:
+    """Return the plan for a query whose answer at the width `searched` cannot be trusted.
+
+    Args:
+        task: the counts.
+        searched: the width of the search before.
+        rank: twice the estimated mean rank of the allowed rows among all rows; inf where no allowed row was met.
+    """
+    if math.isinf(rank):
+        widened = ESCALATION * searched
+    else:
+        widened = max(2 * searched, rank_width(task, RETRY_WIDTH_PER_RANK * rank))
+    if graph_cost_ns(task, widened) > RETRY_BUDGET * exact_cost_ns(task):
+        return EXACT
+    return Plan(Method.TRAVERSE, widened)
+
+
+def is_trusted(rank: float, width: int) -> bool:
+    """Say whether the rows up to `rank` are found by a search of that width."""
+    return rank <= TRUSTED_RANK_PER_WIDTH * width
+
+
+def rank_width(task: Task, rank: float) -> int:
+    """Return how widely to search so that rows up to `rank` are found as surely as the k nearest without a filter."""
+    growth: float = max(1.0, rank / task.k) ** WIDTH_GROWTH
+    return max(round(task.width * growth), round(WIDTH_PER_RANK * rank))
+
+
+def exact_cost_ns(task: Task) -> float:
+    """Return about how long it takes to compare the allowed rows, for all queries together."""
+    if task.n_queries < BATCH_FROM_QUERIES:
+        return task.n_queries * task.n_allowed * _per_row(EXACT_ROW_NS, task.dim)
+    gathering = task.n_allowed * _per_row(GATHERED_ROW_NS, task.dim)
+    return gathering + task.n_queries * task.n_allowed * _per_row(BATCHED_ROW_NS, task.dim) / task.n_threads
+
+
+def graph_cost_ns(task: Task, width: int) -> float:
+    """Return about how long a graph search of that width takes, for all queries together."""
+    one = task.comparisons(width) * _per_row(GRAPH_ROW_NS, task.dim)
+    return task.n_queries * one / min(task.n_queries, task.n_threads)
+
+
+def _per_row(cost: tuple[float, float], dim: int) -> float:
+    return cost[0] + cost[1] * dim

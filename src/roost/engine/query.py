@@ -1,0 +1,79 @@
+"""Rows by primary key or by filter, without a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine.columns import FloatArray, IntArray
+from roost.engine.filter import Predicate
+from roost.engine.keys import KeyArray, key_array
+from roost.engine.search import gather
+from roost.engine.snapshot import Partitions, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Rows of a snapshot: which part, and which row in it; ordered by primary key."""
+
+    snapshot: Snapshot
+    part: IntArray
+    row: IntArray
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    @property
+    def keys(self) -> KeyArray:
+        """The primary keys of the rows."""
+        return key_array(self.take(self.snapshot.schema.primary.name))
+
+    def take(self, name: str) -> pa.Array | FloatArray:
+        """Return a field of the rows: Arrow for scalars, (n, dim) float32 for vectors."""
+        return gather(self.snapshot.parts, self.part, self.row, name, self.snapshot)
+
+    def page(self, offset: int, limit: int | None) -> Places:
+        """Return `limit` rows from `offset` on."""
+        end = None if limit is None else offset + limit
+        return Places(self.snapshot, self.part[offset:end], self.row[offset:end])
+
+
+def find(
+    snapshot: Snapshot,
+    *,
+    predicate: Predicate | None = None,
+    keys: KeyArray | None = None,
+    partitions: Partitions = None,
+) -> Places:
+    """Return the live rows that have one of the keys and pass the filter, ordered by primary key."""
+    parts: list[IntArray] = []
+    rows: list[IntArray] = []
+    for number, part in enumerate(snapshot.parts):
+        allowed = part.select(predicate, partitions)
+        if keys is not None:
+            found = np.unique(part.rows.keys.find(keys))
+            found = found if allowed is None else found[allowed.mask[found]]
+        else:
+            found = np.arange(part.n_rows, dtype=np.int64) if allowed is None else allowed.rows
+        rows.append(found)
+        parts.append(np.full(len(found), number, dtype=np.int64))
+    return _sorted(snapshot, _joined(parts), _joined(rows))
+
+
+def count(snapshot: Snapshot, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
+    """Return how many live rows pass the filter."""
+    selected = ((part, part.select(predicate, partitions)) for part in snapshot.parts)
+    return sum(part.n_rows if allowed is None else allowed.count for part, allowed in selected)
+
+
+def _sorted(snapshot: Snapshot, part: IntArray, row: IntArray) -> Places:
+    places = Places(snapshot, part, row)
+    order = np.argsort(places.keys, kind="stable")
+    return Places(snapshot, part[order], row[order])
+
+
+def _joined(arrays: Sequence[IntArray]) -> IntArray:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int64)

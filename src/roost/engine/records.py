@@ -1,0 +1,97 @@
+"""What the catalogue holds of databases, collections and aliases, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from roost.engine.schema import Schema
+from roost.engine.segment import IndexSpec
+
+DEFAULT_DATABASE = "default"
+DEFAULT_PARTITION = "_default"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseRecord:
+    """A database in Milvus's sense: a name space for collections."""
+
+    database_id: int
+    name: str
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    def to_document(self) -> dict[str, Any]:
+        return {"name": self.name, "properties": self.properties}
+
+    @classmethod
+    def from_document(cls, database_id: int, document: dict[str, Any]) -> DatabaseRecord:
+        return cls(database_id, document["name"], document["properties"])
+
+
+@dataclass(frozen=True, slots=True)
+class AliasRecord:
+    """A second name of a collection."""
+
+    alias_id: int
+    database_id: int
+    name: str
+    collection_id: int
+
+    def to_document(self) -> dict[str, Any]:
+        return {"database": self.database_id, "name": self.name, "collection": self.collection_id}
+
+    @classmethod
+    def from_document(cls, alias_id: int, document: dict[str, Any]) -> AliasRecord:
+        return cls(alias_id, document["database"], document["name"], document["collection"])
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRecord:
+    """A collection without its rows.
+
+    Attributes:
+        partitions: name to id, in the order of creation.
+        indexes: in the order of creation.
+        created_at: Unix time in nanoseconds.
+    """
+
+    collection_id: int
+    database_id: int
+    name: str
+    schema: Schema
+    created_at: int
+    properties: dict[str, Any] = field(default_factory=dict)
+    partitions: dict[str, int] = field(default_factory=lambda: {DEFAULT_PARTITION: 0})
+    indexes: tuple[IndexSpec, ...] = ()
+    loaded: bool = False
+
+    def index_of(self, field_name: str) -> IndexSpec | None:
+        """Return the index on a vector field, if there is one."""
+        return next((spec for spec in self.indexes if spec.field == field_name), None)
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "database": self.database_id,
+            "name": self.name,
+            "schema": self.schema.to_json(),
+            "created_at": self.created_at,
+            "properties": self.properties,
+            "partitions": self.partitions,
+            "indexes": [asdict(spec) for spec in self.indexes],
+            "loaded": self.loaded,
+        }
+
+    @classmethod
+    def from_document(cls, collection_id: int, document: dict[str, Any]) -> CollectionRecord:
+        return cls(
+            collection_id,
+            document["database"],
+            document["name"],
+            Schema.from_json(document["schema"]),
+            document["created_at"],
+            document["properties"],
+            # The catalogue sorts keys; ids grow with the order of creation.
+            dict(sorted(document["partitions"].items(), key=lambda item: item[1])),
+            tuple(IndexSpec(**spec) for spec in document["indexes"]),
+            document["loaded"],
+        )

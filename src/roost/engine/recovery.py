@@ -1,0 +1,66 @@
+"""A collection's rows, from what the catalogue names and the log repeats."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from roost.engine.contents import Contents
+from roost.engine.log import replay
+from roost.engine.records import CollectionRecord
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, unpack_bitmap
+from roost.engine.snapshot import Part
+from roost.engine.storage.catalog import Catalog, CatalogState
+
+
+def segments_of(state: CatalogState) -> dict[int, list[SegmentRecord]]:
+    """Return the segments by collection id, oldest first."""
+    found: dict[int, list[SegmentRecord]] = {}
+    for segment_id, document in sorted(state.objects.get("segment", {}).items()):
+        record = SegmentRecord.from_document(segment_id, document)
+        found.setdefault(record.collection_id, []).append(record)
+    return found
+
+
+def recover_contents(
+    catalog: Catalog,
+    directory: Path,
+    record: CollectionRecord,
+    manifests: list[SegmentRecord],
+    deletes: dict[int, bytes],
+    known: Contents | None = None,
+) -> Contents:
+    """Return a collection's rows as the catalogue has them.
+
+    Args:
+        directory: where the segments' directories are.
+        manifests: the collection's segments.
+        deletes: segment id to bitmap bytes.
+        known: an earlier reading, whose open files are used again.
+    Raises: Corruption: the log is damaged, or a segment's file that its records refer to.
+    """
+    contents = Contents(record.schema)
+    for manifest in manifests:
+        held = None if known is None else known.sealed.get(manifest.segment_id)
+        body = deletes.get(manifest.segment_id)
+        dead = None if body is None else unpack_bitmap(body, manifest.n_rows)
+        if held is not None and isinstance(held.rows, Segment):
+            segment, opened = held.rows, held.indexes
+            segment.record = manifest
+        else:
+            segment, opened = Segment(directory / str(manifest.segment_id), manifest, record.schema), {}
+        indexes = {i: opened.get(i, index) for i, index in open_indexes(segment, record.indexes).items()}
+        contents.sealed[manifest.segment_id] = Part(segment, dead, indexes)
+    with closing(catalog.read_log(record.collection_id)) as entries:
+        for entry in entries:
+            replay(contents, entry)
+    return contents
+
+
+def open_indexes(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, SegmentIndex]:
+    """Return the indexes of a segment that `specs` name."""
+    return {
+        spec.index_id: SegmentIndex(segment.directory / file.name, file, spec)
+        for spec in specs
+        if (file := segment.record.indexes.get(spec.index_id)) is not None
+    }

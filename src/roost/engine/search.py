@@ -1,0 +1,158 @@
+"""Nearest-neighbour search over a snapshot: every part is searched, and the answers are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine.columns import FloatArray, IntArray, Neighbours
+from roost.engine.filter import Predicate
+from roost.engine.index.filtered import search_segment
+from roost.engine.keys import KeyArray, key_array
+from roost.engine.segment import IndexSpec
+from roost.engine.snapshot import Part, Partitions, Snapshot
+
+
+class Request(NamedTuple):
+    """One search, checked.
+
+    Attributes:
+        queries: (n_queries, dim) float32, C-contiguous and finite.
+        field: the vector field.
+        spec: the field's index, or None to scan exactly by `metric`.
+        params: search parameters of the index type.
+        within: keep only distances below this (smaller is closer), or None.
+        beyond: keep only distances at or above this, or None.
+    """
+
+    queries: FloatArray
+    field: str
+    k: int
+    metric: str
+    spec: IndexSpec | None
+    params: Mapping[str, Any]
+    predicate: Predicate | None = None
+    partitions: Partitions = None
+    within: float | None = None
+    beyond: float | None = None
+
+
+class Hits(NamedTuple):
+    """The answer to a search, as columns, all queries behind one another.
+
+    Attributes:
+        counts: hits of each query.
+        distances: (sum of counts,) float32, smaller is closer.
+        part: (sum of counts,) which part of the snapshot holds the hit.
+        row: (sum of counts,) the hit's row in its part.
+    """
+
+    snapshot: Snapshot
+    counts: list[int]
+    distances: FloatArray
+    part: IntArray | None
+    row: IntArray
+
+    @property
+    def keys(self) -> KeyArray:
+        """The primary keys of the hits."""
+        if self.part is None and len(self.row):
+            return self.snapshot.parts[0].rows.key_column[self.row]
+        return key_array(self.take(self.snapshot.schema.primary.name))
+
+    def take(self, name: str) -> pa.Array | FloatArray:
+        """Return a field of the hits: Arrow for scalars, (n, dim) float32 for vectors."""
+        return gather(self.snapshot.parts, self.part, self.row, name, self.snapshot)
+
+
+def search(snapshot: Snapshot, request: Request) -> Hits:
+    """Return the k nearest live rows of each query that pass the filter, nearest first."""
+    if request.beyond is not None:
+        return _search_ring(snapshot, request)
+    return _search(snapshot, request, request.k)
+
+
+def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
+    answers = [_search_part(part, request, k) for part in snapshot.parts]
+    if len(answers) == 1:
+        found, part = answers[0], None
+    else:
+        found, part = _merge(answers, len(request.queries), k)
+    ids, distances = found.ids, found.distances
+    if request.within is None and request.beyond is None and ids.size and found.is_full:
+        counts = [ids.shape[1]] * len(ids)
+        return Hits(snapshot, counts, distances.ravel(), None if part is None else part.ravel(), ids.ravel())
+    kept = ids >= 0
+    if request.within is not None:
+        kept &= distances < request.within
+    if request.beyond is not None:
+        kept &= distances >= request.beyond
+    counts = np.count_nonzero(kept, axis=1).tolist()
+    return Hits(snapshot, counts, distances[kept], None if part is None else part[kept], ids[kept])
+
+
+def _search_ring(snapshot: Snapshot, request: Request) -> Hits:
+    """Look deeper until the rows nearer than `beyond` are behind us."""
+    k = request.k
+    while True:
+        hits = _search(snapshot, request, k)
+        if k >= snapshot.n_rows or min(hits.counts, default=0) >= request.k:
+            return _first(hits, request.k)
+        k = min(4 * k, snapshot.n_rows)
+
+
+def _first(hits: Hits, k: int) -> Hits:
+    """Keep the first k hits of each query."""
+    counts = np.asarray(hits.counts)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    kept = np.arange(len(hits.row)) - starts < k
+    part = None if hits.part is None else hits.part[kept]
+    return Hits(hits.snapshot, np.minimum(counts, k).tolist(), hits.distances[kept], part, hits.row[kept])
+
+
+def _search_part(part: Part, request: Request, k: int) -> Neighbours:
+    allowed = part.select(request.predicate, request.partitions)
+    held = None if request.spec is None else part.indexes.get(request.spec.index_id)
+    index = None if held is None else held.open()
+    if index is not None and allowed is None:
+        return index.search(request.queries, k, None, request.params)
+    norms = part.rows.inverse_norms(request.field) if request.metric == "COSINE" else None
+    vectors = part.rows.vectors(request.field)
+    return search_segment(index, vectors, request.queries, k, request.metric, allowed, request.params, norms)
+
+
+def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neighbours, IntArray]:
+    """Return the k nearest rows of all answers, and which answer each is of."""
+    if not answers:
+        nothing = np.empty((n_queries, 0), dtype=np.int64)
+        return Neighbours(nothing, np.empty((n_queries, 0), dtype=np.float32)), nothing
+    ids = np.concatenate([answer.ids for answer in answers], axis=1)
+    distances = np.concatenate([answer.distances for answer in answers], axis=1)
+    parts = np.concatenate([np.full(answer.ids.shape[1], i, dtype=np.int64) for i, answer in enumerate(answers)])
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    nearest = Neighbours(np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1))
+    return nearest, parts[order]
+
+
+def gather(
+    parts: Sequence[Part], part: IntArray | None, row: IntArray, name: str, snapshot: Snapshot
+) -> pa.Array | FloatArray:
+    """Return a field at (part, row) places, in their order. `part` None means the only part."""
+    field = snapshot.schema.field(name)
+    if len(row) == 0:
+        if field.is_vector:
+            return np.empty((0, field.dim or 0), dtype=np.float32)
+        return pa.array([], type=field.arrow_type)
+    if part is None:
+        return parts[0].column(name, row)
+    used = np.unique(part)
+    if len(used) == 1:
+        return parts[int(used[0])].column(name, row)
+    pieces = [parts[int(p)].column(name, row[part == p]) for p in used]
+    order = np.argsort(np.concatenate([np.flatnonzero(part == p) for p in used]), kind="stable")
+    if field.is_vector:
+        return np.concatenate(pieces)[order]
+    return pa.concat_arrays(pieces).take(pa.array(order))

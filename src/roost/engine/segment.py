@@ -1,0 +1,190 @@
+"""A sealed segment: immutable columns on disk, opened and verified when first touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Hashable, MutableMapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from roost.engine.columns import FloatArray
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.exact import inverse_norms
+from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.keys import KeyArray, KeyLookup, key_array
+from roost.engine.schema import Schema
+from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
+from roost.engine.storage.durable import FileRecord, verify
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """The definition of an index on a vector field.
+
+    Attributes:
+        index_type: as the user gave it, for example "HNSW" or "AUTOINDEX".
+        params: build parameters, for example {"M": 16}.
+        index_id: unique in the database; a dropped and remade index has a new one.
+    """
+
+    field: str
+    name: str
+    index_type: str
+    metric: str
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    index_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """What the manifest knows of a segment.
+
+    Attributes:
+        files: the column files.
+        indexes: index id to the index's file; an index that is not built yet is not in it.
+    """
+
+    segment_id: int
+    collection_id: int
+    n_rows: int
+    files: tuple[FileRecord, ...]
+    indexes: dict[int, FileRecord]
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "collection": self.collection_id,
+            "n_rows": self.n_rows,
+            "files": [asdict(f) for f in self.files],
+            "indexes": {str(i): asdict(f) for i, f in self.indexes.items()},
+        }
+
+    @classmethod
+    def from_document(cls, segment_id: int, document: dict[str, Any]) -> SegmentRecord:
+        return cls(
+            segment_id,
+            document["collection"],
+            document["n_rows"],
+            tuple(FileRecord(**f) for f in document["files"]),
+            {int(i): FileRecord(**f) for i, f in document["indexes"].items()},
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(f.size_bytes for f in self.files)
+
+    def file(self, name: str) -> FileRecord:
+        return next(f for f in self.files if f.name == name)
+
+
+class Segment:
+    """The columns of a sealed segment. Any thread may read; nothing in it changes.
+
+    Files are checked against their checksums and mapped when they are first needed.
+    Raises (from every reading method): Corruption: a file is damaged or missing.
+    """
+
+    def __init__(self, directory: Path, record: SegmentRecord, schema: Schema) -> None:
+        self.directory = directory
+        self.record = record
+        self.schema = schema
+        self.memo: MutableMapping[Hashable, Any] = {}
+        self._opening = threading.RLock()
+        self._scalars: pa.RecordBatch | None = None
+        self._vectors: dict[str, FloatArray] = {}
+        self._norms: dict[str, FloatArray] = {}
+        self._keys: KeyLookup | None = None
+        self._key_column: KeyArray | None = None
+
+    @property
+    def segment_id(self) -> int:
+        return self.record.segment_id
+
+    @property
+    def n_rows(self) -> int:
+        return self.record.n_rows
+
+    @property
+    def scalars(self) -> pa.RecordBatch:
+        """Every scalar column, the hidden ones included."""
+        if self._scalars is None:
+            with self._opening:
+                if self._scalars is None:
+                    self._scalars = read_scalars(self.directory, self.record.file(FIELDS_FILE))
+        return self._scalars
+
+    def scalar(self, name: str) -> pa.Array:
+        return self.scalars.column(name)
+
+    def vectors(self, name: str) -> FloatArray:
+        """Return the (n_rows, dim) vectors of a field, mapped into memory."""
+        found = self._vectors.get(name)
+        if found is None:
+            with self._opening:
+                record = self.record.file(vectors_file(self.schema.field(name).field_id))
+                found = self._vectors[name] = read_vectors(self.directory, record)
+        return found
+
+    def inverse_norms(self, name: str) -> FloatArray:
+        """Return one over the Euclidean length of each vector ((n_rows,) float32)."""
+        found = self._norms.get(name)
+        if found is None:
+            found = self._norms[name] = inverse_norms(self.vectors(name))
+        return found
+
+    @property
+    def key_column(self) -> KeyArray:
+        """The primary key of each row."""
+        if self._key_column is None:
+            self._key_column = key_array(self.scalar(self.schema.primary.name))
+        return self._key_column
+
+    @property
+    def keys(self) -> KeyLookup:
+        """The rows by primary key."""
+        if self._keys is None:
+            with self._opening:
+                if self._keys is None:
+                    self._keys = KeyLookup(self.scalar(self.schema.primary.name))
+        return self._keys
+
+
+class SegmentIndex:
+    """A built index of a segment, opened and verified when first searched."""
+
+    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, opened: VectorIndex | None = None) -> None:
+        self.path = path
+        self.record = record
+        self.spec = spec
+        self._opened = opened
+        self._opening = threading.Lock()
+
+    def open(self) -> VectorIndex:
+        """Return the index.
+
+        Raises: Corruption: its file is damaged or missing.
+        """
+        if self._opened is None:
+            with self._opening:
+                if self._opened is None:
+                    verify(self.path, self.record)
+                    kind = resolve_index(self.spec.index_type)
+                    self._opened = kind.load(
+                        self.path, self.spec.metric, resolve_params(self.spec.index_type, self.spec.params), mmap=True
+                    )
+        return self._opened
+
+
+def pack_bitmap(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:
+    """Return a mask as bits, little-endian within a byte."""
+    return np.packbits(mask, bitorder="little").tobytes()
+
+
+def unpack_bitmap(body: bytes, n_rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return the mask that `pack_bitmap` packed."""
+    bits = np.unpackbits(np.frombuffer(body, dtype=np.uint8), count=n_rows, bitorder="little")
+    return bits.astype(bool)

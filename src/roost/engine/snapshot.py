@@ -1,0 +1,128 @@
+"""What a reader sees: one immutable object with every row of a collection at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from roost.engine.columns import Mask
+from roost.engine.filter import Predicate
+from roost.engine.index.filtered import Allowed
+from roost.engine.schema import PARTITION_FIELD, Schema
+from roost.engine.segment import Segment, SegmentIndex
+from roost.engine.tail import TailView
+
+_MAX_MASKS = 64
+"""Masks kept per run of rows; the oldest goes first."""
+
+Partitions: TypeAlias = tuple[int, ...] | None
+"""Ids of the partitions to read, or None for all."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of rows and what is known of them at one moment: deletes and indexes.
+
+    Attributes:
+        dead: (n_rows,) deleted rows, or None when none is.
+        indexes: index id to the index over these rows.
+    """
+
+    rows: Segment | TailView
+    dead: Mask | None = None
+    indexes: Mapping[int, SegmentIndex] = field(default_factory=dict)
+    _selections: dict[Any, Allowed | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    @property
+    def n_dead(self) -> int:
+        return 0 if self.dead is None else int(np.count_nonzero(self.dead))
+
+    def select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
+        """Return the live rows that pass the filter and lie in the partitions; None means all rows."""
+        if predicate is None and partitions is None and self.dead is None:
+            return None
+        key = (None if predicate is None else predicate.key, partitions)
+        try:
+            return self._selections[key]
+        except KeyError:
+            found = self._select(predicate, partitions)
+            _keep(self._selections, key, found)
+            return found
+
+    def _select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
+        mask: Mask | None = None if self.dead is None else ~self.dead
+        if partitions is not None:
+            mask = _both(mask, self._in_partitions(partitions))
+        if predicate is not None:
+            mask = _both(mask, self._passing(predicate))
+        return None if mask is None or mask.all() else Allowed(mask)
+
+    def _in_partitions(self, partitions: tuple[int, ...]) -> Mask:
+        ids = self.rows.scalar(PARTITION_FIELD).to_numpy(zero_copy_only=True)
+        return np.isin(ids, partitions)
+
+    def _passing(self, predicate: Predicate) -> Mask:
+        """Return the filter's mask; it outlives deletes, since it is kept with the rows."""
+        masks: dict[Any, Mask] = self.rows.memo.setdefault("masks", {})
+        found = masks.get(predicate.key)
+        if found is None:
+            found = predicate.evaluate(self.rows)
+            _keep(masks, predicate.key, found)
+        return found
+
+    def open_files(self) -> None:
+        """Open and verify every file of the rows and their indexes, as reading them would.
+
+        Raises: Corruption: a file is damaged or missing.
+        """
+        for vector in self.rows.schema.vectors:
+            self.rows.vectors(vector.name)
+        self.rows.scalar(PARTITION_FIELD)
+        for index in self.indexes.values():
+            index.open()
+
+    def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | npt.NDArray[np.float32]:
+        """Return a field's values at some rows: Arrow for scalars, (n, dim) float32 for vectors."""
+        if self.rows.schema.field(name).is_vector:
+            return self.rows.vectors(name)[rows]
+        return self.rows.scalar(name).take(pa.array(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every row of a collection at one moment. Any thread may read it for as long as it likes.
+
+    Attributes:
+        parts: sealed segments, rows that are being sealed, and the tail; empty parts are left out.
+        version: grows with every change.
+    """
+
+    schema: Schema
+    parts: tuple[Part, ...]
+    version: int
+
+    @property
+    def n_rows(self) -> int:
+        """Live rows."""
+        return sum(part.n_rows - part.n_dead for part in self.parts)
+
+
+def _both(left: Mask | None, right: Mask) -> Mask:
+    return right if left is None else left & right
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Remember a value; the oldest makes room. Readers may race: at worst a value is computed again."""
+    if len(kept) >= _MAX_MASKS:
+        for oldest in list(kept)[: len(kept) - _MAX_MASKS + 1]:
+            kept.pop(oldest, None)
+    kept[key] = value

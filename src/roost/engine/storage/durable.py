@@ -1,0 +1,142 @@
+"""Files that are written once, checksummed, and on the disk before anything names them.
+
+A file is written under its final name in a directory that no manifest points into yet, then the file
+and its directory are fsynced. A crash at any step leaves at most a file that nothing names; it is
+swept at the next open.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import xxhash
+
+from roost.errors import Corruption, StorageFailure, StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# What SQLite says of a file that it cannot make sense of.
+_DAMAGE = (
+    "malformed",
+    "not a database",
+    "corrupt",
+    "unsupported file format",
+    "no such table",
+    "no such column",
+    "Could not decode",
+)
+_LITTLE_ROOM = 128 << 10
+_DIGEST_CHUNK = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the manifest knows of one file.
+
+    Attributes:
+        name: file name inside the segment's directory.
+        size_bytes: length of the file.
+        digest: xxh3-128 of the content, hexadecimal.
+    """
+
+    name: str
+    size_bytes: int
+    digest: str
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the operating system, of Arrow and of SQLite into Roost's, naming `path`."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise Corruption(f"{path} is missing; restore it from a copy") from error
+        code = error.errno if isinstance(error, OSError) else None
+        if code in _FULL:
+            raise StorageFull(f"no space left to write {path}: {error}") from error
+        raise StorageFailure(f"cannot read or write {path}: {error}") from error
+    except sqlite3.Error as error:
+        raise _from_sqlite(path, error) from error
+    except UnicodeDecodeError as error:
+        # SQLite's own message quotes the damaged text.
+        raise Corruption(f"{path} is damaged: {error}; restore it from a copy") from error
+
+
+def _from_sqlite(path: Path, error: sqlite3.Error) -> Exception:
+    text = str(error)
+    if "full" in text or ("I/O error" in text and _is_full(path)):
+        return StorageFull(f"no space left to write {path}: {text}; nothing of the call was written")
+    if isinstance(error, sqlite3.IntegrityError) or any(sign in text for sign in _DAMAGE):
+        return Corruption(f"{path} is damaged: {text}; restore it from a copy")
+    return StorageFailure(f"cannot read or write {path}: {text}")
+
+
+def _is_full(path: Path) -> bool:
+    """Whether a failure may come from a lack of room: SQLite does not say so of its index of the log."""
+    try:
+        room = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _LITTLE_ROOM
+
+
+def digest_file(path: Path) -> str:
+    """Return the xxh3-128 of a file's content, hexadecimal."""
+    digest = xxhash.xxh3_128()
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return digest.hexdigest()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+            for start in range(0, len(view), _DIGEST_CHUNK):
+                with view[start : start + _DIGEST_CHUNK] as chunk:
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_durable(path: Path, write: Callable[[Path], None]) -> FileRecord:
+    """Let `write` make the file, fsync it, and return its record.
+
+    Raises: StorageFull, StorageFailure: the file could not be written; it is removed again.
+    """
+    with storage_errors(path):
+        try:
+            write(path)
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            return FileRecord(path.name, path.stat().st_size, digest_file(path))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    with storage_errors(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def verify(path: Path, record: FileRecord) -> None:
+    """Check a file against its record.
+
+    Raises: Corruption: the file is missing, or has another length or another content.
+    """
+    with storage_errors(path):
+        size = path.stat().st_size
+    if size != record.size_bytes:
+        raise Corruption(f"{path} is damaged: {size} bytes long instead of {record.size_bytes}; restore it from a copy")
+    with storage_errors(path):
+        digest = digest_file(path)
+    if digest != record.digest:
+        raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")

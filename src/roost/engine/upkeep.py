@@ -1,0 +1,308 @@
+"""The background work of one collection: rows into segments, segments into fewer, indexes over them.
+
+Each step writes files first, then swaps them in with one transaction and one new snapshot. Readers see
+the rows before or after, never in between; writers wait only for the swap.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roost.engine.compaction import (
+    MIN_INDEXED_ROWS,
+    SegmentStats,
+    Source,
+    Written,
+    build_index,
+    carried_deletes,
+    merge_sources,
+    plan_merge,
+    save_index,
+    write_segment,
+)
+from roost.engine.contents import Contents
+from roost.engine.host import remove_when_unused
+from roost.engine.recovery import open_indexes
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, pack_bitmap
+from roost.engine.snapshot import Part
+from roost.engine.storage.catalog import Transaction
+from roost.engine.storage.durable import FileRecord, sync_directory
+from roost.engine.tail import live_rows
+from roost.errors import Closed, CollectionNotFound
+
+if TYPE_CHECKING:
+    from roost.engine.collection import Collection
+
+MIN_SEALED_ROWS = MIN_INDEXED_ROWS
+"""A shorter tail stays in the log unless a flush asks for it."""
+
+MAX_TAIL_BYTES = 256 << 20
+MAX_TAIL_ROWS = 262_144
+"""A longer tail is sealed without waiting for writes to pause."""
+
+
+class _Superseded(Exception):
+    """The collection was emptied while its old rows were worked on; the work is thrown away."""
+
+
+class Upkeep:
+    """The upkeep of one collection. Run by the maintenance thread alone."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._host = collection.host
+        self._sealed_upto = 0
+
+    def overdue(self) -> bool:
+        """Whether the tail is so long that it is sealed at once. Asked after each write."""
+        tail = self._collection.contents.tail
+        return tail.n_rows >= MAX_TAIL_ROWS or tail.size_bytes >= MAX_TAIL_BYTES
+
+    def run(self, full: bool) -> None:
+        """Do what is due; with `full`, seal every row first."""
+        while True:
+            try:
+                return self._run(full)
+            except _Superseded:
+                continue
+            except (CollectionNotFound, Closed):
+                if self._collection.dropped or self._host.closed:
+                    return
+                raise
+
+    def _run(self, full: bool) -> None:
+        self._collection.require_present()
+        if self._collection.contents.sealing is not None:
+            self._seal()
+        if full or self._collection.contents.tail.n_rows >= MIN_SEALED_ROWS:
+            self._seal()
+        while not self._host.maintenance.stopping() and (ids := self._due_merge()):
+            if not self._merge(ids):
+                return
+        while not self._host.maintenance.stopping() and (missing := self._missing_index()):
+            if not self._build(*missing):
+                return
+
+    # Sealing
+
+    def _seal(self) -> None:
+        """Move the rows of the tail from the log into a segment.
+
+        Steps: (1) the rows leave the tail and stay readable, (2) files are written, (3) one
+        transaction names the segment, stores all deletes and drops the rows from the log. A crash
+        or an error before (3) leaves the log as it was.
+        """
+        host, collection = self._host, self._collection
+        with collection.changing():
+            contents = collection.contents
+            resumed = contents.sealing is not None
+            part = contents.freeze()
+            if part is None:
+                self._fold_deletes(contents)
+                return
+            if not resumed:
+                self._sealed_upto = host.catalog.log_range(collection.collection_id)[1]
+            collection.publish()
+            upto = self._sealed_upto
+        source = Source(part, live_rows(part.n_rows, part.dead))
+        if not len(source.rows):
+            self._swap_sealed(contents, None, source, upto)
+            return
+        with self._new_directory() as (segment_id, directory):
+            written = write_segment(
+                directory, segment_id, collection.collection_id, collection.schema, [source], [], lambda: False
+            )
+            self._swap_sealed(contents, written, source, upto)
+
+    def _fold_deletes(self, contents: Contents) -> None:
+        """Move what the log holds into the bitmaps, when it holds nothing but deletes of sealed rows."""
+        if not contents.dirty:
+            return
+        host, collection_id = self._host, self._collection.collection_id
+        with host.catalog.transaction() as change:
+            for segment_id in contents.dirty:
+                self._put_deletes(change, segment_id, contents.sealed[segment_id])
+            change.truncate_log(collection_id, host.catalog.log_range(collection_id)[1])
+        contents.dirty.clear()
+
+    def _swap_sealed(self, contents: Contents, written: Written | None, source: Source, upto: int) -> None:
+        host, collection = self._host, self._collection
+        with collection.changing():
+            if contents is not collection.contents or contents.sealing is None:
+                raise _Superseded
+            sealed = None
+            if written is not None:
+                sealed = Part(self._open(written), carried_deletes([source], [contents.sealing.dead]))
+            with host.catalog.transaction() as change:
+                if sealed is not None:
+                    self._put_segment(change, sealed)
+                for segment_id in contents.dirty:
+                    self._put_deletes(change, segment_id, contents.sealed[segment_id])
+                change.truncate_log(collection.collection_id, upto)
+                host.save_counter(change)
+            if sealed is not None:
+                contents.sealed[_segment(sealed).segment_id] = sealed
+            contents.sealing = None
+            contents.dirty.clear()
+            collection.publish()
+
+    # Merging
+
+    def _due_merge(self) -> list[int]:
+        sealed = self._collection.contents.sealed
+        return plan_merge(
+            [
+                SegmentStats(segment_id, part.n_rows, part.n_dead, _segment(part).record.size_bytes)
+                for segment_id, part in list(sealed.items())
+            ]
+        )
+
+    def _merge(self, ids: list[int]) -> bool:
+        """Replace segments by one with their rows; False when told to stop."""
+        host, collection = self._host, self._collection
+        with collection.changing():
+            contents = collection.contents
+            if any(segment_id not in contents.sealed for segment_id in ids):
+                raise _Superseded
+            parts = [contents.sealed[segment_id] for segment_id in ids]
+        sources = merge_sources(parts)
+        if not sum(len(source.rows) for source in sources):
+            self._swap_merged(contents, None, sources, ids)
+            return True
+        with self._new_directory() as (segment_id, directory):
+            written = write_segment(
+                directory,
+                segment_id,
+                collection.collection_id,
+                collection.schema,
+                sources,
+                collection.record.indexes,
+                host.maintenance.stopping,
+            )
+            if written is None:
+                shutil.rmtree(directory, ignore_errors=True)
+                return False
+            self._swap_merged(contents, written, sources, ids)
+        return True
+
+    def _swap_merged(self, contents: Contents, written: Written | None, sources: list[Source], ids: list[int]) -> None:
+        host, collection = self._host, self._collection
+        with collection.changing():
+            if contents is not collection.contents:
+                raise _Superseded
+            replaced = [contents.sealed[segment_id] for segment_id in ids]
+            merged = None
+            if written is not None:
+                segment = self._open(written)
+                dead = carried_deletes(sources, [part.dead for part in replaced])
+                merged = Part(segment, dead, self._indexes(segment))
+            with host.catalog.transaction() as change:
+                for segment_id in ids:
+                    change.remove("segment", segment_id)
+                if merged is not None:
+                    self._put_segment(change, merged)
+                host.save_counter(change)
+            for segment_id in ids:
+                del contents.sealed[segment_id]
+                contents.dirty.discard(segment_id)
+            if merged is not None:
+                contents.sealed[_segment(merged).segment_id] = merged
+            collection.publish()
+        for old in replaced:
+            remove_when_unused(old.rows, _segment(old).directory)
+
+    # Indexing
+
+    def _missing_index(self) -> tuple[int, IndexSpec] | None:
+        for segment_id, part in list(self._collection.contents.sealed.items()):
+            if part.n_rows >= MIN_INDEXED_ROWS:
+                for spec in self._collection.record.indexes:
+                    if spec.index_id not in part.indexes:
+                        return segment_id, spec
+        return None
+
+    def _build(self, segment_id: int, spec: IndexSpec) -> bool:
+        """Build one index of one segment and swap it in; False when told to stop."""
+        host, collection = self._host, self._collection
+        part = collection.contents.sealed.get(segment_id)
+        if part is None:
+            raise _Superseded
+        segment = _segment(part)
+        index = build_index(spec, segment.vectors(spec.field), None, host.maintenance.stopping)
+        if index is None:
+            return False
+        file = save_index(segment.directory, spec, index)
+        path = segment.directory / file.name
+        try:
+            sync_directory(segment.directory)
+            self._swap_indexed(segment, SegmentIndex(path, file, spec))
+        except BaseException:
+            manifest = host.catalog.segment(segment_id)
+            if manifest is None or str(spec.index_id) not in manifest["indexes"]:
+                path.unlink(missing_ok=True)
+            raise
+        return True
+
+    def _swap_indexed(self, segment: Segment, index: SegmentIndex) -> None:
+        host, collection = self._host, self._collection
+        index_id = index.spec.index_id
+        with collection.changing():
+            part = collection.contents.sealed.get(segment.segment_id)
+            if part is None or part.rows is not segment or index.spec not in collection.record.indexes:
+                raise _Superseded
+            record = replace(segment.record, indexes={**segment.record.indexes, index_id: index.record})
+            with host.catalog.transaction() as change:
+                change.put("segment", segment.segment_id, record.to_document())
+            segment.record = record
+            indexes = {**part.indexes, index_id: index}
+            collection.contents.sealed[segment.segment_id] = replace(part, indexes=indexes)
+            collection.publish()
+
+    # Pieces
+
+    def _open(self, written: Written) -> Segment:
+        """Return the segment, without the indexes that were dropped while they were built."""
+        wanted = {spec.index_id for spec in self._collection.record.indexes}
+        kept: dict[int, FileRecord] = {}
+        for index_id, file in written.record.indexes.items():
+            if index_id in wanted:
+                kept[index_id] = file
+            else:
+                (written.directory / file.name).unlink(missing_ok=True)
+        return Segment(written.directory, replace(written.record, indexes=kept), self._collection.schema)
+
+    def _indexes(self, segment: Segment) -> dict[int, SegmentIndex]:
+        """Return the segment's indexes that the collection still has."""
+        return open_indexes(segment, self._collection.record.indexes)
+
+    def _put_segment(self, change: Transaction, part: Part) -> None:
+        segment_id = _segment(part).segment_id
+        change.put("segment", segment_id, _segment(part).record.to_document())
+        self._put_deletes(change, segment_id, part)
+
+    def _put_deletes(self, change: Transaction, segment_id: int, part: Part) -> None:
+        if part.dead is not None:
+            change.set_deletes(segment_id, pack_bitmap(part.dead))
+
+    @contextmanager
+    def _new_directory(self) -> Iterator[tuple[int, Path]]:
+        """A fresh segment directory, removed again when the block fails before the manifest names it."""
+        segment_id = self._host.new_id()
+        directory = self._host.segment_directory(segment_id)
+        try:
+            yield segment_id, directory
+        except BaseException:
+            if self._host.catalog.segment(segment_id) is None:
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+
+def _segment(part: Part) -> Segment:
+    if not isinstance(part.rows, Segment):
+        raise TypeError("a sealed part holds a segment")
+    return part.rows

@@ -1,0 +1,204 @@
+"""The append-only record of every change of state: who did what, when, and on what evidence.
+
+Every entry holds the hash of the one before it and its own,
+
+    hash = SHA-256(previous_hash || canonical JSON of the entry)
+
+so an entry that is altered, removed or put elsewhere breaks the chain there. The newest entry's
+number and hash are kept in a table of their own, so a cut tail is seen too. Whoever can rewrite
+the whole database can forge the whole chain: keep a copy of `Ledger.head` elsewhere to see that.
+
+An entry is written in the transaction of the change that it records; neither is there without the
+other after a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from roost.errors import InvalidArgument, LedgerBroken
+from roost.lifecycle.store.database import Store, utc_now, utc_text
+from roost.lifecycle.store.tables import LedgerHeadRow, LedgerRow
+
+GENESIS = "0" * 64
+"""What the first entry holds as the hash before it."""
+
+CHAMPION_ACTIONS = ("promote", "rollback")
+"""The actions after which `subject` is the endpoint's champion."""
+
+_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry.
+
+    Attributes:
+        seq: 1 for the first entry.
+        at: ISO 8601 in UTC.
+        subject: what was changed, for example a deployment's name.
+    """
+
+    seq: int
+    at: str
+    actor: str
+    action: str
+    endpoint: str | None
+    subject: str
+    reason: str
+    evidence: Mapping[str, Any]
+    previous_hash: str
+    hash: str
+
+
+class Ledger:
+    """The ledger of a workspace."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def entries(self, endpoint: str | None = None, limit: int | None = None) -> list[Entry]:
+        """Return the entries, oldest first: all of them, or one endpoint's; the newest `limit` of them."""
+        query = select(LedgerRow).order_by(LedgerRow.seq.desc())
+        if endpoint is not None:
+            query = query.where(LedgerRow.endpoint == endpoint)
+        if limit is not None:
+            query = query.limit(limit)
+        with self._store.read() as session:
+            return [_entry(row) for row in reversed(session.scalars(query).all())]
+
+    @property
+    def head(self) -> tuple[int, str]:
+        """Number and hash of the newest entry; 0 and zeros for an empty ledger."""
+        with self._store.read() as session:
+            head = session.get(LedgerHeadRow, 1)
+            return (head.seq, head.hash) if head else (0, GENESIS)
+
+    def at(self, endpoint: str, moment: datetime | str) -> str | None:
+        """Return the deployment that was the endpoint's champion at a moment; None before the first.
+
+        Args:
+            moment: a datetime (without a zone: local time), or ISO 8601 text.
+        Raises: InvalidArgument: the text is not a time.
+        """
+        query = (
+            select(LedgerRow.subject)
+            .where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
+            .where(LedgerRow.at <= utc_text(_parse(moment)))
+            .order_by(LedgerRow.seq.desc())
+            .limit(1)
+        )
+        with self._store.read() as session:
+            return session.scalar(query)
+
+    def verify(self) -> int:
+        """Check the whole chain and return the number of entries.
+
+        Raises: LedgerBroken: an entry was altered, removed or reordered; the message names the first.
+        """
+        seq, previous = 0, GENESIS
+        with self._store.read() as session:
+            rows = session.scalars(select(LedgerRow).order_by(LedgerRow.seq)).yield_per(_BATCH_SIZE)
+            for row in rows:
+                seq += 1
+                if row.seq != seq:
+                    raise LedgerBroken(f"ledger row {seq} is missing: row {row.seq} comes after row {seq - 1}")
+                if row.previous_hash != previous:
+                    raise LedgerBroken(f"ledger row {seq} does not follow row {seq - 1}: its previous hash differs")
+                if row.hash != _hash(row):
+                    raise LedgerBroken(f"ledger row {seq} was altered: its content does not match its hash")
+                previous = row.hash
+            head = session.get(LedgerHeadRow, 1)
+        if (head.seq, head.hash) != (seq, previous) if head else seq > 0:
+            expected = head.seq if head else 0
+            raise LedgerBroken(
+                f"ledger row {min(seq, expected) + 1} is wrong: {expected} rows were written, {seq} are there"
+            )
+        return seq
+
+
+def append(
+    session: Session,
+    actor: str,
+    action: str,
+    endpoint: str | None,
+    subject: str,
+    reason: str = "",
+    evidence: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an entry within the caller's transaction.
+
+    Raises: InvalidArgument: the evidence cannot be written as JSON.
+    """
+    head = session.get(LedgerHeadRow, 1, with_for_update=True)
+    if head is None:
+        head = LedgerHeadRow(id=1, seq=0, hash=GENESIS)
+        session.add(head)
+        session.flush()
+    row = LedgerRow(
+        seq=head.seq + 1,
+        at=utc_now(),
+        actor=actor,
+        action=action,
+        endpoint=endpoint,
+        subject=subject,
+        reason=reason,
+        evidence=canonical_json(evidence or {}),
+        previous_hash=head.hash,
+    )
+    row.hash = _hash(row)
+    session.add(row)
+    head.seq, head.hash = row.seq, row.hash
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON text that is the same for equal values.
+
+    Raises: InvalidArgument: the value holds something that JSON cannot.
+    """
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"not a JSON value: {error}; use numbers, strings, lists and dictionaries") from error
+
+
+def _hash(row: LedgerRow) -> str:
+    content = {
+        name: getattr(row, name)
+        for name in ("seq", "at", "actor", "action", "endpoint", "subject", "reason", "evidence")
+    }
+    return hashlib.sha256((row.previous_hash + canonical_json(content)).encode()).hexdigest()
+
+
+def _entry(row: LedgerRow) -> Entry:
+    return Entry(
+        seq=row.seq,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        endpoint=row.endpoint,
+        subject=row.subject,
+        reason=row.reason,
+        evidence=json.loads(row.evidence),
+        previous_hash=row.previous_hash,
+        hash=row.hash,
+    )
+
+
+def _parse(moment: datetime | str) -> datetime:
+    if isinstance(moment, datetime):
+        return moment
+    try:
+        return datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"{moment!r} is not a time: use ISO 8601, for example 2026-01-31T12:00:00+00:00"
+        ) from error

@@ -1,0 +1,36 @@
+"""Names of endpoints, deployments and models, and what they are called in the vector engine."""
+
+from __future__ import annotations
+
+import re
+
+from roost.errors import InvalidName
+
+MAX_NAME_LENGTH = 100
+"""Two names and a separator fit into Milvus's 255 characters for a collection."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+def check_name(kind: str, name: object) -> str:
+    """Return the name, which must start with a letter and hold letters, digits, _ and - alone.
+
+    Args:
+        kind: what the name is for, as the error's message puts it.
+    Raises: InvalidName: the name is not a string, is too long, or holds other characters.
+    """
+    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"{kind} name {name!r} is not allowed: use 1 to {MAX_NAME_LENGTH} letters, digits, _ and -, a letter first"
+        )
+    return name
+
+
+def identifier(name: str) -> str:
+    """Return the name as the vector engine allows it, where `-` is not a letter."""
+    return name.replace("-", "_")
+
+
+def collection_name(endpoint: str, deployment: str) -> str:
+    """Return the name of the collection that holds a deployment's vectors."""
+    return f"{identifier(endpoint)}__{identifier(deployment)}"

@@ -1,0 +1,153 @@
+"""Changing an endpoint's champion, and the aliases that follow it.
+
+Steps of a promotion or rollback:
+
+1. One transaction of the store: the endpoint's row, both deployments' states, the end of a running
+   live test, the ledger's entry. A crash before its commit leaves everything as it was.
+2. The process's routing is swapped. Searches that have begun end on the old champion, which stays
+   loaded and complete.
+3. The vector engine's alias, then MLflow's aliases. A crash before or between leaves aliases of the
+   old champion; the row remembers that they are behind, and opening the workspace moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from roost.errors import InvalidTransition
+from roost.lifecycle import ledger, space
+from roost.lifecycle.context import Context
+from roost.lifecycle.deployments import State, move, row_named, rows_of
+from roost.lifecycle.store.database import utc_now
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestRow
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""MLflow's aliases of a registered model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A change of champion that was made.
+
+    Attributes:
+        previous: the deployment that was champion before; None for the first.
+        seconds: from the call until every new search of this process went to the new champion.
+        total_seconds: until the aliases had followed too.
+    """
+
+    endpoint: str
+    previous: str | None
+    champion: str
+    seconds: float
+    total_seconds: float
+
+
+def write_champion(
+    session: Session, row: EndpointRow, name: str, actor: str, action: str, reason: str, evidence: Mapping[str, Any]
+) -> str | None:
+    """Make a deployment the champion within the caller's transaction; return the previous one's name.
+
+    Raises:
+        DeploymentNotFound: the endpoint has no such deployment.
+        InvalidTransition: it is the champion already, or not ready.
+    """
+    rows = rows_of(session, row.id)
+    chosen = row_named(rows, name)
+    if chosen.id == row.champion_id:
+        raise InvalidTransition(f"deployment {name!r} is the champion already")
+    move(chosen, State.SERVING)
+    previous = next((deployment for deployment in rows if deployment.id == row.champion_id), None)
+    if previous is not None:
+        move(previous, State.READY)
+    row.previous_id, row.champion_id = row.champion_id, chosen.id
+    stop_test(session, row, actor, f"{action} of {name}")
+    previous_name = previous.name if previous is not None else None
+    recorded = {**evidence, "previous": previous_name, "model": f"{chosen.model_name}/{chosen.model_version}"}
+    ledger.append(session, actor, action, row.name, name, reason, recorded)
+    return previous_name
+
+
+def running_test(session: Session, endpoint_id: int) -> LiveTestRow | None:
+    """Return the row of the endpoint's live test that is running."""
+    running = select(LiveTestRow).where(LiveTestRow.endpoint_id == endpoint_id, LiveTestRow.state == "running")
+    return session.scalar(running)
+
+
+def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> None:
+    """End the endpoint's running live test, if there is one, within the caller's transaction."""
+    test = running_test(session, row.id)
+    if test is not None:
+        test.state, test.ended_at = "stopped", utc_now()
+        ledger.append(session, actor, "test.stop", row.name, f"test {test.id}", reason)
+
+
+def previous_champion(session: Session, row: EndpointRow) -> str:
+    """Return the deployment that was champion before the present one.
+
+    Raises: InvalidTransition: there was none.
+    """
+    previous = session.get(DeploymentRow, row.previous_id) if row.previous_id is not None else None
+    if previous is None:
+        raise InvalidTransition(f"endpoint {row.name!r} has no previous champion to roll back to")
+    return previous.name
+
+
+def follow(context: Context, endpoint_id: int) -> None:
+    """Bring the aliases to where the endpoint's row says, and note that they are there."""
+    with context.store.read() as session:
+        row = session.get_one(EndpointRow, endpoint_id)
+        deployments = rows_of(session, endpoint_id)
+        elsewhere = _champion_models(session, endpoint_id)
+    champion = next((d for d in deployments if d.id == row.champion_id), None)
+    if champion is not None:
+        present = [d.collection for d in deployments if d.state != State.RETIRED and d.id != champion.id]
+        space.point_alias(context.vectors, row.identifier, champion.collection, present)
+    for model in sorted({d.model_name for d in deployments} - elsewhere):
+        named = {CHAMPION: champion, CHALLENGER: _challenger(deployments, champion)}
+        versions = {
+            alias: chosen.model_version if chosen is not None and chosen.model_name == model else None
+            for alias, chosen in named.items()
+        }
+        context.models.point_aliases(model, versions)
+    with context.store.write() as session:
+        session.get_one(EndpointRow, endpoint_id).followed_version = row.version
+
+
+def reconcile(context: Context) -> None:
+    """Repair what a crash left half done: aliases that are behind, collections of retired deployments."""
+    with context.store.read() as session:
+        endpoints = session.scalars(select(EndpointRow)).all()
+        retired = session.scalars(
+            select(DeploymentRow.collection).where(DeploymentRow.state == State.RETIRED.value)
+        ).all()
+    for row in endpoints:
+        if row.followed_version != row.version:
+            follow(context, row.id)
+    for collection in retired:
+        space.drop(context.vectors, collection)
+
+
+def _challenger(deployments: Sequence[DeploymentRow], champion: DeploymentRow | None) -> DeploymentRow | None:
+    """Return the newest deployment that is ready and newer than the champion."""
+    since = champion.id if champion is not None else 0
+    ready = [d for d in deployments if d.state == State.READY and d.id > since]
+    return ready[-1] if ready else None
+
+
+def _champion_models(session: Session, endpoint_id: int) -> set[str]:
+    """Return the models whose aliases belong to other endpoints.
+
+    A registered model has one champion, so an endpoint leaves the aliases of a model alone that is
+    champion elsewhere, unless it is its own champion too.
+    """
+    champions = select(EndpointRow.id, DeploymentRow.model_name).join(
+        DeploymentRow, EndpointRow.champion_id == DeploymentRow.id
+    )
+    found = session.execute(champions).all()
+    own = {model for endpoint, model in found if endpoint == endpoint_id}
+    return {model for endpoint, model in found if endpoint != endpoint_id} - own

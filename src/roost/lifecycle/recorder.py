@@ -1,0 +1,141 @@
+"""Events of live traffic, written to the store in the background.
+
+A search hands its event over and goes on. A crash loses the events of the last moments, at most
+`FLUSH_EVERY_S` of them. When the store is slower than the traffic, searches are left out and
+counted; feedback and outcomes are never left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from sqlalchemy import insert, select
+
+from roost.errors import StorageFailure
+from roost.lifecycle.livetest import Outcome
+from roost.lifecycle.store.database import Store, utc_now
+from roost.lifecycle.store.tables import EventRow
+
+FLUSH_EVERY_S = 0.2
+MAX_WAITING = 50_000
+
+_BATCH_SIZE = 200
+_PAUSE_S = 0.02
+"""Between two batches, so that whoever changes an endpoint meanwhile gets the store soon."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; see `EventRow`."""
+
+    kind: str
+    endpoint: str
+    deployment: str
+    query_id: str
+    test_id: int | None = None
+    actor: str | None = None
+    latency_ms: float | None = None
+    item: str | None = None
+    value: str | None = None
+    at: str = field(default_factory=utc_now)
+
+
+class Recorder:
+    """Writes events in the background. Safe to use from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._searches: deque[Event] = deque()
+        self._others: deque[Event] = deque()
+        self._writing = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self.n_left_out = 0
+
+    def put(self, event: Event) -> None:
+        """Hand an event over; it never waits for the store."""
+        if event.kind != "search":
+            self._others.append(event)
+        elif len(self._searches) < MAX_WAITING:
+            self._searches.append(event)
+        else:
+            self.n_left_out += 1
+        if self._thread is None:
+            self._start()
+
+    def flush(self) -> None:
+        """Write what was handed over before.
+
+        Raises: StorageFailure: the store refused; the events are kept for the next time.
+        """
+        self.flush_feedback()
+        self._write(self._searches)
+
+    def flush_feedback(self) -> None:
+        """Write the feedback and the outcomes that were handed over before.
+
+        Raises: StorageFailure: the store refused; the events are kept for the next time.
+        """
+        self._write(self._others)
+
+    def _write(self, waiting: deque[Event], pause_s: float = 0.0) -> None:
+        n_left = len(waiting)
+        while n_left > 0:
+            with self._writing:
+                batch = [waiting.popleft() for _ in range(min(_BATCH_SIZE, len(waiting)))]
+                if not batch:
+                    return
+                try:
+                    with self._store.write() as session:
+                        # With RETURNING one statement takes all rows; without it, SQLite's driver waits for the
+                        # interpreter lock after every row, and whoever promotes waits for the store.
+                        statement = insert(EventRow).returning(EventRow.id)
+                        session.execute(statement, [_columns(event) for event in batch])
+                except StorageFailure:
+                    waiting.extendleft(reversed(batch))
+                    raise
+            n_left -= len(batch)
+            if pause_s and n_left > 0:
+                self._closed.wait(pause_s)
+
+    def outcomes(self, test_id: int) -> list[Outcome]:
+        """Return the outcomes of a live test in the order in which they came."""
+        self.flush_feedback()
+        query = select(EventRow.value).where(EventRow.test_id == test_id, EventRow.kind == "outcome")
+        with self._store.read() as session:
+            return [cast(Outcome, value) for value in session.scalars(query.order_by(EventRow.id))]
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="roost-recorder", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.wait(FLUSH_EVERY_S):
+            try:
+                self._write(self._others, _PAUSE_S)
+                self._write(self._searches, _PAUSE_S)
+            except StorageFailure as error:
+                _log.warning("events are waiting, the store refused them: %s", error)
+
+
+_COLUMNS = tuple(column.name for column in fields(Event))
+
+
+def _columns(event: Event) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _COLUMNS}

@@ -1,0 +1,5 @@
+"""What the lifecycle remembers: one SQL database, shared with MLflow's tables."""
+
+from roost.lifecycle.store.database import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,164 @@
+"""The lifecycle's tables. The prefix keeps them apart from MLflow's in the same database."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only where the column's type is INTEGER."""
+
+
+class Table(DeclarativeBase):
+    """Root of the tables; times are ISO 8601 text in UTC, structured values are JSON text."""
+
+
+class EndpointRow(Table):
+    """An endpoint. Its row is the truth of who is champion.
+
+    `version` grows with every change and guards against two actors changing the row at once.
+    `followed_version` is the last version whose champion the engine's and MLflow's aliases show.
+    """
+
+    __tablename__ = "roost_endpoints"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    identifier: Mapped[str] = mapped_column(String(100), unique=True)
+    metric: Mapped[str] = mapped_column(String(20))
+    fields: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    champion_id: Mapped[int | None] = mapped_column(Integer)
+    previous_id: Mapped[int | None] = mapped_column(Integer)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    followed_version: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[str] = mapped_column(String(32))
+
+
+class DeploymentRow(Table):
+    """A model version, its vectors, index and configuration."""
+
+    __tablename__ = "roost_deployments"
+    __table_args__ = (UniqueConstraint("endpoint_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("roost_endpoints.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    collection: Mapped[str] = mapped_column(String(255), unique=True)
+    state: Mapped[str] = mapped_column(String(20))
+    model_name: Mapped[str] = mapped_column(String(100))
+    model_version: Mapped[int] = mapped_column(Integer)
+    model_files: Mapped[str] = mapped_column(Text)
+    fingerprint: Mapped[str] = mapped_column(String(80))
+    dim: Mapped[int] = mapped_column(Integer)
+    index_params: Mapped[str] = mapped_column(Text)
+    search_params: Mapped[str] = mapped_column(Text)
+    n_records: Mapped[int] = mapped_column(BigInteger, default=0)
+    seal: Mapped[str | None] = mapped_column(String(80))
+    created_at: Mapped[str] = mapped_column(String(32))
+
+
+class JobRow(Table):
+    """Long work and how far it has come. `digest` chains the keys of the records already taken."""
+
+    __tablename__ = "roost_jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"), index=True)
+    state: Mapped[str] = mapped_column(String(20))
+    n_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    n_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    digest: Mapped[str] = mapped_column(String(80))
+    error: Mapped[str | None] = mapped_column(Text)
+    updated_at: Mapped[str] = mapped_column(String(32))
+
+
+class RejectedRow(Table):
+    """A record that a job set aside; `position` counts the job's records from 0."""
+
+    __tablename__ = "roost_rejected"
+    __table_args__ = (UniqueConstraint("job_id", "position"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("roost_jobs.id"))
+    position: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class LiveWriteRow(Table):
+    """A key that was written or deleted through the endpoint while a deployment was being built.
+
+    Backfill leaves these keys alone: what it would write is older.
+    """
+
+    __tablename__ = "roost_live_writes"
+
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(512), primary_key=True)
+
+
+class LiveTestRow(Table):
+    """A live test of a champion against a challenger; its outcomes are events."""
+
+    __tablename__ = "roost_live_tests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    endpoint_id: Mapped[int] = mapped_column(ForeignKey("roost_endpoints.id"), index=True)
+    champion_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"))
+    challenger_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"))
+    method: Mapped[str] = mapped_column(String(20))
+    max_queries: Mapped[int | None] = mapped_column(Integer)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    alpha: Mapped[float]
+    state: Mapped[str] = mapped_column(String(20))
+    decision: Mapped[str | None] = mapped_column(String(20))
+    started_at: Mapped[str] = mapped_column(String(32))
+    ended_at: Mapped[str | None] = mapped_column(String(32))
+
+
+class EventRow(Table):
+    """One thing that happened in live traffic: a search, a piece of feedback, a query's outcome."""
+
+    __tablename__ = "roost_events"
+    __table_args__ = (Index("roost_events_test", "test_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    at: Mapped[str] = mapped_column(String(32))
+    endpoint: Mapped[str] = mapped_column(String(100))
+    deployment: Mapped[str] = mapped_column(String(100))
+    query_id: Mapped[str] = mapped_column(String(40), index=True)
+    test_id: Mapped[int | None] = mapped_column(Integer)
+    actor: Mapped[str | None] = mapped_column(String(255))
+    latency_ms: Mapped[float | None]
+    item: Mapped[str | None] = mapped_column(Text)
+    value: Mapped[str | None] = mapped_column(Text)
+
+
+class LedgerRow(Table):
+    """One entry of the ledger; see `roost.lifecycle.ledger`."""
+
+    __tablename__ = "roost_ledger"
+
+    seq: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=False)
+    at: Mapped[str] = mapped_column(String(32))
+    actor: Mapped[str] = mapped_column(String(255))
+    action: Mapped[str] = mapped_column(String(40))
+    endpoint: Mapped[str | None] = mapped_column(String(100), index=True)
+    subject: Mapped[str] = mapped_column(String(255))
+    reason: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[str] = mapped_column(Text)
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class LedgerHeadRow(Table):
+    """The last entry of the ledger, kept apart so that a cut tail is seen."""
+
+    __tablename__ = "roost_ledger_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))

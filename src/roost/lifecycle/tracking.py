@@ -1,0 +1,83 @@
+"""MLflow, opened on the workspace's database: quiet, without telemetry, and only when needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roost.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "roost"
+
+_CHATTY_LOGGERS = ("mlflow.store.db.utils", "alembic.runtime.migration", "alembic.runtime.plugins")
+
+
+class Tracking:
+    """The MLflow client of a workspace. Safe to use from any thread."""
+
+    def __init__(self, url: str, artifacts: Path) -> None:
+        """Remember where MLflow's tables and files are; nothing is imported or opened yet."""
+        self.url = url
+        self.artifacts = artifacts
+        self._lock = threading.Lock()
+        self._client: MlflowClient | None = None
+        self._experiment_id: str | None = None
+
+    @property
+    def client(self) -> MlflowClient:
+        """The client; the first use imports MLflow and brings its tables up to date.
+
+        Raises: MissingDependency: MLflow is not installed.
+        """
+        with self._lock:
+            if self._client is None:
+                self._client = _open(self.url)
+            return self._client
+
+    @property
+    def experiment_id(self) -> str:
+        """MLflow's experiment that holds the workspace's runs."""
+        client = self.client
+        with self._lock:
+            if self._experiment_id is None:
+                found = client.get_experiment_by_name(EXPERIMENT)
+                location = (self.artifacts / "runs").absolute().as_uri()
+                self._experiment_id = (
+                    found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=location)
+                )
+            return self._experiment_id
+
+
+def disable_telemetry() -> None:
+    """Make MLflow send nothing. It decides when it is imported, so this comes before."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ["DO_NOT_TRACK"] = "true"
+
+
+def _open(url: str) -> MlflowClient:
+    disable_telemetry()
+    for name in _CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # MLflow's modules warn about their own use of other libraries, which is not our user's to mend.
+        warnings.simplefilter("ignore")
+        try:
+            from mlflow.telemetry import set_telemetry_client
+            from mlflow.tracking import MlflowClient
+        except ImportError as error:
+            raise MissingDependency("the model registry needs MLflow: pip install 'roost[lifecycle]'") from error
+        # Whoever imported MLflow first has started its telemetry; this ends it.
+        end_telemetry: Callable[[], None] = set_telemetry_client
+        end_telemetry()
+        client = MlflowClient(tracking_uri=url, registry_uri=url)
+        client.search_registered_models(max_results=1)
+        client.search_experiments(max_results=1)
+    return client

@@ -1,0 +1,195 @@
+"""Searches and writes of an endpoint: where they go, and what answers say.
+
+A `Routing` is immutable. A search reads the endpoint's routing once and uses nothing else, so
+searches never wait for a promotion, and every answer comes from one deployment alone.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roost.errors import DimensionMismatch, FingerprintMismatch, InvalidArgument, InvalidTransition, NotFinite
+from roost.lifecycle.deployments import Deployment
+from roost.lifecycle.embedder import Embedder, FloatArray, embed_checked
+from roost.lifecycle.livetest import Id, Side
+from roost.lifecycle.recorder import Event
+from roost.lifecycle.space import VECTOR
+
+if TYPE_CHECKING:
+    from roost.client import Client
+    from roost.lifecycle.live import LiveTest
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result.
+
+    Attributes:
+        distance: as the vector engine gives it for the endpoint's metric.
+        fields: the output fields that were asked for.
+        deployment: the deployment that found it.
+        origin: the side of a live test that gets the credit for it; None where neither does.
+    """
+
+    id: Id
+    distance: float
+    fields: Mapping[str, Any]
+    deployment: str
+    origin: Side | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one query, which names who gave it.
+
+    Attributes:
+        query_id: to give feedback by.
+        deployment: the champion's deployment.
+        model_version: name and version of the champion's model, as in `digits/1`.
+        challenger: the other deployment that took part, during a live test.
+        test_id: the live test that the query is part of.
+    """
+
+    query_id: str
+    endpoint: str
+    deployment: str
+    model_version: str
+    hits: tuple[Hit, ...]
+    challenger: str | None = None
+    test_id: int | None = None
+
+    @property
+    def ids(self) -> list[Id]:
+        return [hit.id for hit in self.hits]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A deployment with its loaded model."""
+
+    deployment: Deployment
+    embedder: Embedder
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Where an endpoint's traffic goes.
+
+    Attributes:
+        version: of the endpoint's row from which it was made.
+        live: every deployment that takes writes, the champion first.
+        test: the live test that is running.
+    """
+
+    version: int = 0
+    champion: Target | None = None
+    live: tuple[Target, ...] = ()
+    test: LiveTest | None = None
+
+    def target(self, name: str) -> Target | None:
+        """Return the live deployment of that name."""
+        return next((target for target in self.live if target.deployment.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a search asks for beside its content."""
+
+    limit: int = 10
+    filter: str = ""
+    output_fields: Sequence[str] = ()
+    search_params: Mapping[str, Any] = field(default_factory=dict)
+    user: str | None = None
+
+
+def serving(routing: Routing, endpoint: str) -> Target:
+    """Return the champion.
+
+    Raises: InvalidTransition: nothing was promoted yet.
+    """
+    if routing.champion is None:
+        raise InvalidTransition(f"endpoint {endpoint!r} has no champion yet: deploy a model and promote it")
+    return routing.champion
+
+
+def search(
+    client: Client, target: Target, metric: str, key: str, vectors: FloatArray, query: Query
+) -> list[tuple[Hit, ...]]:
+    """Return each vector's nearest records in one deployment."""
+    deployment = target.deployment
+    found = client.search(
+        deployment.collection,
+        data=list(vectors),
+        anns_field=VECTOR,
+        limit=query.limit,
+        filter=query.filter,
+        output_fields=list(query.output_fields),
+        search_params={"metric_type": metric, "params": {**deployment.search_params, **query.search_params}},
+    )
+    return [
+        tuple(Hit(_id(hit, key), hit["distance"], dict(hit["entity"]), deployment.name) for hit in hits)
+        for hits in found
+    ]
+
+
+def _id(hit: Mapping[str, Any], key: str) -> Id:
+    # Milvus before 2.4 does not say what the primary key is called; its client then calls it "id".
+    found: Id = hit[key] if key in hit else hit["id"]
+    return found
+
+
+def embed(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> FloatArray:
+    """Return the contents' vectors by the target's model."""
+    return embed_checked(target.embedder, contents)
+
+
+def own_vectors(target: Target, vectors: Any, fingerprint: str) -> FloatArray:
+    """Return vectors that a caller brought, after checking that they are of the target's model.
+
+    Raises:
+        FingerprintMismatch: another model made them.
+        InvalidArgument: they are not a two-dimensional array of numbers.
+        DimensionMismatch: they have another length.
+        NotFinite: one holds NaN or infinity.
+    """
+    deployment = target.deployment
+    if fingerprint != deployment.fingerprint:
+        raise FingerprintMismatch(
+            f"these vectors are of {fingerprint}; deployment {deployment.name!r} (model {deployment.model}) "
+            f"takes those of {deployment.fingerprint}"
+        )
+    try:
+        checked = np.ascontiguousarray(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"vectors must be rows of numbers of one length: {error}") from error
+    if checked.ndim != 2:
+        raise InvalidArgument(f"vectors must have the shape (n, {deployment.dim}), not {checked.shape}")
+    if checked.shape[1] != deployment.dim:
+        raise DimensionMismatch(f"these vectors have the length {checked.shape[1]}; {deployment.dim} is needed")
+    if not np.isfinite(checked).all():
+        raise NotFinite("a vector holds NaN or infinity")
+    return checked
+
+
+def new_query_id() -> str:
+    return uuid.uuid4().hex
+
+
+def search_event(answer: Answer, query: Query, started: float) -> Event:
+    """Return the record of an answered search; `started` is from `time.perf_counter`."""
+    return Event(
+        kind="search",
+        endpoint=answer.endpoint,
+        deployment=answer.deployment,
+        query_id=answer.query_id,
+        test_id=answer.test_id,
+        actor=query.user,
+        latency_ms=(time.perf_counter() - started) * 1000.0,
+    )

@@ -1,0 +1,176 @@
+"""A workspace: vectors, models, endpoints and the ledger of one installation."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from roost.client import connect, embedded_path
+from roost.errors import Closed, InvalidArgument
+from roost.lifecycle.context import Context
+from roost.lifecycle.endpoints import Endpoints
+from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.recorder import Recorder
+from roost.lifecycle.registry import Models
+from roost.lifecycle.runs import Runs
+from roost.lifecycle.store import Store
+from roost.lifecycle.tracking import Tracking, disable_telemetry
+
+if TYPE_CHECKING:
+    from roost.client import Client
+
+_VECTORS, _STORE, _ARTIFACTS = "vectors.roost", "store.db", "artifacts"
+
+
+class Workspace:
+    """An open workspace. Safe to use from any thread; close it, or use it as a context manager.
+
+    A directory holds everything (`vectors.roost`, `store.db`, `artifacts/`) and can be copied while
+    it is closed:
+
+        with roost.Workspace("./digits") as ws:
+            ws.endpoints.get("image-search").search(image)
+
+    A team keeps the vectors in a Milvus cluster and the rest in PostgreSQL:
+
+        ws = roost.Workspace("https://milvus:19530", store="postgresql+psycopg://...", artifacts="/mnt/models")
+    """
+
+    def __init__(
+        self,
+        path_or_uri: str | Path,
+        store: str | Path | None = None,
+        actor: str | None = None,
+        artifacts: str | Path | None = None,
+        **connection: Any,
+    ) -> None:
+        """Open a workspace, making what is not there yet, and repair what a crash left half done.
+
+        Args:
+            path_or_uri: a directory, or the address of a Milvus or Roost server.
+            store: a directory or a SQLAlchemy URL for everything but the vectors; needed with a server.
+            actor: who is acting, for the ledger; by default the system's user.
+            artifacts: directory of the models' files; by default `artifacts` beside the store.
+            connection: for `roost.connect`, for example token="..." or db_name="...".
+        Raises:
+            InvalidArgument: a server without a store, or a store's URL without a directory for artifacts.
+            StorageFailure: the store cannot be opened.
+        """
+        disable_telemetry()
+        self.location = str(path_or_uri)
+        directory = embedded_path(path_or_uri)
+        if directory is None and store is None:
+            raise InvalidArgument(
+                f"with {self.location} say where the rest is kept: store=DIRECTORY or a SQLAlchemy URL"
+            )
+        url, root = _store_url(store if store is not None else str(directory))
+        chosen = Path(artifacts) if artifacts is not None else root / _ARTIFACTS if root is not None else None
+        if chosen is None:
+            raise InvalidArgument("with a store's URL say where the models' files are kept: artifacts=DIRECTORY")
+        self.actor = actor if actor is not None else _user()
+        self.artifacts = chosen
+        vectors = connect(self.location if directory is None else directory / _VECTORS, **connection)
+        try:
+            self._open(vectors, url)
+        except BaseException:
+            vectors.close()
+            raise
+
+    def _open(self, vectors: Client, url: str) -> None:
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self._vectors = vectors
+        self._store = Store(url)
+        self._tracking = Tracking(url, self.artifacts)
+        self._recorder = Recorder(self._store)
+        self._closing = threading.Lock()
+        self._closed = False
+        models = Models(self._tracking, self._store, self.actor)
+        self._context = Context(self._store, vectors, models, self._recorder, self.actor)
+        try:
+            self._endpoints = Endpoints(self._context)
+        except BaseException:
+            self._store.close()
+            raise
+
+    @property
+    def vectors(self) -> Client:
+        """The vector engine, by the interface of `pymilvus.MilvusClient`."""
+        self._check_open()
+        return self._vectors
+
+    @property
+    def models(self) -> Models:
+        """The model registry."""
+        self._check_open()
+        return self._context.models
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The endpoints."""
+        self._check_open()
+        return self._endpoints
+
+    @property
+    def ledger(self) -> Ledger:
+        """Who changed what, when, and why."""
+        self._check_open()
+        return Ledger(self._store)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The training runs."""
+        self._check_open()
+        return Runs(self._tracking, self.actor)
+
+    def flush_events(self) -> None:
+        """Write the events of live traffic that are waiting to the store."""
+        self._check_open()
+        self._recorder.flush()
+
+    def close(self) -> None:
+        """Write what is waiting and close everything; nothing if it is closed."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        self._endpoints.close()
+        try:
+            self._recorder.close()
+        finally:
+            self._store.close()
+            self._vectors.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.location!r}{', closed' if self._closed else ''})"
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed(f"the workspace {self.location!r} is closed")
+
+
+def _store_url(home: str | Path) -> tuple[str, Path | None]:
+    """Return the store's SQLAlchemy URL, and the directory beside which artifacts may be kept."""
+    if "://" in str(home):
+        return str(home), None
+    root = Path(home).absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{(root / _STORE).as_posix()}", root
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

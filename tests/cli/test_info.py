@@ -1,0 +1,132 @@
+"""`roost info` and `roost check`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pymilvus import MilvusClient
+
+from roost.client import connect
+
+
+@pytest.fixture
+def database(db_path):
+    """A directory of vectors: one collection of 100 rows in a sealed, indexed segment, 10 of them deleted."""
+    client = connect(str(db_path))
+    client.create_collection("digits", dimension=4, metric_type="L2")
+    vectors = np.random.default_rng(1).random((100, 4), dtype=np.float32)
+    client.insert("digits", [{"id": i, "vector": vector} for i, vector in enumerate(vectors)])
+    client.flush("digits")
+    client.delete("digits", ids=list(range(10)))
+    client.create_alias("digits", "numbers")
+    client.close()
+    return db_path
+
+
+def test_info_says_what_is_in_a_database(roost, database):
+    result = roost("info", database, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    (collection,) = found["collections"]
+    assert collection["name"] == "digits"
+    assert collection["aliases"] == ["numbers"]
+    assert (collection["n_rows"], collection["n_segments"], collection["n_deleted"]) == (90, 1, 10)
+    assert set(collection["indexes"]) == {"vector"}
+    assert "L2" in collection["indexes"]["vector"]
+    assert found["size_bytes"] > collection["size_bytes"] > 100 * 4 * 4
+    assert found["workspace"] is None
+
+
+def test_info_as_a_table(roost, database):
+    printed = roost("info", database).stdout
+    for word in ("digits", "numbers", "90", "KiB"):
+        assert word in printed
+
+
+def test_info_on_a_workspace_counts_what_is_in_it(roost, workspace_path):
+    found = json.loads(roost("info", workspace_path, "--json").stdout)
+    assert found["workspace"]["endpoints"] == 1
+    assert found["workspace"]["deployments"] == 2
+    assert found["workspace"]["ledger_entries"] > 4
+    assert [(c["name"], c["n_rows"]) for c in found["collections"]] == [
+        ("image_search__pca_v1", 120),
+        ("image_search__pca_v2", 120),
+    ]
+    assert "1 endpoints, 2 deployments" in roost("info", workspace_path).stdout
+
+
+def test_info_on_a_folder_without_a_database(roost, tmp_path):
+    result = roost("info", tmp_path)
+    assert result.exit_code == 1
+    assert "holds no database" in result.stderr
+
+
+def test_info_on_an_address_that_is_neither_path_nor_server(roost):
+    result = roost("info", "ftp://example.org")
+    assert result.exit_code == 1
+    assert "unknown scheme" in result.stderr
+
+
+@pytest.mark.milvus
+def test_info_on_a_server(roost, milvus_uri, milvus_prefix):
+    client = MilvusClient(milvus_uri)
+    client.create_collection(f"{milvus_prefix}c", dimension=4, metric_type="COSINE")
+    client.create_alias(f"{milvus_prefix}c", f"{milvus_prefix}a")
+    client.close()
+    found = json.loads(roost("info", milvus_uri, "--json").stdout)
+    (own,) = [c for c in found["collections"] if c["name"] == f"{milvus_prefix}c"]
+    assert own["aliases"] == [f"{milvus_prefix}a"]
+    assert own["n_rows"] == 0
+    assert "COSINE" in own["indexes"]["vector"]
+    assert own["n_segments"] is None
+    assert roost("info", milvus_uri).exit_code == 0
+
+
+def test_check_finds_all_files_whole(roost, database):
+    result = roost("check", database, "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["n_files"] >= 2
+    assert found["damages"] == []
+    assert "all whole" in roost("check", database).stdout
+
+
+def test_check_names_every_damaged_file(roost, database):
+    files = sorted((database / "segments").rglob("*.arrow"))
+    content = bytearray(files[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    files[0].write_bytes(content)
+    files[1].unlink()
+    result = roost("check", database)
+    assert result.exit_code == 1
+    assert str(files[0]) in result.stderr
+    assert str(files[1]) in result.stderr
+    assert len(json.loads(roost("check", database, "--json").stdout)["damages"]) == 2
+
+
+def test_check_names_a_damaged_catalogue(roost, database):
+    content = bytearray((database / "roost.db").read_bytes())
+    content[:4096] = b"x" * 4096
+    (database / "roost.db").write_bytes(content)
+    result = roost("check", database)
+    assert result.exit_code == 1
+    assert "roost.db" in result.stderr
+
+
+def test_check_beside_a_process_that_writes(roost, database):
+    with_writer = connect(str(database))
+    with_writer.insert("digits", [{"id": 500, "vector": [0.0, 0.0, 0.0, 1.0]}])
+    assert roost("check", database).exit_code == 0
+    with_writer.close()
+
+
+def test_check_on_a_folder_without_a_database(roost, tmp_path):
+    result = roost("check", tmp_path)
+    assert result.exit_code == 1
+    assert "holds no database" in result.stderr
+
+
+def test_check_on_a_workspace_checks_its_vectors(roost, workspace_path):
+    assert roost("check", workspace_path).exit_code == 0

@@ -1,0 +1,110 @@
+"""Addresses: which client they give."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
+
+from roost.client import connect, embedded_path
+from roost.embedded import EmbeddedClient
+from roost.errors import DatabaseNotFound, InvalidArgument, InvalidArgumentType
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("./digits.roost", Path("digits.roost")),
+        ("/data/digits", Path("/data/digits")),
+        ("digits", Path("digits")),
+        (Path("digits"), Path("digits")),
+        ("file:///data/my%20digits", Path("/data/my digits")),
+        ("file:relative/digits", Path("relative/digits")),
+        ("./a:1", Path("a:1")),
+        ("http://localhost:19530", None),
+        ("https://user:secret@in01.zillizcloud.com:19538", None),
+        ("HTTP://localhost", None),
+        ("tcp://localhost:19530", None),
+        ("unix:/tmp/milvus.sock", None),
+    ],
+)
+def test_addresses(uri: Any, path: Path | None) -> None:
+    assert embedded_path(uri) == path
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("", "empty"),
+        ("  ", "empty"),
+        ("localhost:19530", "http://localhost:19530"),
+        ("ftp://host/x", "unknown scheme 'ftp'"),
+        ("s3://bucket/x", "unknown scheme 's3'"),
+        ("file://host/x", "another host"),
+    ],
+)
+def test_bad_addresses(uri: str, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        connect(uri)
+
+
+def test_an_address_is_a_str_or_a_path() -> None:
+    with pytest.raises(InvalidArgumentType, match="uri=3"):
+        connect(3)  # type: ignore[arg-type]
+
+
+def test_a_path_gives_the_embedded_client(db_path: Path) -> None:
+    for uri in (db_path, str(db_path), db_path.as_uri()):
+        with connect(uri) as client:
+            assert type(client) is EmbeddedClient
+            assert client.list_databases() == ["default"]
+
+
+def test_options_of_an_embedded_database(db_path: Path) -> None:
+    with connect(db_path, durability="normal") as client, pytest.raises(InvalidArgument, match="durability"):
+        connect(db_path, durability="full")
+    client.close()
+    with pytest.raises(InvalidArgument, match="unknown"):
+        connect(db_path, durability="some")
+    with pytest.raises(InvalidArgument, match="unknown option readonly="):
+        connect(db_path, readonly=True)
+    with pytest.raises(InvalidArgument, match="durability= is for embedded"):
+        connect("http://localhost:19530", durability="full")
+
+
+def test_a_database_that_is_not_there(db_path: Path) -> None:
+    with pytest.raises(DatabaseNotFound, match="'other'"):
+        connect(db_path, db_name="other")
+    with pytest.raises(DatabaseNotFound):
+        connect(db_path.with_name("none"), read_only=True)
+    with connect(db_path) as client:
+        client.create_database("other")
+    with connect(db_path, db_name="other") as client:
+        assert client.list_collections() == []
+
+
+def test_no_server_is_a_milvus_error() -> None:
+    with pytest.raises(MilvusException):
+        connect("http://127.0.0.1:9", timeout=0.2)
+
+
+@pytest.mark.milvus
+def test_a_server_gives_pymilvus_own_client(milvus_uri: str) -> None:
+    client = connect(milvus_uri)
+    assert type(client) is MilvusClient
+    client.close()
+
+
+def test_importing_the_module_is_cheap() -> None:
+    code = "import sys, roost.client; print('faiss' in sys.modules, 'roost.engine' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment())
+    assert done.stdout.split() == ["False", "False"]
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": ":".join(p for p in sys.path if p)}

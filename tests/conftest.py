@@ -1,0 +1,52 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("roost", deadline=None, print_blob=True)
+settings.load_profile("roost")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that gives the same numbers in every run."""
+    return np.random.default_rng(20_240_607)
+
+
+@pytest.fixture
+def db_path(tmp_path: Path) -> Path:
+    """Where an embedded database may be made."""
+    return tmp_path / "test.roost"
+
+
+@pytest.fixture(scope="session")
+def milvus_uri() -> str:
+    """The address of a real Milvus server; the test is skipped where there is none."""
+    uri = os.environ.get("ROOST_MILVUS_URI", "")
+    if not uri:
+        pytest.skip("needs a Milvus server: set ROOST_MILVUS_URI, for example to http://127.0.0.1:19530")
+    return uri
+
+
+@pytest.fixture
+def milvus_prefix(milvus_uri: str) -> Iterator[str]:
+    """A prefix for names on the Milvus server; collections and aliases that carry it are dropped afterwards."""
+    from pymilvus import MilvusClient
+
+    prefix = f"roost_{uuid4().hex[:12]}_"
+    yield prefix
+    client = MilvusClient(milvus_uri)
+    for name in client.list_collections():
+        if name.startswith(prefix):
+            for alias in client.list_aliases(name)["aliases"]:
+                client.drop_alias(alias)
+            client.drop_collection(name)
+    client.close()

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
+from roost.engine.index.exact import exact_search, inverse_norms
+from roost.engine.index.faiss_flat import FaissFlat
+from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.engine.index.filtered import Allowed, search_segment
+from roost.errors import DimensionMismatch, InvalidArgument
+
+K = 10
+PARAMS = {"ef": 32}
+N_ROWS = 12_000
+# A graph of inner products leaves rows of small norm out of reach of any width, and a filter brings them forward.
+ALLOWANCE = {"L2": 0.01, "COSINE": 0.01, "IP": 0.03}
+
+
+def clustered(n: int, seed: int) -> FloatArray:
+    centres = np.random.default_rng(0).normal(size=(60, 24)) * 2
+    rng = np.random.default_rng(seed)
+    return (centres[rng.integers(0, 60, n)] + rng.normal(size=(n, 24))).astype(np.float32)
+
+
+VECTORS, QUERIES = clustered(N_ROWS, 1), clustered(100, 2)
+
+
+@pytest.fixture(scope="module", params=["L2", "IP", "COSINE"])
+def index(request: pytest.FixtureRequest) -> FaissHnsw:
+    return FaissHnsw.build(VECTORS, request.param, {"M": 16, "efConstruction": 100})
+
+
+def recall(found: Neighbours, mask: Mask | None, metric: str) -> float:
+    rows = None if mask is None else np.flatnonzero(mask)
+    true = exact_search(VECTORS, QUERIES, K, metric, rows).distances
+    kth = true[:, -1:]
+    return float((found.distances <= kth + 1e-5 * np.abs(kth))[np.isfinite(true)].mean())
+
+
+def filters() -> dict[str, Mask]:
+    rng = np.random.default_rng(5)
+    along = VECTORS @ rng.normal(size=24).astype(np.float32)
+    centre_of_queries = np.square(VECTORS - QUERIES[0]).sum(axis=1)
+    masks = {f"random {kept}": rng.random(N_ROWS) < kept for kept in (0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 0.999)}
+    masks["half of the space"] = along < np.median(along)
+    masks["near one query only"] = centre_of_queries < np.quantile(centre_of_queries, 0.4)
+    masks["far from one query only"] = centre_of_queries > np.quantile(centre_of_queries, 0.4)
+    return masks
+
+
+@pytest.mark.parametrize("name", filters())
+def test_recall_is_that_of_the_unfiltered_search(index: FaissHnsw, name: str) -> None:
+    mask = filters()[name]
+    unfiltered = recall(index.search(QUERIES, K, None, PARAMS), None, index.metric)
+    together = search_segment(index, VECTORS, QUERIES, K, index.metric, Allowed(mask), PARAMS)
+    assert mask[together.ids[together.ids >= 0]].all()
+    assert recall(together, mask, index.metric) >= unfiltered - ALLOWANCE[index.metric]
+    allowed = Allowed(mask)
+    alone = [search_segment(index, VECTORS, QUERIES[q : q + 1], K, index.metric, allowed, PARAMS) for q in range(100)]
+    joined = Neighbours(np.concatenate([a.ids for a in alone]), np.concatenate([a.distances for a in alone]))
+    assert recall(joined, mask, index.metric) >= unfiltered - ALLOWANCE[index.metric]
+
+
+def test_the_neighbourhood_of_every_query_may_be_forbidden(index: FaissHnsw) -> None:
+    """The filter drops the 300 rows nearest to each query: a traversal meets little else."""
+    for q in range(5):
+        query = QUERIES[q : q + 1]
+        mask = np.ones(N_ROWS, bool)
+        mask[exact_search(VECTORS, query, 300, index.metric).ids[0]] = False
+        found = search_segment(index, VECTORS, query, K, index.metric, Allowed(mask), {"ef": 16})
+        true = exact_search(VECTORS, query, K, index.metric, np.flatnonzero(mask))
+        assert len(set(found.ids[0].tolist()) & set(true.ids[0].tolist())) >= K - 1
+
+
+@pytest.mark.parametrize("n_allowed", [0, 1, K])
+def test_a_handful_of_rows_is_returned_whole(index: FaissHnsw, n_allowed: int) -> None:
+    mask = np.zeros(N_ROWS, bool)
+    mask[:n_allowed] = True
+    found = search_segment(index, VECTORS, QUERIES, K, index.metric, Allowed(mask), PARAMS)
+    for ids, distances in zip(found.ids, found.distances, strict=True):
+        assert sorted(ids[:n_allowed].tolist()) == list(range(n_allowed))
+        assert (ids[n_allowed:] == -1).all()
+        assert np.isinf(distances[n_allowed:]).all()
+
+
+def test_without_an_index_all_rows_are_compared(index: FaissHnsw) -> None:
+    norms = inverse_norms(VECTORS)
+    every = search_segment(None, VECTORS, QUERIES, K, index.metric, None, None, norms)
+    assert recall(every, None, index.metric) == 1
+    mask = np.arange(N_ROWS) % 3 == 0
+    some = search_segment(None, VECTORS, QUERIES, K, index.metric, Allowed(mask), None, norms)
+    assert recall(some, mask, index.metric) == 1
+    assert mask[some.ids].all()
+
+
+def test_no_queries(index: FaissHnsw) -> None:
+    allowed = Allowed(filters()["random 0.5"])
+    assert search_segment(index, VECTORS, QUERIES[:0], K, index.metric, allowed, PARAMS).ids.shape == (0, K)
+
+
+def test_a_filter_that_keeps_all_rows_is_no_filter(index: FaissHnsw) -> None:
+    all_rows = Allowed(np.ones(N_ROWS, bool))
+    found = search_segment(index, VECTORS, QUERIES, K, index.metric, all_rows, PARAMS)
+    assert np.array_equal(found.ids, index.search(QUERIES, K, None, PARAMS).ids)
+
+
+def test_a_flat_index_stays_exact_under_any_filter() -> None:
+    flat = FaissFlat.build(VECTORS, "L2", {})
+    for mask in filters().values():
+        assert recall(search_segment(flat, VECTORS, QUERIES, K, "L2", Allowed(mask)), mask, "L2") == 1
+
+
+class ListsIndex(FaissFlat):
+    """Stands for an index whose width the engine cannot set."""
+
+    index_type = "LISTS"
+
+    def comparisons(self, width: int) -> int:
+        return self.n_rows // 10
+
+    def search(
+        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+    ) -> Neighbours:
+        self.was_given = allowed
+        return super().search(queries, k, allowed, params)
+
+
+def test_an_index_without_a_width_gets_the_bitmap() -> None:
+    lists = ListsIndex.build(VECTORS, "L2", {})
+    mask = filters()["random 0.5"]
+    found = search_segment(lists, VECTORS, QUERIES, K, "L2", Allowed(mask))
+    assert recall(found, mask, "L2") == 1
+    assert np.array_equal(lists.was_given, np.packbits(mask, bitorder="little"))
+
+
+@pytest.mark.parametrize("kept", [0.001, 0.5])
+def test_bad_arguments_are_refused_whatever_the_plan(index: FaissHnsw, kept: float) -> None:
+    allowed = Allowed(np.random.default_rng(0).random(N_ROWS) < kept)
+    for params in ({"ef": 5}, {"no_such_parameter": 1}):
+        with pytest.raises(InvalidArgument):
+            search_segment(index, VECTORS, QUERIES, K, index.metric, allowed, params)
+    with pytest.raises(InvalidArgument):
+        search_segment(index, VECTORS, QUERIES, 0, index.metric, allowed, PARAMS)
+    with pytest.raises(DimensionMismatch):
+        search_segment(index, VECTORS, QUERIES[:, :8], K, index.metric, allowed, PARAMS)
+
+
+def test_doubt_follows_the_share_of_scans_and_fades() -> None:
+    allowed = Allowed(np.ones(8, bool))
+    for _ in range(200):
+        allowed.note(1, 1)
+    assert allowed.doubt > 0.9
+    for _ in range(200):
+        allowed.note(1, 0)
+    assert allowed.doubt < 0.1
+
+
+def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:
+    mask = filters()["random 0.2"]
+    allowed = Allowed(mask)
+
+    def search(q: int) -> Neighbours:
+        return search_segment(index, VECTORS, QUERIES[q : q + 1], K, index.metric, allowed, PARAMS)
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(search, list(range(100)) * 3))
+    assert all(mask[answer.ids].all() for answer in found)

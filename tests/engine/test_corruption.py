@@ -1,0 +1,239 @@
+"""Damaged files: the right rows or an error that names a file, never a wrong answer."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roost.engine import maintenance
+from roost.engine.database import Database
+from roost.errors import Corruption
+from tests.engine.model import (
+    Model,
+    check_search,
+    copy_database,
+    hnsw,
+    lower_thresholds,
+    make_batch,
+    make_schema,
+    read_all,
+    vectors_of,
+)
+
+N_FLIPS = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet() -> Iterator[None]:
+    """Upkeep only when a flush asks for it, over a few dozen rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        lower_thresholds(patch.setattr)
+        for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
+            patch.setattr(maintenance, name, 1e6)
+        yield
+
+
+def fill(database: Database) -> Model:
+    """Write a segment with an index and deletes, and then a log of inserts and deletes."""
+    collection = database.create_collection("default", "c", make_schema())
+    collection.create_index(hnsw())
+    collection.insert(make_batch(collection.schema, range(80), 1))
+    collection.flush()
+    collection.delete(range(5))
+    collection.insert(make_batch(collection.schema, range(90, 95), 2))
+    collection.flush()
+    for g in range(3, 9):
+        collection.insert(make_batch(collection.schema, range(10 * g, 10 * g + 4), g))
+        collection.delete([10 * g + 1])
+    return read_all(collection)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Model]:
+    """A database that was copied while it was open, one that was closed, and the rows that both hold."""
+    home = tmp_path_factory.mktemp("filled")
+    database = Database.open(home / "closed")
+    model = fill(database)
+    copy_database(home / "closed", home / "killed")
+    database.close()
+    assert answers_or_refuses(copy_database(home / "killed", home / "proof"), model) is None
+    return home / "killed", home / "closed", model
+
+
+def answers_or_refuses(path: Path, model: Model) -> str | None:
+    """Read everything, write, flush and reopen; return the error's message, or None where all went well."""
+    try:
+        database = Database.open(path)
+        try:
+            collection = database.collection("default", "c")
+            assert read_all(collection) == model
+            check_search(collection, model, vectors_of([3], [3]))
+            assert collection.query(keys=[33]).take("g").to_pylist() == [3]
+            collection.insert(make_batch(collection.schema, range(200, 240), 9))
+            collection.delete([33])
+            collection.flush()
+            expected = {**{k: g for k, g in model.items() if k != 33}, **dict.fromkeys(range(200, 240), 9)}
+            assert read_all(collection) == expected
+        finally:
+            database.close()
+        database = Database.open(path)
+        try:
+            assert read_all(database.collection("default", "c")) == expected
+        finally:
+            database.close()
+    except Corruption as error:
+        return error.message
+    return None
+
+
+def damaged(source: Path, target: Path, file: str, damage: Callable[[bytearray], bytearray | None]) -> Path:
+    """Copy a database with one file damaged, or missing where `damage` returns None."""
+    shutil.copytree(source, target)
+    path = next(p for p in sorted(target.rglob("*")) if p.match(file))
+    content = damage(bytearray(path.read_bytes()))
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    return target
+
+
+def flips(file_size: int, seed: int) -> list[tuple[int, int]]:
+    """Return places and what to change there: one bit, or the whole byte."""
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, file_size, N_FLIPS)
+    bits = np.where(rng.random(N_FLIPS) < 0.5, 1 << rng.integers(0, 8, N_FLIPS), rng.integers(1, 256, N_FLIPS))
+    return [(int(place), int(bit)) for place, bit in zip(places, bits, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "file"),
+    [
+        ("killed", "roost.db-wal"),
+        ("killed", "roost.db"),
+        ("closed", "roost.db"),
+        ("killed", "roost.commits"),
+        ("closed", "fields.arrow"),
+        ("closed", "vectors-101.arrow"),
+        ("closed", "index-*.bin"),
+    ],
+)
+def test_a_changed_byte(tmp_path: Path, filled: tuple[Path, Path, Model], state: str, file: str) -> None:
+    killed, closed, model = filled
+    source = killed if state == "killed" else closed
+    size = next(p for p in sorted(source.rglob("*")) if p.match(file)).stat().st_size
+    n_refused = 0
+    for place, bits in flips(size, size):
+
+        def flip(content: bytearray, place: int = place, bits: int = bits) -> bytearray:
+            content[place] ^= bits
+            return content
+
+        target = damaged(source, tmp_path / "damaged", file, flip)
+        message = answers_or_refuses(target, model)
+        assert message is None or Path(file).name.split("-")[0] in message or "roost.db" in message, message
+        n_refused += message is not None
+        shutil.rmtree(target)
+    assert n_refused or file == "roost.db", "no damage was noticed"
+
+
+@pytest.mark.slow
+def test_a_changed_byte_in_the_header_of_the_database(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:
+    killed, _, model = filled
+    for place in range(0, 100, 2):
+
+        def flip(content: bytearray, place: int = place) -> bytearray:
+            content[place] ^= 1 + place % 255
+            return content
+
+        target = damaged(killed, tmp_path / "damaged", "roost.db", flip)
+        message = answers_or_refuses(target, model)
+        assert message is None or "roost.db" in message
+        shutil.rmtree(target)
+
+
+@pytest.mark.parametrize("file", ["roost.db-wal", "roost.db", "roost.commits", "*.arrow", "index-*.bin"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_a_file_cut_short(tmp_path: Path, filled: tuple[Path, Path, Model], file: str, share: float) -> None:
+    killed, _, model = filled
+    target = damaged(killed, tmp_path / "damaged", file, lambda content: content[: int(share * len(content))])
+    names = [p.name for p in target.rglob("*") if p.match(file)]
+    message = answers_or_refuses(target, model)
+    # The last pages of the database lie in its write-ahead log as well, the end of that log is left from before
+    # it was started anew, and an empty count of commits says nothing.
+    is_harmless = (share >= 0.7 and file.startswith("roost.db")) or (file, share) == ("roost.commits", 0.0)
+    assert any(name in message for name in names) if message is not None else is_harmless
+
+
+@pytest.mark.parametrize("file", ["roost.db-wal", "roost.db", "fields.arrow", "vectors-101.arrow", "index-*.bin"])
+def test_a_missing_file(tmp_path: Path, filled: tuple[Path, Path, Model], file: str) -> None:
+    killed, _, model = filled
+    target = damaged(killed, tmp_path / "damaged", file, lambda content: None)
+    message = answers_or_refuses(target, model)
+    assert message is not None and "missing" in message and file.split("*")[0] in message
+    assert len(list(target.rglob("*.*"))) >= len(list(killed.rglob("*.*"))) - 2, "what is left must not be swept"
+
+
+def test_a_segment_directory_that_is_a_file(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:
+    target = damaged(filled[1], tmp_path / "damaged", "roost.commits", lambda content: content)
+    segment = next((target / "segments").iterdir())
+    shutil.rmtree(segment)
+    segment.write_bytes(b"")
+    message = answers_or_refuses(target, filled[2])
+    assert message is not None and "missing" in message
+
+
+def test_a_damaged_index_is_not_grown_into_the_next_one(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:
+    def flip(content: bytearray) -> bytearray:
+        content[len(content) // 2] ^= 4
+        return content
+
+    target = damaged(filled[1], tmp_path / "damaged", "index-*.bin", flip)
+    database = Database.open(target)
+    try:
+        collection = database.collection("default", "c")
+        collection.insert(make_batch(collection.schema, range(300, 340), 9))
+        with pytest.raises(Corruption, match="index-"):
+            collection.flush()
+    finally:
+        database.close()
+
+
+def test_rows_changed_behind_the_back_of_the_log(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:
+    """Changes that leave SQLite's file well formed."""
+    changes = {
+        "a record is gone": "DELETE FROM log WHERE key = (SELECT max(key) FROM log)",
+        "the first record is gone": "DELETE FROM log WHERE key = (SELECT min(key) FROM log)",
+        "the whole log is gone": "DELETE FROM log",
+        "a record is repeated": "INSERT INTO log SELECT key + 1, op, body, digest FROM log ORDER BY key DESC LIMIT 1",
+        "a record is of another kind": "UPDATE log SET op = 3 - op WHERE key = (SELECT min(key) FROM log)",
+        "a record has no body": "UPDATE log SET body = 'x' WHERE key = (SELECT min(key) FROM log)",
+        "the head is gone": "DELETE FROM head WHERE id = 0",
+        "a log's head is gone": "DELETE FROM head WHERE id > 0",
+        "a log's head says less": "UPDATE head SET seq = seq - 1 WHERE id > 0",
+        "deletes are gone": "DELETE FROM deletes",
+        "deletes are other ones": "UPDATE deletes SET body = zeroblob(length(body))",
+        "an object is gone": "DELETE FROM objects WHERE kind = 'segment'",
+        "an object is another": "UPDATE objects SET body = replace(body, '80', '81') WHERE kind = 'segment'",
+        "an object has no body": "UPDATE objects SET body = 7",
+        "an object's digest is a text": "UPDATE objects SET digest = 'x'",
+        "a table is gone": "DROP TABLE log",
+    }
+    for i, (what, change) in enumerate(changes.items()):
+        target = tmp_path / str(i)
+        shutil.copytree(filled[1], target)
+        db = sqlite3.connect(target / "roost.db", isolation_level=None)
+        n_changed = db.execute(change).rowcount
+        db.close()
+        assert n_changed != 0, what
+        message = answers_or_refuses(target, filled[2])
+        if what == "a record is repeated":
+            assert message is None or "roost.db" in message
+        else:
+            assert message is not None and "roost.db" in message, what

@@ -1,0 +1,248 @@
+"""Several processes on one directory: one writes, others read and follow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from roost.engine import maintenance
+from roost.engine.database import Database
+from roost.errors import (
+    CollectionNotFound,
+    Corruption,
+    DatabaseLocked,
+    DatabaseNotFound,
+    InvalidArgument,
+    ReadOnly,
+)
+from tests.engine.follow_reader import N_KEYS
+from tests.engine.model import (
+    check_files,
+    copy_database,
+    hnsw,
+    lower_thresholds,
+    make_batch,
+    make_schema,
+    nearest,
+    read_all,
+    vectors_of,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run Python in a process of its own; it has ended when the block has."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                child.kill()
+
+
+def follower_of(database: Database) -> Database:
+    """Open the directory as another process would, beside the writer of this one."""
+    return Database(database.path, "full", True)
+
+
+@pytest.fixture
+def writer(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    lower_thresholds(monkeypatch.setattr)
+    monkeypatch.setattr(maintenance, "IDLE_S", 1e6)
+    monkeypatch.setattr(maintenance, "LONGEST_WAIT_S", 1e6)
+    database = Database.open(db_path)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def reader(writer: Database) -> Iterator[Database]:
+    database = follower_of(writer)
+    yield database
+    database._host.maintenance.stop()
+    database._host.catalog.close()
+
+
+def test_a_follower_sees_every_change(writer: Database, reader: Database) -> None:
+    assert reader.list_collections("default") == []
+    written = writer.create_collection("default", "c", make_schema(n_vectors=2))
+    read = reader.collection("default", "c")
+    assert read_all(read) == {}
+    written.insert(make_batch(written.schema, range(100), 1))
+    assert read_all(read) == dict.fromkeys(range(100), 1)
+    written.create_index(hnsw())
+    written.flush()
+    assert read_all(read) == dict.fromkeys(range(100), 1)
+    assert len(read.snapshot().parts[0].indexes) == 1
+    written.delete(range(50))
+    assert read.n_rows == 50
+    assert nearest(read, vectors_of([3], [1]), 100).keys.min() == 50
+    written.insert(make_batch(written.schema, range(200), 2))
+    written.flush()
+    assert read_all(read) == dict.fromkeys(range(200), 2)
+    written.create_partition("p")
+    assert reader.collection("default", "c").record.partitions == written.record.partitions
+    writer.create_alias("default", "a", "c")
+    assert reader.collection("default", "a") is read
+    written.drop_index("vector")
+    assert reader.collection("default", "c").record.indexes == ()
+    written.truncate()
+    assert read_all(read) == {}
+    check_files(writer)
+
+
+def test_a_dropped_collection_is_gone_for_a_follower(writer: Database, reader: Database) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    written.insert(make_batch(written.schema, range(100), 1))
+    written.flush()
+    read = reader.collection("default", "c")
+    writer.drop_collection("default", "c")
+    del written
+    with pytest.raises(CollectionNotFound, match="dropped"):
+        read.query()
+    with pytest.raises(CollectionNotFound):
+        reader.collection("default", "c")
+
+
+def test_a_follower_reads_on_when_segments_are_merged_away_unopened(writer: Database, reader: Database) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    written.insert(make_batch(written.schema, range(100), 1))
+    written.flush()
+    read = reader.collection("default", "c")
+    stale = read._snapshot
+    written.insert(make_batch(written.schema, range(100), 2))
+    written.flush()
+    assert read._snapshot is stale
+    assert read_all(read) == dict.fromkeys(range(100), 2)
+
+
+def test_a_follower_tells_of_damage_every_time(writer: Database, reader: Database, tmp_path: Path) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    written.insert(make_batch(written.schema, range(100), 1))
+    written.flush()
+    assert read_all(written) == dict.fromkeys(range(100), 1)
+    (writer.path / "segments").rename(tmp_path / "elsewhere")
+    for _ in range(3):
+        with pytest.raises(Corruption, match="missing"):
+            read.query().take("vector")
+    written.insert(make_batch(written.schema, range(200, 210), 2))
+    for _ in range(3):
+        with pytest.raises(Corruption, match="missing"):
+            reader.list_collections("default")
+    with pytest.raises(Corruption, match="missing"):
+        follower_of(writer)
+    (tmp_path / "elsewhere").rename(writer.path / "segments")
+    assert read.n_rows == 110
+
+
+def test_a_follower_cannot_write(writer: Database, reader: Database) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    batch = make_batch(written.schema, range(3), 1)
+    for write in (lambda: read.insert(batch), lambda: read.delete([1]), read.flush, read.truncate):
+        with pytest.raises(ReadOnly):
+            write()
+    with pytest.raises(ReadOnly):
+        reader.create_collection("default", "d", make_schema())
+
+
+def test_reading_only_what_a_killed_writer_left(writer: Database, tmp_path: Path) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    written.insert(make_batch(written.schema, range(100), 1))
+    copy = copy_database(writer.path, tmp_path / "copy")
+    before = sorted(p.relative_to(copy) for p in copy.rglob("*"))
+    reader = Database.open(copy, read_only=True)
+    try:
+        assert read_all(reader.collection("default", "c")) == dict.fromkeys(range(100), 1)
+    finally:
+        reader.close()
+    assert set(before) <= {p.relative_to(copy) for p in copy.rglob("*")}
+
+
+def test_reading_only_where_nothing_is(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseNotFound, match="holds no database"):
+        Database.open(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_reader_and_then_writers_in_one_process(db_path: Path) -> None:
+    Database.open(db_path).close()
+    reader = Database.open(db_path, read_only=True)
+    writer = Database.open(db_path)
+    again = Database.open(db_path)
+    shared = Database.open(db_path, read_only=True)
+    try:
+        assert writer is again is shared
+        assert writer is not reader
+        with pytest.raises(InvalidArgument, match="durability"):
+            Database.open(db_path, durability="normal")
+        writer.create_collection("default", "c", make_schema())
+        assert reader.list_collections("default") == ["c"]
+    finally:
+        for database in (reader, writer, again, shared):
+            database.close()
+    Database.open(db_path).close()
+
+
+@pytest.mark.slow
+def test_a_second_writing_process_is_told_of_the_first(db_path: Path) -> None:
+    code = (
+        "import sys; from roost.engine.database import Database;"
+        "database = Database.open(sys.argv[2]); print('open', flush=True); input()"
+    )
+    with process("-c", code, "the-holder", str(db_path)) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        with pytest.raises(DatabaseLocked) as caught:
+            Database.open(db_path)
+        assert f"process {holder.pid} " in caught.value.message
+        assert "the-holder" in caught.value.message
+        assert str(db_path) in caught.value.message
+        reader = Database.open(db_path, read_only=True)
+        assert reader.list_collections("default") == []
+        reader.close()
+        holder.kill()
+    Database.open(db_path).close()
+
+
+@pytest.mark.slow
+def test_readers_in_other_processes_see_whole_batches_in_order(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lower_thresholds(monkeypatch.setattr)
+    writer = Database.open(db_path, durability="normal")
+    collection = writer.create_collection("default", "c", make_schema())
+    script = str(Path(__file__).with_name("follow_reader.py"))
+    try:
+        with process(script, str(db_path)) as one, process(script, str(db_path)) as two:
+            for reader in (one, two):
+                assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+            for g in range(1, 400):
+                collection.insert(make_batch(collection.schema, range(N_KEYS), g))
+                if g % 5 == 0:
+                    collection.flush()
+                if g % 40 == 20:
+                    collection.create_index(hnsw())
+                if g % 40 == 0:
+                    collection.drop_index("vector")
+            writer.create_collection("default", "end", make_schema())
+            for reader in (one, two):
+                output, errors = reader.communicate()
+                assert reader.returncode == 0, errors
+                assert int(output) > 5
+    finally:
+        writer.close()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roost.engine.contents import Contents
+from roost.engine.keys import as_keys
+from roost.engine.log import DELETE, INSERT, decode_delete, decode_insert, encode_delete, encode_insert, replay
+from roost.engine.storage.catalog import LogRecord
+from tests.engine.model import make_batch, make_schema
+
+
+@pytest.mark.parametrize("string_keys", [False, True])
+@pytest.mark.parametrize("n_rows", [1, 50])
+def test_rows_come_back(string_keys: bool, n_rows: int) -> None:
+    schema = make_schema(string_keys, n_vectors=2)
+    keys = [f"k{n}" if string_keys else n for n in range(n_rows)]
+    batch = make_batch(schema, keys, 3)
+    found, partition = decode_insert(encode_insert(batch, 5, schema), schema)
+    assert partition == 5
+    assert found.scalars.equals(batch.scalars)
+    for field in schema.vectors:
+        np.testing.assert_array_equal(found.vectors[field.name], batch.vectors[field.name])
+
+
+@pytest.mark.parametrize(("string_keys", "keys"), [(False, [5, -1]), (True, ["a", "é"]), (False, []), (True, [])])
+def test_keys_come_back(string_keys: bool, keys: list[object]) -> None:
+    schema = make_schema(string_keys)
+    assert decode_delete(encode_delete(as_keys(keys, string_keys), schema), schema).tolist() == keys
+
+
+def test_a_record_that_is_repeated_twice_changes_nothing() -> None:
+    schema = make_schema()
+    records = [
+        LogRecord(1, INSERT, encode_insert(make_batch(schema, range(5), 1), 0, schema)),
+        LogRecord(2, DELETE, encode_delete(np.array([1, 2]), schema)),
+    ]
+    once, twice = Contents(schema), Contents(schema)
+    for record in records:
+        replay(once, record)
+    for record in (*records, *records):
+        replay(twice, record)
+    for contents in (once, twice):
+        assert contents.snapshot().n_rows == 3
+        assert len(contents.tail.find(np.array([0, 3, 4]))) == 3

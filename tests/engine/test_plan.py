@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from roost.engine.plan import (
+    BITMAP,
+    EXACT,
+    TRUSTED_RANK_PER_WIDTH,
+    Method,
+    Task,
+    exact_cost_ns,
+    graph_cost_ns,
+    is_trusted,
+    plan_again,
+    plan_search,
+    rank_width,
+)
+
+
+def comparisons(width: int) -> int:
+    return min(60_000, int(48 * width**0.75))
+
+
+IMAGES = Task(60_000, 6_000, 784, 10, 32, comparisons, n_threads=2)
+
+
+def keeping(fraction: float, **changes: int) -> Task:
+    return replace(IMAGES, n_allowed=int(IMAGES.n_rows * fraction), **changes)
+
+
+@pytest.mark.parametrize("fraction", [0, 0.0001, 0.001, 0.01, 0.02])
+def test_a_selective_filter_is_scanned(fraction: float) -> None:
+    assert plan_search(keeping(fraction)) == EXACT
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
+def test_a_wide_filter_traverses_the_graph(fraction: float) -> None:
+    plan = plan_search(keeping(fraction))
+    assert plan.method is Method.TRAVERSE
+    assert plan.width >= IMAGES.width
+
+
+def test_the_narrower_the_filter_the_wider_the_traversal() -> None:
+    widths = [plan_search(keeping(fraction)).width for fraction in (0.99, 0.5, 0.25, 0.1)]
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1]
+
+
+def test_the_chosen_way_is_the_cheaper_one() -> None:
+    for permille in range(1, 1000, 7):
+        task = keeping(permille / 1000)
+        graph = graph_cost_ns(task, rank_width(task, task.k * 1000 / permille))
+        assert (plan_search(task) == EXACT) == (graph >= exact_cost_ns(task))
+
+
+def test_no_more_rows_than_k_are_scanned() -> None:
+    assert plan_search(Task(5, 3, 2, 10, 16, lambda width: 0)) == EXACT
+
+
+def test_doubt_turns_to_the_scan() -> None:
+    assert plan_search(IMAGES, doubt=0.0).method is Method.TRAVERSE
+    assert plan_search(IMAGES, doubt=0.9) == EXACT
+
+
+def test_many_queries_share_the_copy_of_the_rows() -> None:
+    per_query = exact_cost_ns(replace(IMAGES, n_queries=1000)) / 1000
+    assert per_query < exact_cost_ns(IMAGES)
+
+
+def test_an_exhaustive_index_is_never_handed_a_bitmap() -> None:
+    exhaustive = replace(IMAGES, width=0, comparisons=lambda width: 60_000)
+    assert plan_search(replace(exhaustive, n_allowed=59_000)) == EXACT
+
+
+def test_an_index_without_a_width_is_handed_the_bitmap_of_a_wide_filter() -> None:
+    lists = replace(IMAGES, width=0, comparisons=lambda width: 3_000)
+    assert plan_search(replace(lists, n_allowed=30_000)) == BITMAP
+    assert plan_search(replace(lists, n_allowed=600)) == EXACT
+
+
+def test_trust_ends_at_a_multiple_of_the_width() -> None:
+    assert is_trusted(100 * TRUSTED_RANK_PER_WIDTH, 100)
+    assert not is_trusted(100 * TRUSTED_RANK_PER_WIDTH + 1, 100)
+    assert not is_trusted(math.inf, 10**6)
+
+
+def test_searching_again_is_wider_by_the_rank_that_was_seen() -> None:
+    task = keeping(0.5)
+    assert plan_again(task, 40, 100.0).width > plan_again(task, 40, 70.0).width >= 80
+    assert plan_again(task, 40, math.inf).width > 40
+
+
+def test_searching_again_gives_way_to_a_scan_that_costs_little_more() -> None:
+    assert plan_again(keeping(0.5), 40, 50_000.0) == EXACT
+    assert plan_again(keeping(0.05), 200, math.inf) == EXACT

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roost.engine import maintenance, upkeep
+from roost.engine.collection import Collection
+from roost.engine.contents import Contents
+from roost.engine.database import Database
+from roost.engine.upkeep import Upkeep
+from roost.errors import StorageFull
+from tests.engine.model import hnsw, lower_thresholds, make_batch, make_schema, read_all
+
+
+@pytest.fixture
+def collection(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
+    lower_thresholds(monkeypatch.setattr)
+    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
+        monkeypatch.setattr(maintenance, name, 1e6)
+    monkeypatch.setattr(maintenance._log, "disabled", True)
+    monkeypatch.setattr(upkeep, "MAX_TAIL_ROWS", 1_000_000)
+    database = Database.open(db_path, durability="normal")
+    yield database.create_collection("default", "c", make_schema())
+    database.close()
+
+
+def insert(collection: Collection, keys: range, g: int) -> None:
+    collection.insert(make_batch(collection.schema, keys, g))
+
+
+def test_a_short_tail_stays_in_the_log_unless_a_flush_asks(collection: Collection) -> None:
+    insert(collection, range(10), 1)
+    collection._upkeep.run(False)
+    assert not collection.contents.sealed
+    collection._upkeep.run(True)
+    assert len(collection.contents.sealed) == 1
+    insert(collection, range(100, 130), 1)
+    collection._upkeep.run(False)
+    assert collection.contents.tail.n_rows == 0
+
+
+def test_a_long_tail_is_overdue(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert(collection, range(10), 1)
+    assert not collection._upkeep.overdue()
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "MAX_TAIL_ROWS", 10)
+        assert collection._upkeep.overdue()
+    monkeypatch.setattr(upkeep, "MAX_TAIL_BYTES", 100)
+    assert collection._upkeep.overdue()
+
+
+def test_rows_that_were_being_sealed_when_it_failed_and_those_since_then(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageFull("no space left")
+
+    insert(collection, range(30), 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "write_segment", refuse)
+        with pytest.raises(StorageFull):
+            collection.flush()
+    assert collection.contents.sealing is not None
+    insert(collection, range(20, 40), 2)
+    collection.delete([0])
+    expected = {**dict.fromkeys(range(1, 20), 1), **dict.fromkeys(range(20, 40), 2)}
+    assert read_all(collection) == expected
+    collection.flush()
+    assert collection.contents.sealing is None and collection.contents.tail.n_rows == 0
+    assert read_all(collection) == expected
+
+
+def test_rows_that_were_all_deleted_leave_no_segment(collection: Collection) -> None:
+    insert(collection, range(30), 1)
+    collection.delete(range(30))
+    collection.flush()
+    assert not collection.contents.sealed
+    assert collection.host.catalog.log_range(collection.collection_id) == (2, 2)
+
+
+def test_a_segment_whose_rows_are_all_deleted_goes(collection: Collection) -> None:
+    insert(collection, range(30), 1)
+    collection.flush()
+    collection.delete(range(30))
+    collection.flush()
+    assert not collection.contents.sealed
+    assert not list(collection.host.segments.iterdir())
+
+
+@pytest.mark.parametrize("name", ["_swap_sealed", "_swap_merged", "_swap_indexed"])
+def test_writes_and_a_truncation_before_each_swap(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    insert(collection, range(60), 1)
+    collection.flush()
+    insert(collection, range(40, 100), 2)
+    swap, model = getattr(Upkeep, name), {**dict.fromkeys(range(40), 1), **dict.fromkeys(range(40, 100), 2)}
+    changes = ["delete", "upsert", "truncate"]
+
+    def changing(self: Upkeep, contents: Contents, *arguments: object) -> object:
+        change = changes.pop(0) if changes else ""
+        if change == "delete":
+            collection.delete(range(30, 50))
+            for key in range(30, 50):
+                model.pop(key, None)
+        elif change == "upsert":
+            insert(collection, range(5, 45), 3)
+            model.update(dict.fromkeys(range(5, 45), 3))
+        elif change == "truncate":
+            collection.truncate()
+            model.clear()
+            insert(collection, range(7), 4)
+            model.update(dict.fromkeys(range(7), 4))
+        return swap(self, contents, *arguments)
+
+    monkeypatch.setattr(Upkeep, name, changing)
+    for g in range(5, 11):
+        collection.flush()
+        assert read_all(collection) == model
+        collection.create_index(hnsw())
+        collection.flush()
+        assert read_all(collection) == model
+        collection.drop_index("vector")
+        insert(collection, range(100 * g, 100 * g + 60), g)
+        model.update(dict.fromkeys(range(100 * g, 100 * g + 60), g))
+    assert not changes
+    collection.flush()
+    assert read_all(collection) == model
+    assert collection.n_rows == len(model)
+
+
+def test_an_index_dropped_while_it_is_built(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    build = upkeep.save_index
+
+    def dropping(*arguments: object) -> object:
+        file = build(*arguments)
+        if collection.record.indexes:
+            collection.drop_index("vector")
+        return file
+
+    insert(collection, range(60), 1)
+    collection.flush()
+    monkeypatch.setattr(upkeep, "save_index", dropping)
+    collection.create_index(hnsw())
+    collection.flush()
+    assert not list(collection.host.segments.rglob("index-*"))
+
+
+def test_an_index_dropped_while_a_merge_builds_it(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = upkeep.write_segment
+
+    def dropping(*arguments: object) -> object:
+        written = write(*arguments)
+        if collection.record.indexes and collection.contents.sealing is None:
+            collection.drop_index("vector")
+        return written
+
+    insert(collection, range(60), 1)
+    collection.create_index(hnsw())
+    collection.flush()
+    monkeypatch.setattr(upkeep, "write_segment", dropping)
+    insert(collection, range(100, 160), 1)
+    collection.flush()
+    assert len(collection.contents.sealed) == 1
+    assert not list(collection.host.segments.rglob("index-*"))
+    assert len(read_all(collection)) == 120

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, insert, select
+
+from roost.errors import StorageFailure
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.database import REVISION, VERSION_TABLE, utc_now, utc_text
+from roost.lifecycle.store.tables import EndpointRow, Table
+
+
+def row(name: str) -> EndpointRow:
+    return EndpointRow(name=name, identifier=name, metric="L2", fields="[]", description="", created_at=utc_now())
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+def test_the_migrations_make_the_tables_that_the_code_reads(url: str) -> None:
+    Store(url).close()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        options = {"version_table": VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=options)
+        assert context.get_current_revision() == REVISION
+        assert compare_metadata(context, Table.metadata) == []
+    engine.dispose()
+
+
+def test_opening_again_keeps_what_is_there(url: str) -> None:
+    first = Store(url)
+    with first.write() as session:
+        session.add(row("search"))
+    first.close()
+    second = Store(url)
+    with second.read() as session:
+        assert session.scalars(select(EndpointRow.name)).all() == ["search"]
+    second.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(url: str) -> None:
+    store = Store(url)
+    with pytest.raises(RuntimeError), store.write() as session:
+        session.add(row("search"))
+        session.flush()
+        raise RuntimeError
+    with pytest.raises(StorageFailure, match="UNIQUE"), store.write() as session:
+        session.add_all([row("twice"), row("twice")])
+    with store.read() as session:
+        assert session.scalars(select(EndpointRow)).all() == []
+    store.close()
+
+
+def test_sqlite_is_in_wal_mode_and_survives_a_power_cut(url: str, tmp_path: Path) -> None:
+    store = Store(url)
+    with store.read() as session:
+        assert session.connection().exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert session.connection().exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    store.close()
+
+
+def test_writers_of_two_stores_wait_for_each_other(url: str) -> None:
+    """Read, add one, write: from many threads and two stores nothing is lost."""
+    stores = [Store(url), Store(url)]
+    with stores[0].write() as session:
+        session.add(row("counter"))
+
+    def count(store: Store) -> None:
+        for _ in range(10):
+            with store.write() as session:
+                session.scalars(select(EndpointRow)).one().version += 1
+
+    threads = [threading.Thread(target=count, args=(stores[number % 2],)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with stores[0].read() as session:
+        assert session.scalars(select(EndpointRow)).one().version == 41
+    for store in stores:
+        store.close()
+
+
+def test_a_full_database_is_reported_and_nothing_is_written(url: str) -> None:
+    store = Store(url)
+    with pytest.raises(StorageFailure, match="full"), store.write() as session:
+        connection = session.connection()
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        rows = [
+            {
+                "name": f"n{i}",
+                "identifier": f"n{i}",
+                "metric": "L2",
+                "fields": "x" * 5000,
+                "description": "",
+                "created_at": "",
+            }
+            for i in range(200)
+        ]
+        session.execute(insert(EndpointRow), rows)
+    store.close()
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    assert connection.execute("SELECT count(*) FROM roost_endpoints").fetchone() == (0,)
+    connection.close()
+
+
+def test_times_are_text_that_sorts() -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert utc_text(noon) == "2026-01-31T10:00:00.000000+00:00"
+    assert utc_now() <= utc_now() <= utc_text(datetime.now(timezone.utc))

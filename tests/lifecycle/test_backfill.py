@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from roost.errors import InvalidArgument, InvalidTransition, WorkspaceError
+from roost.lifecycle.backfill import Progress
+from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.registry import ModelVersion
+from roost.workspace import Workspace
+
+from .conftest import N_RECORDS, Child, Digits, Place
+
+
+def n_rows(workspace: Workspace, endpoint: Endpoint, name: str) -> int:
+    found = workspace.vectors.query(
+        endpoint.deployment(name).collection, filter="", output_fields=["count(*)"], consistency_level="Strong"
+    )
+    return int(found[0]["count(*)"])
+
+
+def test_progress_goes_from_the_first_batch_to_done(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    seen: list[Progress] = []
+    empty_endpoint.deploy(weak, digits.records(0, 120), batch_size=50, progress=seen.append)
+    assert seen == [
+        Progress("embed", 50, 120, 0),
+        Progress("embed", 100, 120, 0),
+        Progress("embed", 120, 120, 0),
+        Progress("index", 120, 120, 0),
+        Progress("load", 120, 120, 0),
+        Progress("done", 120, 120, 0),
+    ]
+
+
+def test_records_may_come_from_a_generator(empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits) -> None:
+    seen: list[Progress] = []
+    built = empty_endpoint.deploy(weak, iter(digits.records(0, 60)), progress=seen.append)
+    assert built.n_records == 60 and seen[0] == Progress("embed", 60, None, 0)
+
+
+def test_bad_records_are_set_aside_with_their_reasons(
+    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    records: list[dict[str, Any]] = digits.records(0, 60)
+    records[3] = {"id": 3, "label": 1}
+    records[5] = {"content": digits.images[5]}
+    records[7] = {"id": 7, "content": np.full(64, np.nan)}
+    records[9] = {"id": 9, "content": np.zeros(63)}
+    records[11] = {"id": "eleven", "content": digits.images[11]}
+    built = empty_endpoint.deploy(weak, records, batch_size=20)
+    assert built.n_records == n_rows(workspace, empty_endpoint, built.name) == 55
+    rejected = dict(empty_endpoint.rejected(built))
+    assert list(rejected) == ["3", "None", "7", "9", "eleven"]
+    assert rejected["3"] == "the record has no content" and rejected["None"] == "the record has no id"
+    assert "NaN" in rejected["7"] and "cannot embed" in rejected["9"]
+    assert workspace.ledger.entries(empty_endpoint.name)[-1].evidence["n_rejected"] == 5
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [([], "there were none"), ([{"id": 1}, {"id": 2}], "all 2 were set aside")],
+)
+def test_a_deployment_without_records_does_not_become_ready(
+    empty_endpoint: Endpoint, weak: ModelVersion, records: list[dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(WorkspaceError, match=message):
+        empty_endpoint.deploy(weak, records)
+    assert empty_endpoint.deployment("digits-v1").state == "building"
+    empty_endpoint.retire("digits-v1")
+
+
+def test_records_with_one_key_are_found_out(empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits) -> None:
+    records = digits.records(0, 30) + digits.records(0, 5)
+    with pytest.raises(WorkspaceError, match="holds 30 rows after 35 records"):
+        empty_endpoint.deploy(weak, records, batch_size=30)
+
+
+def test_batch_sizes_are_checked(empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits) -> None:
+    for size in (0, 10_001):
+        with pytest.raises(InvalidArgument, match="batch_size"):
+            empty_endpoint.deploy(weak, digits.records(), batch_size=size, name=f"d{size}")
+
+
+def interrupted_after(records: list[dict[str, Any]], n_records: int) -> Iterator[dict[str, Any]]:
+    yield from records[:n_records]
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_leaves_a_job_that_can_be_resumed(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    records = digits.records()
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(strong, interrupted_after(records, 120), batch_size=50)
+    assert endpoint.deployment("digits-v2").state == "building"
+    assert endpoint.search(digits.images[0]).deployment == "digits-v1"
+    seen: list[Progress] = []
+    built = endpoint.resume("digits-v2", records, batch_size=50, progress=seen.append)
+    assert seen[0].n_done == 150
+    assert (built.state.value, built.n_records) == ("ready", N_RECORDS)
+
+
+def test_a_job_is_resumed_with_its_own_records_alone(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(strong, interrupted_after(digits.records(), 120), batch_size=50)
+    with pytest.raises(InvalidArgument, match="their keys differ"):
+        endpoint.resume("digits-v2", digits.records(1))
+    with pytest.raises(InvalidArgument, match="had taken 100 records; these are only 10"):
+        endpoint.resume("digits-v2", digits.records(0, 10))
+    endpoint.resume("digits-v2", digits.records())
+    with pytest.raises(InvalidTransition, match="is ready; only one that is building"):
+        endpoint.resume("digits-v2", digits.records())
+
+
+def test_the_champion_answers_during_a_backfill(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
+    stop, failures, answered = threading.Event(), [], []
+
+    def search() -> None:
+        while not stop.is_set():
+            try:
+                answered.append(endpoint.search(digits.images[1], limit=1).deployment)
+            except Exception as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    endpoint.deploy(strong, digits.records(), batch_size=20)
+    stop.set()
+    thread.join()
+    assert failures == [] and set(answered) == {"digits-v1"}
+
+
+@pytest.mark.crash
+def test_a_killed_backfill_is_resumed_in_a_new_process(
+    place: Place, endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, child: Child
+) -> None:
+    """The child had changed the last record through the endpoint: that content stays."""
+    workspace.close()
+    assert child("die_in_backfill") == -signal.SIGKILL
+    with place.open() as reopened:
+        found = reopened.endpoints.get(place.endpoint)
+        assert found.deployment("digits-v2").state == "building"
+        assert found.search(digits.images[0]).deployment == "digits-v1"
+        seen: list[Progress] = []
+        built = found.resume("digits-v2", digits.records(), batch_size=50, progress=seen.append)
+        assert seen[0].n_done == 200
+        assert built.n_records == N_RECORDS
+        changed = reopened.vectors.query(
+            built.collection, filter=f"id == {N_RECORDS - 1}", output_fields=["label"], consistency_level="Strong"
+        )
+        assert changed[0]["label"] == 77
+        found.promote(built)
+        assert found.search(digits.images[5], limit=1).ids == [5]
+        reopened.ledger.verify()
+
+
+@pytest.mark.crash
+def test_a_deployment_killed_before_its_seal_is_sealed_by_a_resume(
+    place: Place, endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, child: Child
+) -> None:
+    workspace.close()
+    assert child("die_before_seal") == -signal.SIGKILL
+    with place.open() as reopened:
+        found = reopened.endpoints.get(place.endpoint)
+        assert found.deployment("digits-v2").state == "building"
+        built = found.resume("digits-v2", digits.records())
+        assert (built.state.value, built.n_records) == ("ready", N_RECORDS)

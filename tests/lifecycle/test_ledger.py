@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from roost.errors import InvalidArgument, LedgerBroken, StorageFailure
+from roost.lifecycle.ledger import GENESIS, Ledger, append, canonical_json
+from roost.lifecycle.store import Store
+
+N_ENTRIES = 5
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{path}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    for number in range(N_ENTRIES):
+        with store.write() as session:
+            append(session, "ann", "promote", "search", f"v{number}", f"reason {number}", {"score": number / 10})
+    return Ledger(store)
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """Change rows as somebody would who has the file."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in ("DROP TRIGGER roost_ledger_no_update", "DROP TRIGGER roost_ledger_no_delete", *statements):
+        connection.execute(statement)
+    connection.close()
+
+
+def test_entries_say_who_did_what_when_and_why(ledger: Ledger) -> None:
+    assert ledger.verify() == N_ENTRIES
+    entry = ledger.entries()[2]
+    assert (entry.seq, entry.actor, entry.action, entry.endpoint, entry.subject) == (
+        3,
+        "ann",
+        "promote",
+        "search",
+        "v2",
+    )
+    assert (entry.reason, entry.evidence) == ("reason 2", {"score": 0.2})
+    assert datetime.fromisoformat(entry.at).utcoffset() == timezone.utc.utcoffset(None)
+    assert ledger.head == (N_ENTRIES, ledger.entries()[-1].hash)
+
+
+def test_entries_can_be_of_one_endpoint_and_the_newest_alone(ledger: Ledger, store: Store) -> None:
+    with store.write() as session:
+        append(session, "bob", "register", None, "digits/1")
+    assert len(ledger.entries("search")) == N_ENTRIES
+    assert [entry.subject for entry in ledger.entries(limit=2)] == ["v4", "digits/1"]
+
+
+def test_an_empty_ledger_is_whole(store: Store) -> None:
+    assert Ledger(store).verify() == 0
+    assert Ledger(store).head == (0, GENESIS)
+
+
+def test_it_knows_the_champion_of_every_moment(ledger: Ledger) -> None:
+    times = [entry.at for entry in ledger.entries()]
+    assert ledger.at("search", "2000-01-01T00:00:00+00:00") is None
+    assert [ledger.at("search", at) for at in times] == [f"v{number}" for number in range(N_ENTRIES)]
+    assert ledger.at("search", datetime.now(timezone.utc)) == "v4"
+    assert ledger.at("other", datetime.now(timezone.utc)) is None
+    with pytest.raises(InvalidArgument, match="ISO 8601"):
+        ledger.at("search", "yesterday")
+
+
+@pytest.mark.parametrize("statement", ["UPDATE roost_ledger SET actor = 'eve'", "DELETE FROM roost_ledger"])
+def test_the_database_refuses_changes(ledger: Ledger, path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(statement)
+    connection.close()
+    assert ledger.verify() == N_ENTRIES
+
+
+@pytest.mark.parametrize(
+    ("statements", "message"),
+    [
+        (["UPDATE roost_ledger SET actor = 'eve' WHERE seq = 3"], "row 3 was altered"),
+        (["UPDATE roost_ledger SET evidence = '{}' WHERE seq = 1"], "row 1 was altered"),
+        (["UPDATE roost_ledger SET at = '2020-01-01T00:00:00.000000+00:00' WHERE seq = 2"], "row 2 was altered"),
+        (["DELETE FROM roost_ledger WHERE seq = 2"], "row 2 is missing"),
+        (["DELETE FROM roost_ledger WHERE seq = 1"], "row 1 is missing"),
+        (["DELETE FROM roost_ledger WHERE seq = 5"], "row 5 is wrong: 5 rows were written, 4 are there"),
+        (["DELETE FROM roost_ledger"], "row 1 is wrong"),
+        (["DELETE FROM roost_ledger_head"], "row 1 is wrong"),
+        (
+            [
+                "UPDATE roost_ledger SET seq = 99 WHERE seq = 2",
+                "UPDATE roost_ledger SET seq = 2 WHERE seq = 3",
+                "UPDATE roost_ledger SET seq = 3 WHERE seq = 99",
+            ],
+            "row 2 does not follow row 1",
+        ),
+    ],
+)
+def test_tampering_is_found_at_its_first_row(ledger: Ledger, path: Path, statements: list[str], message: str) -> None:
+    tamper(path, *statements)
+    with pytest.raises(LedgerBroken, match=message):
+        ledger.verify()
+
+
+def test_an_entry_comes_and_goes_with_its_transaction(ledger: Ledger, store: Store) -> None:
+    with pytest.raises(RuntimeError), store.write() as session:
+        append(session, "ann", "promote", "search", "v9")
+        raise RuntimeError
+    assert ledger.verify() == N_ENTRIES
+
+
+def test_what_json_cannot_say_is_no_evidence(store: Store) -> None:
+    for bad in ({"x": float("nan")}, {"x": object()}):
+        with pytest.raises(InvalidArgument, match="JSON"), store.write() as session:
+            append(session, "ann", "promote", "search", "v9", evidence=bad)
+    assert Ledger(store).verify() == 0
+    assert canonical_json({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'
+
+
+def test_two_stores_on_one_file_make_one_chain(store: Store, path: Path) -> None:
+    other = Store(f"sqlite:///{path}")
+    for number in range(6):
+        with (store, other)[number % 2].write() as session:
+            append(session, "ann", "promote", "search", f"v{number}")
+    assert Ledger(other).verify() == 6
+    other.close()
+
+
+def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"this is not a database, and long enough to be taken for one" * 20)
+    with pytest.raises(StorageFailure, match="cannot be opened"):
+        Store(f"sqlite:///{tmp_path / 'store.db'}")

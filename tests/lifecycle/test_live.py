@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from roost.errors import InvalidArgument, InvalidTransition
+from roost.lifecycle import live as module
+from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.live import LiveTest
+from roost.lifecycle.traffic import Answer
+from roost.workspace import Workspace
+
+from .conftest import Digits, Place
+
+
+def labels(answer: Answer, wanted: int) -> dict[int | str, float]:
+    return {hit.id: float(hit.fields["label"] == wanted) for hit in answer.hits}
+
+
+def ask(endpoint: Endpoint, digits: Digits, position: int) -> Answer:
+    return endpoint.search(digits.images[position], output_fields=["label"])
+
+
+def contested_answer(endpoint: Endpoint, digits: Digits, side: str = "challenger") -> tuple[Answer, int | str]:
+    """Return an answer to which a side contributed, and a hit that it gets the credit for."""
+    for position in range(300, 400):
+        answer = ask(endpoint, digits, position)
+        for hit in answer.hits:
+            if hit.origin == side:
+                return answer, hit.id
+    raise AssertionError("the two models agree on everything")
+
+
+def replay(endpoint: Endpoint, digits: Digits, test: LiveTest, n_queries: int = 1400) -> None:
+    for position in range(300, 300 + n_queries):
+        if not test.running:
+            return
+        answer = ask(endpoint, digits, position)
+        endpoint.feedback(answer.query_id, labels(answer, int(digits.labels[position])))
+
+
+def test_the_better_model_wins_and_the_champion_stays_until_promoted(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2", seed=3)
+    assert contested.test is test and test.result is None
+    replay(contested, digits, test)
+    result = test.result
+    assert result is not None
+    assert (result.state, result.decision) == ("decided", "challenger")
+    assert result.p_value <= 0.05 and result.challenger_wins > result.champion_wins
+    assert result.n_queries == len(result.p_values) == result.champion_wins + result.challenger_wins + result.ties
+    assert contested.test is None and ask(contested, digits, 0).test_id is None
+    assert contested.champion is not None and contested.champion.name == "digits-v1"
+    contested.promote("digits-v2", reason="won", evidence=result)
+    started, decided, promoted = workspace.ledger.entries(contested.name)[-3:]
+    assert (started.action, decided.action, promoted.action) == ("test.start", "test.decide", "promote")
+    assert decided.evidence["decision"] == "challenger"
+    assert promoted.evidence["challenger_wins"] == result.challenger_wins
+
+
+def test_an_answer_of_a_test_names_both_sides_and_who_found_what(contested: Endpoint, digits: Digits) -> None:
+    test = contested.start_test("digits-v2")
+    answers = [ask(contested, digits, position) for position in range(300, 330)]
+    for answer in answers:
+        assert (answer.deployment, answer.challenger, answer.test_id) == ("digits-v1", "digits-v2", test.id)
+        assert len(set(answer.ids)) == len(answer.hits) == 10
+        for hit in answer.hits:
+            assert (
+                hit.deployment == {"champion": "digits-v1", "challenger": "digits-v2", None: hit.deployment}[hit.origin]
+            )
+            assert hit.fields["label"] == digits.labels[int(hit.id)]
+    assert {hit.origin for answer in answers for hit in answer.hits} >= {"champion", "challenger"}
+
+
+def test_a_query_counts_once_it_was_judged_as_a_whole(contested: Endpoint, digits: Digits) -> None:
+    test = contested.start_test("digits-v2")
+    answer, item = contested_answer(contested, digits)
+    contested.feedback(answer.query_id, {item: 1.0})
+    status = test.status()
+    assert (status.n_queries, status.challenger_wins) == (1, 1)
+    contested.feedback(answer.query_id, {item: 1.0})
+    assert test.status().n_queries == 1
+
+
+def test_clicks_are_gathered_until_every_hit_was_judged(contested: Endpoint, digits: Digits) -> None:
+    test = contested.start_test("digits-v2")
+    answer, item = contested_answer(contested, digits, "champion")
+    for other in answer.ids[:-1]:
+        contested.feedback(answer.query_id, other, 1.0 if other == item else 0.0)
+    assert test.status().n_queries == 0
+    contested.feedback(answer.query_id, answer.ids[-1], 1.0 if answer.ids[-1] == item else 0.0)
+    assert (test.status().n_queries, test.status().champion_wins) == (1, 1)
+
+
+def test_clicks_count_when_their_time_is_over(
+    contested: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = contested.start_test("digits-v2")
+    answer, item = contested_answer(contested, digits)
+    monkeypatch.setattr(module, "FEEDBACK_WINDOW_S", 0.0)
+    contested.feedback(answer.query_id, item)
+    assert (test.status().n_queries, test.status().challenger_wins) == (1, 1)
+
+
+def test_feedback_that_cannot_be_is_refused_and_changes_nothing(contested: Endpoint, digits: Digits) -> None:
+    test = contested.start_test("digits-v2")
+    answer = ask(contested, digits, 300)
+    with pytest.raises(InvalidArgument, match="not among the results"):
+        contested.feedback(answer.query_id, 10**9)
+    with pytest.raises(InvalidArgument, match="finite"):
+        contested.feedback(answer.query_id, answer.ids[0], float("nan"))
+    contested.feedback("of-another-day", 1)
+    assert test.status().n_queries == 0
+
+
+def test_a_test_ends_undecided_after_its_queries(contested: Endpoint, workspace: Workspace, digits: Digits) -> None:
+    test = contested.start_test("digits-v2", max_queries=2, alpha=1e-9)
+    replay(contested, digits, test)
+    result = test.result
+    assert result is not None and (result.state, result.decision, result.n_queries) == ("decided", "undecided", 2)
+
+
+def test_a_test_can_be_stopped_once(contested: Endpoint, workspace: Workspace) -> None:
+    test = contested.start_test("digits-v2")
+    with pytest.raises(InvalidTransition, match="is running"):
+        contested.start_test("digits-v2")
+    with pytest.raises(InvalidTransition, match="takes part in live test"):
+        contested.retire("digits-v2")
+    assert test.stop(reason="holidays").state == "stopped"
+    n_entries = workspace.ledger.verify()
+    test.stop()
+    assert workspace.ledger.verify() == n_entries
+    last = workspace.ledger.entries(contested.name)[-1]
+    assert (last.action, last.reason, last.evidence["decision"]) == ("test.stop", "holidays", "undecided")
+
+
+def test_a_promotion_ends_a_test_that_is_running(contested: Endpoint, workspace: Workspace, digits: Digits) -> None:
+    test = contested.start_test("digits-v2")
+    contested.promote("digits-v2", reason="cannot wait")
+    assert not test.running and contested.test is None
+    assert test.result is not None and test.result.state == "stopped"
+    assert ask(contested, digits, 0).challenger is None
+    assert [e.action for e in workspace.ledger.entries(contested.name)[-2:]] == ["test.stop", "promote"]
+
+
+def test_what_cannot_be_tested_is_refused(endpoint: Endpoint, contested: Endpoint) -> None:
+    for options in ({"method": "coin"}, {"alpha": 0.0}, {"alpha": 1.0}, {"max_queries": 0}):
+        with pytest.raises(InvalidArgument):
+            contested.start_test("digits-v2", **options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidTransition, match="must be ready; 'digits-v1' is serving"):
+        contested.start_test("digits-v1")
+    assert contested.test is None
+
+
+def test_a_challenger_that_breaks_takes_nothing_from_the_champion_s_users(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2")
+    workspace.vectors.drop_collection(contested.deployment("digits-v2").collection)
+    answer = ask(contested, digits, 300)
+    assert (answer.deployment, answer.challenger, answer.test_id) == ("digits-v1", None, None)
+    assert test.running
+    contested.write(digits.records(300, 301))
+    assert not test.running and contested.test is None
+    assert contested.deployment("digits-v2").state == "failed"
+    assert [e.action for e in workspace.ledger.entries(contested.name)[-2:]] == ["test.stop", "fail"]
+    assert ask(contested, digits, 300).deployment == "digits-v1"
+
+
+def test_a_test_goes_on_after_the_workspace_was_opened_again(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2", alpha=1e-6)
+    replay(contested, digits, test, 40)
+    before = test.status()
+    assert before.n_queries == 40
+    workspace.close()
+    with place.open() as reopened:
+        endpoint = reopened.endpoints.get(place.endpoint)
+        again = endpoint.test
+        assert again is not None and again.status() == before
+        replay(endpoint, digits, again, 5)
+        assert again.status().n_queries == 45
+
+
+def test_a_test_of_a_model_against_itself_credits_nobody(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    contested.deploy(workspace.models.get("digits", 1), digits.records(), name="same")
+    test = contested.start_test("same")
+    for position in range(300, 320):
+        answer = ask(contested, digits, position)
+        assert np.mean([hit.origin is None for hit in answer.hits]) > 0.5
+        contested.feedback(answer.query_id, labels(answer, int(digits.labels[position])))
+    assert test.status().n_queries == 20 and test.running

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from roost.errors import InvalidName
+from roost.lifecycle.names import MAX_NAME_LENGTH, check_name, collection_name, identifier
+
+
+@pytest.mark.parametrize("name", ["a", "image-search", "Digits_2", "a" * MAX_NAME_LENGTH])
+def test_good_names_pass(name: str) -> None:
+    assert check_name("endpoint", name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "2nd", "-a", "_a", "a b", "a/b", "ä", "a'", "a\n", "a" * (MAX_NAME_LENGTH + 1), None, 3]
+)
+def test_bad_names_are_refused_with_what_is_allowed(name: object) -> None:
+    with pytest.raises(InvalidName, match=r"endpoint name .* letters, digits"):
+        check_name("endpoint", name)
+
+
+def test_the_engine_gets_names_that_it_allows() -> None:
+    assert identifier("image-search") == "image_search"
+    assert collection_name("image-search", "digits-v1") == "image_search__digits_v1"

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, ModelNotFound, WorkspaceError
+from roost.lifecycle.deployments import State
+from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.traffic import Answer
+from roost.workspace import Workspace
+
+from .conftest import Child, Digits, Place
+
+
+def states(endpoint: Endpoint) -> dict[str, str]:
+    return {deployment.name: deployment.state.value for deployment in endpoint.deployments()}
+
+
+def aliased(workspace: Workspace, endpoint: Endpoint) -> str:
+    return str(workspace.vectors.describe_collection(endpoint.alias)["collection_name"])
+
+
+def assert_champion(workspace: Workspace, endpoint: Endpoint, name: str, model_version: int) -> None:
+    """The row, the routing, the engine's alias and MLflow's say the same."""
+    champion = endpoint.champion
+    assert champion is not None and champion.name == name
+    assert endpoint.deployment(name).state is State.SERVING
+    assert aliased(workspace, endpoint) == champion.collection
+    assert workspace.models.get("digits", "champion").version == model_version
+    assert workspace.ledger.at(endpoint.name, "9999-01-01T00:00:00+00:00") == name
+    workspace.ledger.verify()
+
+
+def test_promotion_and_rollback_move_row_aliases_and_answers(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    assert_champion(workspace, contested, "digits-v1", 1)
+    assert workspace.models.get("digits", "challenger").version == 2
+    switch = contested.promote("digits-v2", reason="better", evidence={"precision": 0.94})
+    assert (switch.previous, switch.champion) == ("digits-v1", "digits-v2")
+    assert 0 < switch.seconds <= switch.total_seconds
+    assert_champion(workspace, contested, "digits-v2", 2)
+    with pytest.raises(ModelNotFound):
+        workspace.models.get("digits", "challenger")
+    assert contested.search(digits.images[0]).deployment == "digits-v2"
+    assert states(contested) == {"digits-v1": "ready", "digits-v2": "serving"}
+    back = contested.rollback(reason="complaints")
+    assert (back.previous, back.champion) == ("digits-v2", "digits-v1")
+    assert_champion(workspace, contested, "digits-v1", 1)
+    assert contested.search(digits.images[0]).deployment == "digits-v1"
+
+
+def test_the_ledger_says_why(contested: Endpoint, workspace: Workspace) -> None:
+    contested.promote("digits-v2", reason="better", evidence={"precision": 0.94})
+    contested.rollback(to="digits-v1", reason="complaints")
+    promotion, rollback = workspace.ledger.entries(contested.name)[-2:]
+    assert (promotion.action, promotion.actor, promotion.reason) == ("promote", "tester", "better")
+    assert promotion.evidence == {"precision": 0.94, "previous": "digits-v1", "model": "digits/2"}
+    assert (rollback.action, rollback.subject, rollback.reason) == ("rollback", "digits-v1", "complaints")
+    assert workspace.ledger.at(contested.name, promotion.at) == "digits-v2"
+
+
+def test_what_cannot_be_promoted_is_refused(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
+    with pytest.raises(InvalidTransition, match="champion already"):
+        endpoint.promote("digits-v1")
+    with pytest.raises(InvalidTransition, match="no previous champion"):
+        endpoint.rollback()
+    seen: list[str] = []
+
+    def promote_too_early(_: object) -> None:
+        if not seen:
+            with pytest.raises(InvalidTransition, match="'digits-v2' is building"):
+                endpoint.promote("digits-v2")
+            seen.append("refused")
+
+    endpoint.deploy(strong, digits.records(), progress=promote_too_early)
+    assert seen and states(endpoint)["digits-v1"] == "serving"
+
+
+def test_a_retired_deployment_is_gone_for_good(contested: Endpoint, workspace: Workspace) -> None:
+    with pytest.raises(InvalidTransition, match="serving and cannot become retired"):
+        contested.retire("digits-v1")
+    collection = contested.deployment("digits-v2").collection
+    contested.retire("digits-v2", reason="weak")
+    assert not workspace.vectors.has_collection(collection)
+    with pytest.raises(InvalidTransition, match="retired"):
+        contested.promote("digits-v2")
+    assert workspace.ledger.entries(contested.name)[-1].reason == "weak"
+
+
+def test_retiring_the_previous_champion_leaves_nothing_to_roll_back_to(contested: Endpoint) -> None:
+    contested.promote("digits-v2")
+    contested.retire("digits-v1")
+    with pytest.raises(InvalidTransition, match="no previous champion"):
+        contested.rollback()
+
+
+def test_another_actor_s_change_is_a_conflict_and_then_seen(
+    place: Place, contested: Endpoint, workspace: Workspace
+) -> None:
+    store = Store(f"sqlite:///{place.home / 'store.db'}")
+    with store.write() as session:
+        session.query(EndpointRow).one().version += 1
+    store.close()
+    n_entries = workspace.ledger.verify()
+    with pytest.raises(Conflict, match="another actor"):
+        contested.promote("digits-v2")
+    assert_champion(workspace, contested, "digits-v1", 1)
+    assert workspace.ledger.verify() == n_entries
+    seen = contested.version
+    contested.promote("digits-v2", expected_version=seen)
+    with pytest.raises(Conflict):
+        contested.rollback(expected_version=seen)
+
+
+def test_of_two_who_promote_at_once_on_the_same_grounds_one_wins(
+    contested: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    contested.deploy(weak, digits.records(0, 50), name="third")
+    seen, outcomes = contested.version, []
+    barrier = threading.Barrier(2)
+
+    def promote(name: str) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(contested.promote(name, expected_version=seen).champion)
+        except Conflict:
+            outcomes.append("conflict")
+
+    threads = [threading.Thread(target=promote, args=(name,)) for name in ("digits-v2", "third")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("conflict") == 1
+    assert contested.champion is not None and contested.champion.name in outcomes
+
+
+def test_four_searching_threads_see_every_switch_and_no_failure(contested: Endpoint, digits: Digits) -> None:
+    """Every answer is one deployment's alone, the champion's of some moment between call and return."""
+    stop, failures, answers = threading.Event(), [], [[] for _ in range(4)]  # type: ignore[var-annotated]
+
+    def search(number: int) -> None:
+        position = number
+        while not stop.is_set():
+            position = (position + 4) % 1700
+            try:
+                answers[number].append(contested.search(digits.images[position], limit=3))
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=search, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    switches = []
+    for _ in range(3):
+        time.sleep(0.1)
+        switches.append(contested.promote("digits-v2"))
+        time.sleep(0.1)
+        switches.append(contested.rollback())
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(switches) == 6
+    for own in answers:
+        assert {answer.deployment for answer in own} == {"digits-v1", "digits-v2"}
+        assert all(whole(answer) for answer in own)
+
+
+def whole(answer: Answer) -> bool:
+    model = {"digits-v1": "digits/1", "digits-v2": "digits/2"}[answer.deployment]
+    return answer.model_version == model and {hit.deployment for hit in answer.hits} == {answer.deployment}
+
+
+def test_a_new_search_goes_to_the_new_champion_once_promote_returns(contested: Endpoint, digits: Digits) -> None:
+    for name in ("digits-v2", "digits-v1") * 3:
+        contested.promote(name)
+        assert contested.search(digits.images[3]).deployment == name
+
+
+def test_aliases_that_cannot_move_leave_a_champion_that_answers(
+    contested: Endpoint, workspace: Workspace, digits: Digits, place: Place
+) -> None:
+    """The engine loses the old champion's collection under the alias, so the alias cannot be moved."""
+    client = workspace.vectors
+    client.drop_alias(contested.alias)
+    client.create_collection(contested.alias, dimension=2)
+    try:
+        with pytest.raises(WorkspaceError, match="aliases could not be moved"):
+            contested.promote("digits-v2")
+        assert contested.search(digits.images[0]).deployment == "digits-v2"
+        assert workspace.ledger.at(contested.name, "9999-01-01T00:00:00+00:00") == "digits-v2"
+    finally:
+        client.drop_collection(contested.alias)
+    workspace.close()
+    with place.open() as reopened:
+        assert_champion(reopened, reopened.endpoints.get(contested.name), "digits-v2", 2)
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("step", "champion"),
+    [
+        ("die_in_transaction", 1),
+        ("die_before_engine_alias", 2),
+        ("die_before_mlflow_alias", 2),
+    ],
+)
+def test_a_promotion_that_was_killed_is_whole_or_not_at_all(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits, child: Child, step: str, champion: int
+) -> None:
+    workspace.close()
+    assert child(step) == -signal.SIGKILL
+    with place.open() as reopened:
+        endpoint = reopened.endpoints.get(place.endpoint)
+        assert_champion(reopened, endpoint, f"digits-v{champion}", champion)
+        assert endpoint.search(digits.images[0]).deployment == f"digits-v{champion}"
+        other = 3 - champion
+        assert states(endpoint)[f"digits-v{other}"] == "ready"
+        endpoint.promote(f"digits-v{other}")
+        assert_champion(reopened, endpoint, f"digits-v{other}", other)
+
+
+@pytest.mark.crash
+def test_the_vectors_of_a_retirement_that_was_killed_are_dropped_at_open(
+    place: Place, contested: Endpoint, workspace: Workspace, child: Child
+) -> None:
+    collection = contested.deployment("digits-v2").collection
+    workspace.close()
+    assert child("die_before_drop") == -signal.SIGKILL
+    with place.open() as reopened:
+        assert not reopened.vectors.has_collection(collection)
+        assert states(reopened.endpoints.get(place.endpoint))["digits-v2"] == "retired"
+
+
+def test_opening_checks_that_collections_are_of_their_models(
+    place: Place, contested: Endpoint, workspace: Workspace
+) -> None:
+    champion = contested.champion
+    assert champion is not None
+    client = workspace.vectors
+    client.drop_alias(contested.alias)
+    client.drop_collection(champion.collection)
+    client.create_collection(champion.collection, dimension=champion.dim)
+    workspace.close()
+    with place.open() as reopened, pytest.raises(FingerprintMismatch, match="the fingerprint None"):
+        reopened.endpoints.get(place.endpoint)
+
+
+def test_two_endpoints_of_one_model_keep_their_own_aliases(
+    place: Place, contested: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    second = workspace.endpoints.create(f"{place.endpoint}-b")
+    second.deploy(strong, digits.records(0, 50))
+    assert workspace.models.get("digits", "champion").version == 1
+    second.promote("digits-v2")
+    assert workspace.models.get("digits", "champion").version == 2
+    assert aliased(workspace, contested) != aliased(workspace, second)

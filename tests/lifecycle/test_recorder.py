@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from roost.lifecycle import recorder as module
+from roost.lifecycle.recorder import Event, Recorder
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.tables import EventRow
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+def n_events(store: Store) -> int:
+    with store.read() as session:
+        return session.scalars(select(func.count()).select_from(EventRow)).one()
+
+
+def event(kind: str = "search", test_id: int | None = None, value: str | None = None) -> Event:
+    return Event(kind, "search", "v1", "q", test_id=test_id, value=value)
+
+
+def test_events_are_written_in_the_background(store: Store) -> None:
+    recorder = Recorder(store)
+    recorder.put(event())
+    for _ in range(100):
+        if n_events(store):
+            break
+        time.sleep(0.05)
+    assert n_events(store) == 1
+    recorder.close()
+
+
+def test_closing_writes_what_waits(store: Store) -> None:
+    recorder = Recorder(store)
+    threads = [threading.Thread(target=lambda: [recorder.put(event()) for _ in range(300)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.close()
+    assert n_events(store) == 1200
+
+
+def test_outcomes_come_back_in_order(store: Store) -> None:
+    recorder = Recorder(store)
+    for value in ("champion", "tie", "challenger"):
+        recorder.put(event("outcome", 1, value))
+        recorder.put(event("outcome", 2, "tie"))
+    assert recorder.outcomes(1) == ["champion", "tie", "challenger"]
+    recorder.close()
+
+
+def test_under_pressure_searches_are_left_out_and_feedback_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    recorder = Recorder(store)
+    with store.write():
+        for _ in range(10):
+            recorder.put(event())
+        for _ in range(10):
+            recorder.put(event("feedback"))
+        assert recorder.n_left_out == 10 - 3
+    recorder.close()
+    assert n_events(store) == 20 - recorder.n_left_out
+
+
+def test_events_wait_while_the_store_refuses(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(store)
+    with store.read() as session:
+        session.connection().exec_driver_sql("ALTER TABLE roost_events RENAME TO away")
+        session.commit()
+    recorder.put(event())
+    for _ in range(100):
+        if "refused" in caplog.text:
+            break
+        time.sleep(0.05)
+    assert "events are waiting" in caplog.text
+    with store.read() as session:
+        session.connection().exec_driver_sql("ALTER TABLE away RENAME TO roost_events")
+        session.commit()
+    recorder.close()
+    assert n_events(store) == 1

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from pymilvus import DataType, FieldSchema, MilvusException
+
+from roost.errors import InvalidData
+from roost.lifecycle.backfill import Progress
+from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.registry import ModelVersion
+from roost.workspace import Workspace
+
+from .conftest import N_RECORDS, Digits, Place
+
+
+def rows(workspace: Workspace, endpoint: Endpoint, name: str, ids: Iterable[int]) -> dict[int, Any]:
+    """Return the labels that a deployment stores under these ids."""
+    found = workspace.vectors.query(
+        endpoint.deployment(name).collection,
+        filter=f"id in {list(ids)}",
+        output_fields=["id", "label"],
+        consistency_level="Strong",
+    )
+    return {row["id"]: row["label"] for row in found}
+
+
+def test_a_write_reaches_the_champion_and_the_challenger_each_with_its_own_vectors(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    new = [
+        {"id": 1500, "content": digits.images[1500], "label": 50},
+        {"id": 3, "content": digits.images[900], "label": 51},
+    ]
+    assert contested.write(new) == 2
+    for name in ("digits-v1", "digits-v2"):
+        assert rows(workspace, contested, name, [1500, 3]) == {1500: 50, 3: 51}
+    for name, version in (("digits-v1", 1), ("digits-v2", 2)):
+        stored = workspace.vectors.query(
+            contested.deployment(name).collection,
+            filter="id == 1500",
+            output_fields=["vector"],
+            consistency_level="Strong",
+        )
+        expected = workspace.models.load("digits", version).embed(digits.images[1500:1501])
+        np.testing.assert_allclose(stored[0]["vector"], expected[0], atol=1e-3)
+
+
+def test_a_standby_keeps_up_so_a_rollback_loses_no_write(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    contested.promote("digits-v2")
+    contested.write([{"id": 1501, "content": digits.images[1501], "label": 52}])
+    contested.delete([4])
+    contested.rollback()
+    assert rows(workspace, contested, "digits-v1", [1501, 4]) == {1501: 52}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [({"id": 2, "label": 1}, "record 1 has no 'content'"), ({"content": np.zeros(64)}, "record 1 has no key 'id'")],
+)
+def test_a_record_that_is_not_whole_stops_the_write(
+    endpoint: Endpoint, workspace: Workspace, digits: Digits, bad: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidData, match=message):
+        endpoint.write([{"id": 1, "content": digits.images[1], "label": 99}, bad])
+    assert rows(workspace, endpoint, "digits-v1", [1]) == {1: int(digits.labels[1])}
+
+
+def test_content_that_cannot_be_embedded_stops_the_write(
+    endpoint: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    with pytest.raises(InvalidData, match="cannot embed"):
+        endpoint.write([{"id": 1, "content": np.zeros(63), "label": 99}])
+    assert rows(workspace, endpoint, "digits-v1", [1]) == {1: int(digits.labels[1])}
+
+
+def test_a_row_that_the_champion_refuses_is_written_nowhere(
+    place: Place, workspace: Workspace, weak: ModelVersion, strong: ModelVersion, digits: Digits
+) -> None:
+    fields = [FieldSchema("id", DataType.INT64, is_primary=True), FieldSchema("label", DataType.INT64)]
+    endpoint = workspace.endpoints.create(place.endpoint, fields=fields)
+    endpoint.promote(endpoint.deploy(weak, digits.records(0, 50)))
+    endpoint.deploy(strong, digits.records(0, 50))
+    with pytest.raises(MilvusException):
+        endpoint.write([{"id": 60, "content": digits.images[60], "label": "not a number"}])
+    assert {d.state.value for d in endpoint.deployments()} == {"serving", "ready"}
+    assert rows(workspace, endpoint, "digits-v1", [60]) == rows(workspace, endpoint, "digits-v2", [60]) == {}
+
+
+def test_nothing_to_write_is_no_error(endpoint: Endpoint) -> None:
+    assert endpoint.write([]) == 0
+    assert endpoint.delete([]) == 0
+    assert endpoint.delete([123456]) == 1
+
+
+def test_a_challenger_that_cannot_take_a_write_fails_alone(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    """Its collection is gone, as after an operator's mistake."""
+    workspace.vectors.drop_collection(contested.deployment("digits-v2").collection)
+    assert contested.write([{"id": 1502, "content": digits.images[1502], "label": 53}]) == 1
+    assert rows(workspace, contested, "digits-v1", [1502]) == {1502: 53}
+    assert contested.deployment("digits-v2").state == "failed"
+    last = workspace.ledger.entries(contested.name)[-1]
+    assert (last.action, last.subject) == ("fail", "digits-v2")
+    contested.retire("digits-v2")
+
+
+def test_writes_during_a_backfill_win_over_its_older_records(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    done = []
+
+    def change(at: Progress) -> None:
+        if at.stage == "embed" and not done:
+            early, late, doomed = 0, N_RECORDS - 1, N_RECORDS - 2
+            endpoint.write([{"id": i, "content": digits.images[i], "label": 90} for i in (early, late)])
+            endpoint.write([{"id": 5000, "content": digits.images[1], "label": 91}])
+            endpoint.delete([doomed])
+            done.append(doomed)
+
+    built = endpoint.deploy(strong, digits.records(), batch_size=50, progress=change)
+    assert done and built.n_records == N_RECORDS
+    for name in ("digits-v1", "digits-v2"):
+        found = rows(workspace, endpoint, name, [0, N_RECORDS - 1, N_RECORDS - 2, 5000])
+        assert found == {0: 90, N_RECORDS - 1: 90, 5000: 91}

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roost.errors import Closed, InvalidArgument, StorageFailure
+from roost.workspace import Workspace
+
+
+def test_a_directory_holds_everything(tmp_path: Path) -> None:
+    home = tmp_path / "new" / "digits"
+    with Workspace(home, actor="ann") as workspace:
+        assert workspace.vectors.list_collections() == []
+        assert workspace.endpoints.list() == []
+        assert workspace.ledger.verify() == 0
+        assert repr(workspace) == f"Workspace({str(home)!r})"
+    assert {path.name for path in home.iterdir()} >= {"vectors.roost", "store.db", "artifacts"}
+
+
+def test_the_store_and_the_artifacts_may_be_elsewhere(tmp_path: Path) -> None:
+    with Workspace(tmp_path / "a", store=f"sqlite:///{tmp_path / 's.db'}", artifacts=tmp_path / "models") as workspace:
+        workspace.endpoints.create("search")
+    assert (tmp_path / "s.db").is_file() and (tmp_path / "models").is_dir()
+    with Workspace(tmp_path / "b", store=tmp_path / "c"):
+        assert (tmp_path / "c" / "store.db").is_file() and (tmp_path / "c" / "artifacts").is_dir()
+
+
+def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="store="):
+        Workspace("http://127.0.0.1:19530")
+    with pytest.raises(InvalidArgument, match="artifacts="):
+        Workspace(tmp_path, store=f"sqlite:///{tmp_path / 's.db'}")
+
+
+def test_a_closed_workspace_says_so(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.close()
+    workspace.close()
+    assert repr(workspace).endswith(", closed)")
+    for name in ("vectors", "models", "runs", "endpoints", "ledger"):
+        with pytest.raises(Closed):
+            getattr(workspace, name)
+
+
+def test_a_store_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"not a database, and long enough to be taken for one" * 40)
+    with pytest.raises(StorageFailure):
+        Workspace(tmp_path)
+    (tmp_path / "store.db").unlink()
+    Workspace(tmp_path).close()
+
+
+def test_one_process_writes_at_a_time(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from roost.errors import DatabaseLocked\n"
+        "from roost.workspace import Workspace\n"
+        "try:\n"
+        "    Workspace(sys.argv[1])\n"
+        "except DatabaseLocked:\n"
+        "    sys.exit(3)\n"
+    )
+    source = str(Path(__file__).parents[1] / "src")
+    with Workspace(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], env={"PYTHONPATH": source}, capture_output=True, check=False
+        )
+    assert done.returncode == 3, done.stderr
