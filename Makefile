@@ -18,7 +18,7 @@ demo: $(STAMP) ## from handwritten digits to a promoted model: ARGS="--uri http:
 	$(BIN)/roost demo $(ARGS)
 
 test: $(STAMP) ## every test; ROOST_MILVUS_URI adds those that need a Milvus server
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -33,7 +33,17 @@ def __getattr__(name: str) -> Any:
         return import_module("roost.errors")
     if name not in _HOMES:
         raise AttributeError(f"module 'roost' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        home = import_module(_HOMES[name])
+    except ModuleNotFoundError as missing:
+        if name != "Workspace" or (missing.name or "").startswith("roost"):
+            raise
+        from roost.errors import MissingDependency
+
+        raise MissingDependency(
+            f"roost.Workspace needs {missing.name}, which is not installed: pip install 'roost[lifecycle]'"
+        ) from missing
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

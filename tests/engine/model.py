@@ -52,6 +52,13 @@ def lower_thresholds(assign: Callable[[Any, str, Any], None] = setattr) -> None:
         assign(module, name, value)
 
 
+def stop_upkeep(assign: Callable[[Any, str, Any], None]) -> None:
+    """Let background work wait for ever, unless a flush asks for it; give `monkeypatch.setattr`."""
+    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
+        assign(maintenance, name, 1e6)
+    assign(upkeep, "MAX_TAIL_ROWS", 1_000_000)
+
+
 def make_schema(string_keys: bool = False, n_vectors: int = 1) -> Schema:
     """Return a schema of a key `id`, the number `g` and vector fields `vector`, `vector2`, ..."""
     key_type = DataType.VARCHAR if string_keys else DataType.INT64

@@ -33,14 +33,14 @@ from tests.engine.model import (
     make_schema,
     named,
     read_all,
+    stop_upkeep,
 )
 
 
 @pytest.fixture
 def database(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     lower_thresholds(monkeypatch.setattr)
-    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
-        monkeypatch.setattr(maintenance, name, 1e6)
+    stop_upkeep(monkeypatch.setattr)
     monkeypatch.setattr(maintenance._log, "disabled", True)
     database = Database.open(db_path, durability="normal")
     yield database

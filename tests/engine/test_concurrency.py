@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roost.engine import maintenance
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.errors import Closed, CollectionNotFound
@@ -23,6 +22,7 @@ from tests.engine.model import (
     make_schema,
     nearest,
     read_all,
+    stop_upkeep,
     vectors_of,
 )
 
@@ -106,7 +106,7 @@ def test_eight_readers_beside_a_writer(database: Database) -> None:
 
 
 @pytest.mark.slow
-def test_writers_beside_upkeep(database: Database) -> None:
+def test_writers_beside_upkeep(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Inserts and deletes by several threads of their own keys, while a thread flushes without pause."""
     collection = database.create_collection("default", "c", make_schema())
     collection.create_index(hnsw())
@@ -138,6 +138,7 @@ def test_writers_beside_upkeep(database: Database) -> None:
     assert read_all(collection) == expected
     path = database.path
     database.close()
+    stop_upkeep(monkeypatch.setattr)
     again = Database.open(path)
     try:
         assert read_all(again.collection("default", "c")) == expected
@@ -182,7 +183,7 @@ def test_truncating_during_upkeep(database: Database) -> None:
     assert read_all(collection) == dict.fromkeys(range(5), g)
 
 
-def test_dropping_during_upkeep(database: Database) -> None:
+def test_dropping_during_upkeep(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def flush() -> None:
         try:
             database.collection("default", "c").flush()
@@ -199,6 +200,7 @@ def test_dropping_during_upkeep(database: Database) -> None:
     repeat_during(flush, change, 40)
     path = database.path
     database.close()
+    stop_upkeep(monkeypatch.setattr)
     again = Database.open(path)
     try:
         assert again.list_collections("default") == []
@@ -271,7 +273,7 @@ def test_closing_during_upkeep_and_writes(db_path: Path, monkeypatch: pytest.Mon
             for work in works:
                 with pytest.raises(Closed):
                     work.result()
-    monkeypatch.setattr(maintenance, "IDLE_S", 1e6)
+    stop_upkeep(monkeypatch.setattr)
     database = Database.open(db_path)
     try:
         found = read_all(database.collection("default", "c"))

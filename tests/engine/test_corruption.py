@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roost.engine import maintenance
 from roost.engine.database import Database
 from roost.errors import Corruption
 from tests.engine.model import (
@@ -22,6 +21,7 @@ from tests.engine.model import (
     make_batch,
     make_schema,
     read_all,
+    stop_upkeep,
     vectors_of,
 )
 
@@ -33,8 +33,7 @@ def quiet() -> Iterator[None]:
     """Upkeep only when a flush asks for it, over a few dozen rows."""
     with pytest.MonkeyPatch.context() as patch:
         lower_thresholds(patch.setattr)
-        for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
-            patch.setattr(maintenance, name, 1e6)
+        stop_upkeep(patch.setattr)
         yield
 
 

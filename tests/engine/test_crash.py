@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from roost.engine import maintenance
 from roost.engine.database import Database
 from tests.engine.crash_writer import SCHEMAS, apply, operations
-from tests.engine.model import check_files, check_search, copy_database, read_all, vectors_of
+from tests.engine.model import check_files, check_search, copy_database, read_all, stop_upkeep, vectors_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
@@ -113,7 +112,7 @@ def check_copy(directory: Path, copy: Path, candidates: list[State]) -> State:
 def test_a_killed_writer_loses_nothing_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str, first_seed: int
 ) -> None:
-    monkeypatch.setattr(maintenance, "IDLE_S", 1e6)
+    stop_upkeep(monkeypatch.setattr)
     rng = random.Random(first_seed)
     directory = tmp_path / "test.roost"
     state: State = {name: ({}, set()) for name in SCHEMAS}

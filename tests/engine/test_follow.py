@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from roost.engine import maintenance
 from roost.engine.database import Database
 from roost.errors import (
     CollectionNotFound,
@@ -31,6 +30,7 @@ from tests.engine.model import (
     make_schema,
     nearest,
     read_all,
+    stop_upkeep,
     vectors_of,
 )
 
@@ -64,8 +64,7 @@ def follower_of(database: Database) -> Database:
 @pytest.fixture
 def writer(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     lower_thresholds(monkeypatch.setattr)
-    monkeypatch.setattr(maintenance, "IDLE_S", 1e6)
-    monkeypatch.setattr(maintenance, "LONGEST_WAIT_S", 1e6)
+    stop_upkeep(monkeypatch.setattr)
     database = Database.open(db_path)
     yield database
     database.close()

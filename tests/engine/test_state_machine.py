@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from roost.engine import maintenance, upkeep
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
@@ -30,6 +29,7 @@ from tests.engine.model import (
     nearest,
     read_all,
     rows_of,
+    stop_upkeep,
     vectors_of,
 )
 
@@ -208,9 +208,7 @@ class TextMachine(CollectionMachine):
 @pytest.mark.parametrize("machine", [NumberMachine, TextMachine])
 def test_a_collection_is_a_dictionary(machine: type[CollectionMachine], monkeypatch: pytest.MonkeyPatch) -> None:
     lower_thresholds(monkeypatch.setattr)
-    monkeypatch.setattr(maintenance, "IDLE_S", 1e6)
-    monkeypatch.setattr(maintenance, "LONGEST_WAIT_S", 1e6)
-    monkeypatch.setattr(upkeep, "MAX_TAIL_ROWS", 1_000_000)
+    stop_upkeep(monkeypatch.setattr)
     monkeypatch.setattr(machine, "n_steps", 0)
     run_state_machine_as_test(machine, settings=SETTINGS)
     assert machine.n_steps >= 1_000

@@ -26,6 +26,7 @@ from tests.engine.model import (
     make_batch,
     make_schema,
     read_all,
+    stop_upkeep,
     vectors_of,
 )
 
@@ -49,8 +50,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def database(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     lower_thresholds(monkeypatch.setattr)
-    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
-        monkeypatch.setattr(maintenance, name, 1e6)
+    stop_upkeep(monkeypatch.setattr)
     # pytest would keep the errors, and they the segments that were merged away.
     monkeypatch.setattr(maintenance._log, "disabled", True)
     database = Database.open(small_disk / "test.roost")
@@ -203,8 +203,7 @@ def test_making_a_database(small_disk: Path) -> None:
 
 def test_a_limit_on_the_size_of_files(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lower_thresholds(monkeypatch.setattr)
-    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
-        monkeypatch.setattr(maintenance, name, 1e6)
+    stop_upkeep(monkeypatch.setattr)
     database = Database.open(db_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:

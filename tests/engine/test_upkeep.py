@@ -11,16 +11,14 @@ from roost.engine.contents import Contents
 from roost.engine.database import Database
 from roost.engine.upkeep import Upkeep
 from roost.errors import StorageFull
-from tests.engine.model import hnsw, lower_thresholds, make_batch, make_schema, read_all
+from tests.engine.model import hnsw, lower_thresholds, make_batch, make_schema, read_all, stop_upkeep
 
 
 @pytest.fixture
 def collection(db_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
     lower_thresholds(monkeypatch.setattr)
-    for name in ("IDLE_S", "LONGEST_WAIT_S", "RETRY_S"):
-        monkeypatch.setattr(maintenance, name, 1e6)
+    stop_upkeep(monkeypatch.setattr)
     monkeypatch.setattr(maintenance._log, "disabled", True)
-    monkeypatch.setattr(upkeep, "MAX_TAIL_ROWS", 1_000_000)
     database = Database.open(db_path, durability="normal")
     yield database.create_collection("default", "c", make_schema())
     database.close()
