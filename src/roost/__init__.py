@@ -1,9 +1,9 @@
 """Roost: a vector database inside the Python process, and the life of the models that make the vectors.
 
-    import roost
+import roost
 
-    client = roost.connect("./digits.roost")              # or "http://localhost:19530": a Milvus server
-    workspace = roost.Workspace("./shop")                 # models, endpoints and vectors together
+client = roost.connect("./digits.roost")              # or "http://localhost:19530": a Milvus server
+workspace = roost.Workspace("./shop")                 # models, endpoints and vectors together
 """
 
 from __future__ import annotations

@@ -272,3 +272,13 @@ def test_a_drop_cut_short_after_its_commit(
     with pytest.raises(CollectionNotFound):
         write(collection, range(3), 1)
     assert database.create_collection("default", "c", collection.schema) is not collection
+
+
+def test_a_batch_of_several_records_comes_back_whole(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roost.engine.log.MAX_RECORD_BYTES", 200)
+    write(collection, range(0, 50), 1)
+    write(collection, range(25, 75), 2)
+    assert database._host.catalog.log_range(collection.collection_id)[1] > 4
+    check_reopened(database, expect(collection, (range(0, 25), 1), (range(25, 75), 2)))

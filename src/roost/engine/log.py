@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,18 @@ from roost.engine.storage.catalog import LogRecord
 INSERT = 1
 DELETE = 2
 
+MAX_RECORD_BYTES = 256 << 20
+"""SQLite keeps at most 1 GB in one value."""
+
 _INSERT_LAYOUT = struct.Struct("<iIQ")
+
+
+def pieces(batch: Batch) -> Iterator[Batch]:
+    """Give the rows in pieces that a record can hold. One transaction takes them all."""
+    n_pieces = 1 + batch.size_bytes // MAX_RECORD_BYTES
+    step = -(-batch.n_rows // n_pieces)
+    for start in range(0, batch.n_rows, step):
+        yield batch.slice(start, min(start + step, batch.n_rows))
 
 
 def encode_insert(batch: Batch, partition_id: int, schema: Schema) -> bytes:
