@@ -26,9 +26,10 @@ check: $(STAMP) ## formatting, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
-format: $(STAMP) ## rewrite the sources as check wants them
+format: $(STAMP) ## rewrite the sources and docs/cli.md as the checks want them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/python .ci/cli_docs.py
 
 bench: $(STAMP) ## beside Faiss called directly: PEERS="chroma lancedb milvus-lite milvus" or PEERS=all
 	$(WITH_MILVUS) $(BIN)/python -m bench --peers "$(PEERS)" $(ARGS)

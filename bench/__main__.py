@@ -19,6 +19,7 @@ from bench.work import Plan, Work, fashion_mnist, make_work, save_work
 OWN = ("faiss", "roost")
 RESULTS = REPOSITORY / "bench" / "results"
 WITHOUT_REOPEN = ("milvus",)
+"""Systems that keep their data themselves, where no other process can open it."""
 
 
 def parse_peers(text: str) -> list[str]:

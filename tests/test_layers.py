@@ -12,7 +12,7 @@ import pytest
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("roost.errors",),),
+    (("roost.errors",), ("roost.address",)),
     (("roost.engine.schema", "roost.engine.columns", "roost.engine.plan"),),
     (("roost.engine.storage",), ("roost.engine.index",), ("roost.engine.filter",)),
     (("roost.engine",),),

@@ -35,14 +35,32 @@ def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:
         Workspace(tmp_path, store=f"sqlite:///{tmp_path / 's.db'}")
 
 
+def test_secrets_in_addresses_are_never_shown(tmp_path: Path) -> None:
+    """A server's address may carry a password or a token, a store's URL a password."""
+    with pytest.raises(InvalidArgument) as without_store:
+        Workspace("http://root:hunter2@127.0.0.1:1")
+    with pytest.raises(InvalidArgument) as with_an_option:
+        Workspace("http://hunter2@127.0.0.1:1", store=tmp_path, read_only=True)
+    with pytest.raises(InvalidArgument) as with_a_bad_store:
+        Workspace(tmp_path / "a", store="nosuch://root:hunter2@db/x", artifacts=tmp_path)
+    for caught in (without_store, with_an_option):
+        assert "***@" in str(caught.value)
+    for caught in (without_store, with_an_option, with_a_bad_store):
+        assert "hunter2" not in str(caught.value)
+
+
 def test_a_closed_workspace_says_so(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
+    endpoint = workspace.endpoints.create("search")
+    assert workspace.runs is not None
     workspace.close()
     workspace.close()
     assert repr(workspace).endswith(", closed)")
     for name in ("vectors", "models", "runs", "endpoints", "ledger"):
         with pytest.raises(Closed):
             getattr(workspace, name)
+    with pytest.raises(Closed):
+        endpoint.deployments()
 
 
 def test_a_store_that_cannot_be_opened_leaves_nothing_open(tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ class System(ABC):
 
     inserts: ClassVar[bool] = True
     """Whether rows are stored by `insert`; a bare index library keeps them until `flush`."""
-    reopens: ClassVar[bool] = True
-    """Whether another process can open the folder; a server keeps its own."""
 
     def __init__(self, folder: Path, dim: int, plan: Plan) -> None:
         self.folder = folder

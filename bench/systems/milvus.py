@@ -15,8 +15,6 @@ POLL_S = 0.1
 
 
 class Adapter(MilvusApi):
-    reopens = False
-
     def connect(self) -> Any:
         return MilvusClient(os.environ["ROOST_MILVUS_URI"])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from roost.address import without_secrets
 from roost.errors import InvalidArgument, InvalidArgumentType
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def connect(
         from pymilvus import MilvusClient
 
         for name in _EMBEDDED_OPTIONS.intersection(kwargs):
-            raise InvalidArgument(f"{name}= is for embedded databases; {uri!r} is a server")
+            raise InvalidArgument(f"{name}= is for embedded databases; {without_secrets(os.fspath(uri))!r} is a server")
         return MilvusClient(os.fspath(uri), user, password, db_name, token, timeout, **kwargs)
     for name in kwargs.keys() - _EMBEDDED_OPTIONS:
         raise InvalidArgument(f"unknown option {name}= for an embedded database; it takes durability= and read_only=")
@@ -90,7 +91,9 @@ def embedded_path(uri: str | os.PathLike[str]) -> Path | None:
     if scheme == "file":
         parts = urlsplit(uri)
         if parts.netloc not in ("", "localhost"):
-            raise InvalidArgument(f"uri={uri!r} names another host; a file: URI has the form file:///absolute/path")
+            shown = without_secrets(uri)
+            raise InvalidArgument(f"uri={shown!r} names another host; a file: URI has the form file:///absolute/path")
         return Path(unquote(parts.path))
     known = ", ".join(f"{s}:" for s in sorted({"file", *_SERVER_SCHEMES}))
-    raise InvalidArgument(f"uri={uri!r} has the unknown scheme {scheme!r}; known are {known} and plain paths")
+    shown = without_secrets(uri)
+    raise InvalidArgument(f"uri={shown!r} has the unknown scheme {scheme!r}; known are {known} and plain paths")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import getpass
 import threading
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from roost.address import without_secrets
 from roost.client import connect, embedded_path
 from roost.errors import Closed, InvalidArgument
 from roost.lifecycle.context import Context
@@ -61,7 +61,7 @@ class Workspace:
             StorageFailure: the store cannot be opened.
         """
         disable_telemetry()
-        self.location = str(path_or_uri)
+        self.location = without_secrets(str(path_or_uri))
         directory = embedded_path(path_or_uri)
         if directory is None and store is None:
             raise InvalidArgument(
@@ -73,7 +73,7 @@ class Workspace:
             raise InvalidArgument("with a store's URL say where the models' files are kept: artifacts=DIRECTORY")
         self.actor = actor if actor is not None else _user()
         self.artifacts = chosen
-        vectors = connect(self.location if directory is None else directory / _VECTORS, **connection)
+        vectors = connect(path_or_uri if directory is None else directory / _VECTORS, **connection)
         try:
             self._open(vectors, url)
         except BaseException:
@@ -120,7 +120,7 @@ class Workspace:
         self._check_open()
         return Ledger(self._store)
 
-    @cached_property
+    @property
     def runs(self) -> Runs:
         """The training runs."""
         self._check_open()

@@ -144,6 +144,13 @@ def test_python_m_roost_is_roost():
     assert done.stderr == ""
 
 
+def test_the_command_line_and_the_workspace_mean_the_same_files():
+    from roost import workspace
+    from roost.cli import database, store
+
+    assert (database.VECTORS_FOLDER, store.STORE_FILE) == (workspace._VECTORS, workspace._STORE)
+
+
 def test_help_loads_nothing_heavy():
     heavy = ("numpy", "pymilvus", "pyarrow", "faiss", "mlflow", "sqlalchemy", "sklearn", "matplotlib", "pandas")
     done = run_python("-c", f"import sys, roost.cli; print([m for m in {heavy!r} if m in sys.modules])")

@@ -130,3 +130,12 @@ def test_check_on_a_folder_without_a_database(roost, tmp_path):
 
 def test_check_on_a_workspace_checks_its_vectors(roost, workspace_path):
     assert roost("check", workspace_path).exit_code == 0
+
+
+def test_a_password_in_an_address_is_not_printed(roost):
+    result = roost("info", "http://root:hunter2@127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "hunter2" not in result.output + result.stderr
+    result = roost("ledger", "verify", "postgresql+pg8000://root:hunter2@127.0.0.1:1/roost")
+    assert result.exit_code == 1
+    assert "***@127.0.0.1:1" in result.stderr and "hunter2" not in result.stderr

@@ -88,6 +88,14 @@ def test_a_database_that_is_not_there(db_path: Path) -> None:
         assert client.list_collections() == []
 
 
+def test_a_file_is_not_a_database(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for options in ({}, {"read_only": True}):
+        with pytest.raises(InvalidArgument, match="is a file; a database is a directory"):
+            connect(file, **options)
+
+
 def test_no_server_is_a_milvus_error() -> None:
     with pytest.raises(MilvusException):
         connect("http://127.0.0.1:9", timeout=0.2)

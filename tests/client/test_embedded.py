@@ -27,6 +27,7 @@ from roost.errors import (
     DatabaseNotFound,
     DuplicateKey,
     IndexExists,
+    IndexNotFound,
     InvalidArgument,
     InvalidDatabaseName,
     InvalidFilter,
@@ -177,8 +178,10 @@ def test_a_closed_client_refuses(client: Any, filled: str) -> None:
     assert "closed" in repr(client)
 
 
-def test_a_reader_does_not_write(client: Any, filled: str, db_path: Path) -> None:
-    client.close()
+@pytest.mark.parametrize("is_beside_a_writer", [False, True])
+def test_a_reader_does_not_write(client: Any, filled: str, db_path: Path, is_beside_a_writer: bool) -> None:
+    if not is_beside_a_writer:
+        client.close()
     with connect(db_path, read_only=True) as reader:
         assert n_rows(reader, filled) == 6
         for write in (
@@ -315,11 +318,17 @@ def test_options_that_change_nothing_are_taken(client: Any, filled: str) -> None
         ({"range_filter": 2.0}, "needs radius"),
         ([1], "must be a dict"),
         ({"metric_type": "COSINE"}, "does not fit index"),
+        ({"radius": np.nan}, "radius=nan"),
     ],
 )
 def test_bad_search_parameters(client: Any, filled: str, params: Any, message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         client.search(filled, [[1, 2]], search_params=params)
+
+
+@pytest.mark.parametrize("radius", [1e39, 10**400, float("inf")])
+def test_a_radius_that_no_distance_reaches(client: Any, filled: str, radius: float) -> None:
+    assert len(client.search(filled, [[1, 2]], search_params={"radius": radius, "range_filter": -radius})[0]) == 6
 
 
 def test_queries_are_finite(client: Any, filled: str) -> None:
@@ -358,6 +367,13 @@ def test_bad_indexes_leave_nothing_behind(client: Any, filled: str) -> None:
         )
     with pytest.raises(InvalidArgument):
         client.create_collection("new", 2, metric_type="?")
+    two = client.prepare_index_params("vector", index_type="FLAT")
+    two.add_index("vector", index_name="other", index_type="HNSW")
+    with pytest.raises(IndexExists, match="'vector' and 'other'"):
+        client.create_collection("new", schema=schema, index_params=two)
+    schema.add_field("far", DataType.FLOAT_VECTOR, dim=3)
+    with pytest.raises(IndexNotFound, match="'far'"):
+        client.create_collection("new", schema=schema, index_params=client.prepare_index_params("vector"))
     assert not client.has_collection("new")
     with pytest.raises(IndexExists):
         client.create_index(filled, client.prepare_index_params("vector", index_type="FLAT", metric_type="L2"))
@@ -399,6 +415,54 @@ def test_the_whole_collection_is_released_with_its_partitions(client: Any, fille
     assert client.get_partition_stats(filled, "p1") == {"row_count": 1}
     client.load_collection(filled)
     assert n_rows(client, filled) == 7
+
+
+def test_a_partition_that_is_made_again_is_loaded(client: Any, filled: str) -> None:
+    client.create_partition(filled, "p1")
+    client.create_partition(filled, "p2")
+    client.release_partitions(filled, ["p1", "p2"])
+    client.drop_partition(filled, "p1")
+    client.create_partition(filled, "p1")
+    for name, key in (("p1", 8), ("p2", 9)):
+        client.insert(filled, {"id": key, "vector": [9, 9], "n": 9}, partition_name=name)
+    assert [r["id"] for r in client.query(filled, filter="id > 5", output_fields=["id"])] == [8]
+
+
+def test_loading_and_releasing_name_a_partition(client: Any, filled: str) -> None:
+    client.release_collection(filled)
+    for call in (client.load_partitions, client.release_partitions):
+        for names in ([], None):
+            with pytest.raises(InvalidArgument, match="at least one partition"):
+                call(filled, names)
+    with pytest.raises(CollectionNotLoaded):
+        client.query(filled, filter="id > 0")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c, n: c.insert(n, ROWS, partition_name=["p"]),
+        lambda c, n: c.upsert(n, ROWS, partition_name=["p"]),
+        lambda c, n: c.delete(n, ids=[1], partition_name=["p"]),
+        lambda c, n: c.drop_partition(n, ["p"]),
+        lambda c, n: c.has_partition(n, ["p"]),
+        lambda c, n: c.get_load_state(n, ["p"]),
+        lambda c, n: c.get(n, [1], output_fields=[1]),
+        lambda c, n: c.query(n, filter="n in {p}", filter_params=["p"]),
+        lambda c, n: c.delete(n, filter="n in {p}", filter_params=["p"]),
+        lambda c, n: c.search(n, np.array(1.0)),
+        lambda c, n: c.rename_collection(n, "new", target_db=["p"]),
+        lambda c, n: c.list_aliases([n]),
+        lambda c, n: c.describe_database([n]),
+        lambda c, n: c.use_database([n]),
+        lambda c, n: c.create_database("new", properties=["p"]),
+        lambda c, n: c.create_collection("new", 2, properties=["p"]),
+    ],
+)
+def test_arguments_of_the_wrong_type(client: Any, filled: str, call: Callable[[Any, str], Any]) -> None:
+    with pytest.raises(InvalidArgument, match=r"not allowed|must be"):
+        call(client, filled)
+    assert n_rows(client, filled) == 6 and client.list_databases() == ["default"]
 
 
 def test_results_can_be_pickled(client: Any, filled: str) -> None:

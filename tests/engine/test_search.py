@@ -63,6 +63,17 @@ def test_a_ring_of_distances(collection: Collection, low: float | None, high: fl
         start += count
 
 
+def test_a_ring_that_is_deeper_than_the_width(collection: Collection) -> None:
+    metric = metric_of(collection)
+    query = vectors_of([3], [1])
+    every = brute_force(MODEL, query, 70, metric=metric)
+    between = float(every[39] + every[40]) / 2
+    hits = collection.search(
+        Request(query, "vector", 5, metric, collection.record.indexes[0], {"ef": 6}, beyond=between)
+    )
+    np.testing.assert_allclose(hits.distances, every[40:45], atol=1e-5)
+
+
 def test_an_empty_collection(db_path: Path) -> None:
     database = Database.open(db_path)
     try:

@@ -71,7 +71,7 @@ def test_a_delete_makes_a_new_part_with_selections_of_its_own() -> None:
     after = contents.snapshot()
     assert rows(after.parts[0], "id >= 2", None) == [3]
     assert rows(before.parts[0], "id >= 2", None) == [2, 3]
-    assert (before.n_rows, after.n_rows) == (4, 3) and before.version < after.version
+    assert (before.n_rows, after.n_rows) == (4, 3)
     assert predicate.key in after.parts[0].rows.memo["masks"]
 
 

@@ -119,6 +119,21 @@ def test_a_job_is_resumed_with_its_own_records_alone(endpoint: Endpoint, strong:
         endpoint.resume("digits-v2", digits.records())
 
 
+def test_a_deployment_is_filled_by_one_thread_at_a_time(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    """A second one would go on writing old content after the first has sealed the deployment."""
+    refused: list[str] = []
+
+    def resume_too(at: Progress) -> None:
+        with pytest.raises(InvalidTransition, match="being filled"):
+            empty_endpoint.resume("digits-v1", digits.records())
+        refused.append(at.stage)
+
+    assert empty_endpoint.deploy(weak, digits.records(), progress=resume_too).n_records == N_RECORDS
+    assert refused[0] == "embed"
+
+
 def test_the_champion_answers_during_a_backfill(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
     stop, failures, answered = threading.Event(), [], []
 

@@ -33,7 +33,7 @@ def test_another_process_s_promotion_is_followed(place: Place, contested: Endpoi
     contested.rollback()
 
 
-def test_what_cannot_be_followed_is_reported_and_the_endpoint_answers(
+def test_what_cannot_be_opened_is_reported_and_the_endpoint_answers(
     place: Place, contested: Endpoint, digits: Digits, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another process deployed a model whose files this process cannot read."""
@@ -48,8 +48,9 @@ def test_what_cannot_be_followed_is_reported_and_the_endpoint_answers(
         session.scalars(select(EndpointRow)).one().version += 1
     store.close()
     for _ in range(100):
-        if "cannot follow" in caplog.text:
+        if "cannot be opened" in caplog.text:
             break
         time.sleep(0.05)
     assert "manifest.json is missing" in caplog.text
+    assert contested.deployment("digits-v2").state == "ready"
     assert contested.search(digits.images[0]).deployment == "digits-v1"

@@ -115,6 +115,19 @@ def test_tampering_is_found_at_its_first_row(ledger: Ledger, path: Path, stateme
         ledger.verify()
 
 
+def test_a_head_that_was_kept_shows_a_ledger_that_was_cut_off_with_its_own_head(ledger: Ledger, path: Path) -> None:
+    older, kept = ledger.entries()[2].hash, ledger.head[1]
+    assert ledger.verify(older) == ledger.verify(kept) == N_ENTRIES
+    tamper(
+        path,
+        "DELETE FROM roost_ledger WHERE seq > 3",
+        f"UPDATE roost_ledger_head SET seq = 3, hash = '{older}'",
+    )
+    assert ledger.verify() == ledger.verify(older) == 3
+    with pytest.raises(LedgerBroken, match="cut off or written anew"):
+        ledger.verify(kept)
+
+
 def test_an_entry_comes_and_goes_with_its_transaction(ledger: Ledger, store: Store) -> None:
     with pytest.raises(RuntimeError), store.write() as session:
         append(session, "ann", "promote", "search", "v9")

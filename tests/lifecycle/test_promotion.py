@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import threading
 import time
+from typing import Any
 
 import pytest
 
-from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, ModelNotFound, WorkspaceError
+from roost.errors import AlreadyExists, Conflict, FingerprintMismatch, InvalidTransition, ModelNotFound, WorkspaceError
+from roost.lifecycle import promotion, space
 from roost.lifecycle.deployments import State
 from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.registry import ModelVersion
@@ -263,3 +266,68 @@ def test_two_endpoints_of_one_model_keep_their_own_aliases(
     second.promote("digits-v2")
     assert workspace.models.get("digits", "champion").version == 2
     assert aliased(workspace, contested) != aliased(workspace, second)
+
+
+@pytest.mark.parametrize("damage", ["collection", "model", "row"])
+def test_a_challenger_that_is_damaged_does_not_keep_its_champion_from_answering(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits, damage: str
+) -> None:
+    test = contested.start_test("digits-v2")
+    if damage == "collection":
+        workspace.vectors.drop_collection(contested.deployment("digits-v2").collection)
+    elif damage == "model":
+        (workspace.artifacts / workspace.models.get("digits", 2).files.path / "model.skops").write_bytes(b"zeros")
+    workspace.close()
+    assert test.running
+    if damage == "row":
+        connection = sqlite3.connect(place.home / "store.db", isolation_level=None)
+        connection.execute("UPDATE roost_deployments SET search_params = '{}', index_params = '{}' WHERE id = 2")
+        connection.close()
+    with place.open() as reopened:
+        endpoint = reopened.endpoints.get(place.endpoint)
+        assert endpoint.search(digits.images[0]).deployment == "digits-v1"
+        assert endpoint.test is None
+        with pytest.raises(WorkspaceError, match="cannot be opened"):
+            endpoint.promote("digits-v2")
+        with pytest.raises(InvalidTransition, match="is running"):
+            endpoint.start_test("digits-v2")
+        assert states(endpoint) == {"digits-v1": "serving", "digits-v2": "ready"}
+        if damage == "model":
+            assert endpoint.write(digits.records(0, 1)) == 1
+            assert states(endpoint) == {"digits-v1": "serving", "digits-v2": "failed"}
+        endpoint.retire("digits-v2")
+        actions = [entry.action for entry in reopened.ledger.entries(endpoint.name)]
+        assert actions[-2:] == (["fail", "retire"] if damage == "model" else ["test.stop", "retire"])
+        assert actions.count("test.stop") == 1
+
+
+def test_who_follows_late_does_not_move_the_aliases_back(
+    contested: Endpoint, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread promotes after this one has read who is champion, and before it moves the aliases."""
+    point_alias, promoted = space.point_alias, []
+
+    def late(*arguments: Any) -> None:
+        if not promoted:
+            promoted.append("digits-v2")
+            contested.promote("digits-v2")
+        point_alias(*arguments)
+
+    monkeypatch.setattr(space, "point_alias", late)
+    promotion.follow(contested._context, contested._router.endpoint_id)
+    assert promoted
+    assert_champion(workspace, contested, "digits-v2", 2)
+
+
+def test_a_collection_with_rows_is_not_taken_over(
+    place: Place, empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    """On a server that two workspaces share, the other one may have the same model under the same names."""
+    deployment = empty_endpoint.deploy(weak, digits.records(0, 50))
+    connection = sqlite3.connect(place.home / "store.db", isolation_level=None)
+    connection.execute("UPDATE roost_deployments SET name = 'old', collection = 'old'")
+    connection.close()
+    with pytest.raises(AlreadyExists, match="of another origin"):
+        empty_endpoint.deploy(weak, digits.records(50, 100))
+    assert workspace.vectors.get_collection_stats(deployment.collection)["row_count"] == 50
+    assert [d.name for d in empty_endpoint.deployments()] == ["old"]

@@ -92,3 +92,24 @@ def test_events_wait_while_the_store_refuses(store: Store, caplog: pytest.LogCap
         session.commit()
     recorder.close()
     assert n_events(store) == 1
+
+
+def test_an_event_that_cannot_be_written_does_not_end_the_recording(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(store)
+    bad = event("feedback", value="\ud800")
+    recorder.put(bad)
+    for _ in range(100):
+        if "events are waiting" in caplog.text:
+            break
+        time.sleep(0.05)
+    assert "events are waiting" in caplog.text
+    object.__setattr__(bad, "value", "{}")
+    recorder.put(event())
+    for _ in range(100):
+        if n_events(store) == 2:
+            break
+        time.sleep(0.05)
+    assert n_events(store) == 2
+    recorder.close()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from roost.address import without_secrets
 from roost.cli.database import (
     CollectionInfo,
     damaged_files,
@@ -29,7 +30,7 @@ def info(
     if as_json:
         print_json({**found, "collections": [asdict(collection) for collection in found["collections"]]})
         return
-    title = path if found["size_bytes"] is None else f"{path}: {in_bytes(found['size_bytes'])}"
+    title = found["path"] if found["size_bytes"] is None else f"{path}: {in_bytes(found['size_bytes'])}"
     if found["workspace"] is not None:
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in found["workspace"].items())
         stdout().print(f"Workspace with {counts}", soft_wrap=True)
@@ -70,7 +71,8 @@ def describe(path: str) -> dict[str, Any]:
 
     folder = embedded_path(path)
     if folder is None:
-        return {"path": path, "size_bytes": None, "workspace": None, "collections": read_server(path)}
+        shown = without_secrets(path)
+        return {"path": shown, "size_bytes": None, "workspace": None, "collections": read_server(path)}
     if not folder.is_dir():
         raise DatabaseNotFound(f"{path} is not there: name the folder of a database or of a workspace")
     workspace = _count_workspace(folder) if is_workspace(folder) else None

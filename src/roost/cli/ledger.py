@@ -15,13 +15,19 @@ app = typer.Typer(no_args_is_help=True, help="Who changed what, when, and on wha
 
 
 @app.command()
-def verify(workspace: WorkspaceArgument, as_json: AsJson = False) -> None:
+def verify(
+    workspace: WorkspaceArgument,
+    head: Annotated[
+        str | None, typer.Option(help="A head that an earlier run printed; the chain must go through it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Check that no entry was altered, removed or reordered; the exit status is 1 if one was."""
     with opened_store(workspace) as store:
-        from roost.lifecycle.ledger import Ledger
+        from roost.lifecycle.ledger import GENESIS, Ledger
 
         ledger = Ledger(store)
-        n_entries = ledger.verify()
+        n_entries = ledger.verify(head or GENESIS)
         head_hash = ledger.head[1]
     if as_json:
         print_json({"n_entries": n_entries, "head": head_hash})

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from roost.address import without_secrets
+
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -43,7 +45,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
 
 def print_error(message: str) -> None:
     """Print what went wrong as one line."""
-    stderr().print(Text.assemble(("roost: ", "bold red"), " ".join(message.split())), soft_wrap=True)
+    stderr().print(Text.assemble(("roost: ", "bold red"), without_secrets(" ".join(message.split()))), soft_wrap=True)
 
 
 def in_bytes(size_bytes: int) -> str:

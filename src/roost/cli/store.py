@@ -31,7 +31,7 @@ def opened_store(workspace: str) -> Iterator[Store]:
     Raises:
         WorkspaceError: the folder is not a workspace.
         MissingDependency: the lifecycle's libraries are not installed.
-        StorageFailure: the database cannot be opened.
+        StorageFailure: the database cannot be opened, or holds no workspace.
     """
     from roost.errors import MissingDependency, WorkspaceError
 
@@ -46,7 +46,7 @@ def opened_store(workspace: str) -> Iterator[Store]:
         if not is_workspace(path):
             raise WorkspaceError(f"{workspace} is not a workspace: there is no {STORE_FILE} in it")
         url = f"sqlite:///{(path / STORE_FILE).absolute()}"
-    store = Store(url)
+    store = Store(url, create=False)
     try:
         yield store
     finally:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.decomposition import PCA
 
+from roost.address import without_secrets
 from roost.demo.images import ImageSet, Pixels
 from roost.demo.outcome import (
     EMBEDDED,
@@ -71,7 +72,9 @@ def run_demo(images: ImageSet, folder: Path, uri: str | None = None, watcher: Wa
     """
     begin = perf_counter()
     with _open_workspace(folder, uri) as (workspace, endpoint):
-        return _Walk(workspace, endpoint, images, watcher or SilentWatcher()).run(uri or EMBEDDED, begin)
+        return _Walk(workspace, endpoint, images, watcher or SilentWatcher()).run(
+            without_secrets(uri) if uri else EMBEDDED, begin
+        )
 
 
 def prepare_folder(folder: Path) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from pymilvus import exceptions as milvus
 from pymilvus.client.types import ConsistencyLevel, get_consistency_level
 
@@ -18,6 +20,8 @@ MAX_WINDOW: Final = 16_384
 """Milvus's limit for limit + offset, and for the queries of one search."""
 
 MAX_ROUND_DECIMAL: Final = 6
+
+_LARGEST_DISTANCE: Final = float(np.finfo(np.float32).max)
 
 _IGNORED_SEARCH_PARAMS: Final = frozenset(
     {
@@ -36,6 +40,18 @@ def check_collection_name(name: Any) -> None:
 def check_timeout(timeout: Any) -> None:
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
         raise InvalidArgument(f"timeout={timeout!r} is not allowed: it is a number of seconds, or None to wait")
+
+
+def check_str(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name}={value!r} is not allowed: it must be a str")
+
+
+def as_properties(given: Any) -> dict[str, str]:
+    """Return properties as Milvus keeps them: names and values are str. None stands for no properties."""
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidArgument(f"properties={given!r} is not allowed: it must be a dict")
+    return {str(k): str(v) for k, v in (given or {}).items()}
 
 
 def check_str_list(name: str, value: Any) -> None:
@@ -193,23 +209,31 @@ def _flat(search_params: Any) -> dict[str, Any]:
     for name, value in search_params.items():
         if name == "params":
             continue
-        if flat.setdefault(name, value) != value:
+        if name in flat and flat[name] != value:
             raise InvalidArgument(
                 f"{name} is {value!r} in search_params and {flat[name]!r} in its 'params'; give it once"
             )
+        flat[name] = value
     return flat
+
+
+def _bound(given: float) -> float:
+    """Return a number as distances can be compared with it: beyond float32 it is infinite."""
+    if abs(given) <= _LARGEST_DISTANCE:
+        return float(given)
+    return math.inf if given > 0 else -math.inf
 
 
 def _range(metric: str, radius: Any, range_filter: Any) -> tuple[float | None, float | None]:
     """Return the bounds of a range search as smaller-is-closer distances."""
     for name, value in (("radius", radius), ("range_filter", range_filter)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value != value):
             raise InvalidArgument(f"{name}={value!r} is not allowed: it is a number")
     if range_filter is not None and radius is None:
         raise InvalidArgument("range_filter needs radius: together they bound the distance from both sides")
     sign = 1.0 if metric == "L2" else -1.0
-    within = None if radius is None else sign * radius
-    beyond = None if range_filter is None else sign * range_filter
+    within = None if radius is None else sign * _bound(radius)
+    beyond = None if range_filter is None else sign * _bound(range_filter)
     if within is not None and beyond is not None and beyond >= within:
         wanted = "less than" if metric == "L2" else "greater than"
         raise InvalidArgument(f"range_filter={range_filter} must be {wanted} radius={radius} for metric {metric}")

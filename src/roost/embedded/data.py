@@ -72,8 +72,9 @@ class RowMethods(Session):
             return {"insert_count": 0, "ids": []}
         arguments.refuse("insert", kwargs, _INSERT_OPTIONS)
         collection = self._collection(collection_name, timeout)
+        partition = _partition(partition_name) or DEFAULT_PARTITION
         batch = batch_from_rows(collection.schema, rows, lambda n: KEYS.take(collection, n))
-        collection.insert(batch, partition_name or DEFAULT_PARTITION)
+        collection.insert(batch, partition)
         return results.insert_result(_ids(batch, collection))
 
     def upsert(
@@ -100,8 +101,9 @@ class RowMethods(Session):
                     f"row 0: upsert needs the primary key {collection.schema.primary.name!r} of every row"
                 )
             raise NotSupported("upsert: the embedded engine does not have upsert with auto_id yet; delete, then insert")
+        partition = _partition(partition_name) or DEFAULT_PARTITION
         batch = batch_from_rows(collection.schema, rows)
-        collection.insert(batch, partition_name or DEFAULT_PARTITION)
+        collection.insert(batch, partition)
         return results.upsert_result(_ids(batch, collection))
 
     def delete(
@@ -121,17 +123,19 @@ class RowMethods(Session):
         """
         arguments.refuse("delete", kwargs, _COMMON)
         given = [*_key_list("pks", kwargs.get("pks")), *_key_list("ids", ids)]
+        partition = _partition(partition_name)
+        names = [partition] if partition else None
         if given and filter:
             raise InvalidArgument("delete takes ids= or filter=, not both")
         if given:
             collection = self._collection(collection_name, timeout)
-            partitions = collection.partition_ids([partition_name] if partition_name else None)
+            partitions = collection.partition_ids(names)
             return results.delete_result(collection.delete(_keys(collection, given), partitions))
         if not isinstance(filter, str) or not filter.strip():
             raise InvalidFilter(f"delete needs ids= or a filter= that is not empty; given filter={filter!r}")
         collection = self._loaded(collection_name, timeout)
-        partitions = collection.partition_ids([partition_name] if partition_name else None)
-        predicate = compile_filter(filter, collection.schema, kwargs.get("filter_params"))
+        partitions = collection.partition_ids(names)
+        predicate = _compiled(collection, filter, kwargs.get("filter_params"))
         return results.delete_result(collection.delete_where(predicate, partitions))
 
     def get(
@@ -152,6 +156,7 @@ class RowMethods(Session):
             return []
         arguments.refuse("get", kwargs, _QUERY_OPTIONS)
         arguments.check_consistency(kwargs)
+        arguments.check_str_list("output_fields", output_fields)
         collection = self._loaded(collection_name, timeout)
         partitions = _partitions(collection, partition_names)
         return _rows(collection, collection.query(keys=_keys(collection, given), partitions=partitions), output_fields)
@@ -296,14 +301,30 @@ def _keys(collection: Collection, given: list[Any]) -> list[Any]:
     return keys
 
 
-def _predicate(collection: Collection, filter: Any, params: Mapping[str, Any] | None) -> Predicate | None:
+def _predicate(collection: Collection, filter: Any, params: Any) -> Predicate | None:
     if not filter:
         return None
     if not isinstance(filter, str):
         raise InvalidFilter(
             f"filter={filter!r} is a {type(filter).__name__}; a filter is a str, for example 'age > 20'"
         )
-    return compile_filter(filter, collection.schema, params) if filter.strip() else None
+    return _compiled(collection, filter, params) if filter.strip() else None
+
+
+def _compiled(collection: Collection, filter: str, params: Any) -> Predicate:
+    if params is not None and not isinstance(params, Mapping):
+        raise InvalidArgument(
+            f"filter_params={params!r} is not allowed: it is a dict from a template's name to its value"
+        )
+    return compile_filter(filter, collection.schema, params)
+
+
+def _partition(name: Any) -> str | None:
+    """Return the name of the one partition that a write is for, or None for no choice."""
+    if not name:
+        return None
+    arguments.check_str("partition_name", name)
+    return str(name)
 
 
 def _partitions(collection: Collection, names: Any) -> tuple[int, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
@@ -11,7 +12,7 @@ from pymilvus.client.types import ConsistencyLevel, LoadState
 from pymilvus.milvus_client.index import IndexParams
 
 from roost.embedded import arguments
-from roost.embedded.indexes import IndexMethods, read_index
+from roost.embedded.indexes import IndexMethods, read_indexes, require_indexes
 from roost.embedded.session import CONSISTENCY, OWN_PREFIX, RELEASED, SHARDS
 from roost.engine.collection import Collection
 from roost.engine.declare import check_name, field_params, schema_from_milvus
@@ -50,7 +51,8 @@ class DefinitionMethods(IndexMethods):
 
         One of the same name and schema may exist. What is wrong with the indexes is found before anything is made.
         Raises: InvalidName, InvalidFieldName, InvalidSchema, InvalidArgument, NotSupported,
-            CollectionExists, InvalidConsistencyLevel.
+            CollectionExists, InvalidConsistencyLevel. IndexExists: two indexes on one field. IndexNotFound:
+            some vector fields have an index and others have none.
         """
         arguments.check_collection_name(collection_name)
         check_name("collection", collection_name)
@@ -66,7 +68,9 @@ class DefinitionMethods(IndexMethods):
             raise InvalidSchema(error.message) from error
         stored = schema_from_milvus(schema)
         properties = _properties(kwargs, has_partition_key=any(f.is_partition_key for f in stored.fields))
-        specs = [read_index(stored, param) for param in index_params or ()]
+        specs = read_indexes(stored, index_params or ())
+        if specs:
+            require_indexes(collection_name, stored, specs)
         made = self._database().create_collection(self._db_name, collection_name, stored, properties)
         if specs:
             for spec in specs:
@@ -113,7 +117,9 @@ class DefinitionMethods(IndexMethods):
 
         Raises: InvalidArgument: the name is an alias, or an alias points to the collection.
         """
-        if self.has_collection(collection_name, timeout):
+        arguments.check_collection_name(collection_name)
+        arguments.check_timeout(timeout)
+        with suppress(CollectionNotFound):
             self._database().drop_collection(self._db_name, collection_name)
 
     def rename_collection(
@@ -126,7 +132,9 @@ class DefinitionMethods(IndexMethods):
         arguments.check_collection_name(old_name)
         arguments.check_timeout(timeout)
         check_name("collection", new_name)
-        self._database().rename_collection(self._db_name, old_name, new_name, target_db or self._db_name)
+        database = target_db or self._db_name
+        arguments.check_str("target_db", database)
+        self._database().rename_collection(self._db_name, old_name, new_name, database)
 
     def get_collection_stats(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> dict[str, int]:
         """Return {"row_count": live rows}. Raises: CollectionNotFound."""
@@ -153,15 +161,20 @@ class DefinitionMethods(IndexMethods):
 
         Raises: CollectionNotFound. InvalidArgument: it is loaded, or is the default partition.
         """
+        arguments.check_str("partition_name", partition_name)
         collection = self._collection(collection_name, timeout)
         record = collection.record
         if partition_name in record.partitions and self._partition_loaded(collection, partition_name):
             raise InvalidArgument(f"partition {partition_name!r} is loaded; call release_partitions first")
         collection.drop_partition(partition_name)
+        released = record.properties.get(RELEASED, [])
+        if partition_name in released:
+            self._load(collection, [p for p in released if p != partition_name])
 
     def has_partition(
         self, collection_name: str, partition_name: str, timeout: float | None = None, **kwargs: Any
     ) -> bool:
+        arguments.check_str("partition_name", partition_name)
         return partition_name in self._collection(collection_name, timeout).record.partitions
 
     def list_partitions(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> list[str]:
@@ -206,6 +219,8 @@ class DefinitionMethods(IndexMethods):
     def list_aliases(self, collection_name: str = "", timeout: float | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the aliases of a collection, or of the database. Raises: CollectionNotFound."""
         arguments.check_timeout(timeout)
+        if collection_name:
+            arguments.check_collection_name(collection_name)
         names: dict[str, Any] = {"aliases": self._database().list_aliases(self._db_name, collection_name or None)}
         if collection_name:
             names["collection_name"] = self._collection(collection_name).name
@@ -219,7 +234,7 @@ class DefinitionMethods(IndexMethods):
         """Add an empty database. Raises: DatabaseExists, InvalidDatabaseName."""
         check_name("database", db_name)
         arguments.check_timeout(timeout)
-        self._database().create_database(db_name, {str(k): str(v) for k, v in (properties or {}).items()})
+        self._database().create_database(db_name, dict(arguments.as_properties(properties)))
 
     def drop_database(self, db_name: str, **kwargs: Any) -> None:
         """Remove an empty database; one that does not exist is no error.
@@ -236,12 +251,15 @@ class DefinitionMethods(IndexMethods):
 
     def describe_database(self, db_name: str, **kwargs: Any) -> dict[str, Any]:
         """Return the name and the properties of a database. Raises: DatabaseNotFound."""
+        arguments.check_str("db_name", db_name)
         record = self._database().database(db_name)
         return {"name": record.name, **record.properties}
 
     def use_database(self, db_name: str, **kwargs: Any) -> None:
         """Switch this client to another database. Raises: DatabaseNotFound."""
-        self._db_name = self._database().database(db_name or DEFAULT_DATABASE).name
+        name = db_name or DEFAULT_DATABASE
+        arguments.check_str("db_name", name)
+        self._db_name = self._database().database(name).name
 
     def using_database(self, db_name: str, **kwargs: Any) -> None:
         """Switch this client to another database; `use_database` is the newer name."""
@@ -281,6 +299,7 @@ class DefinitionMethods(IndexMethods):
         except CollectionNotFound:
             return {"state": LoadState.NotExist}
         if partition_name:
+            arguments.check_str("partition_name", partition_name)
             collection.partition_ids([partition_name])
             loaded = self._partition_loaded(collection, partition_name)
         else:
@@ -291,6 +310,8 @@ class DefinitionMethods(IndexMethods):
         collection = self._collection(collection_name, timeout)
         listed = [names] if isinstance(names, str) else names
         arguments.check_str_list("partition_names", listed)
+        if not listed:
+            raise InvalidArgument(f"partition_names={names!r} is not allowed: name at least one partition")
         collection.partition_ids(listed)
         return collection, listed
 
@@ -318,7 +339,7 @@ def _quick_schema(
 
 def _properties(options: dict[str, Any], *, has_partition_key: bool) -> dict[str, Any]:
     """Return what is kept of the options of `create_collection`."""
-    given: dict[str, Any] = {str(k): str(v) for k, v in (options.get("properties") or {}).items()}
+    given: dict[str, Any] = dict(arguments.as_properties(options.get("properties")))
     for name in _UNSUPPORTED_PROPERTIES.intersection(given):
         raise NotSupported(f"collection property {name!r}: the embedded engine does not have it yet")
     level = options.get("consistency_level")

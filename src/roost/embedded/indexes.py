@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from roost.engine.declare import check_name
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec
-from roost.errors import CollectionNotLoaded, IndexNotFound, InvalidArgument, NotSupported
+from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, InvalidArgument, NotSupported
 
 AUTO_INDEX: Final = "AUTOINDEX"
 DEFAULT_METRIC: Final = "COSINE"
@@ -33,14 +34,14 @@ class IndexMethods(Session):
         """Define indexes and wait until the stored rows are in them, unless sync=False.
 
         Raises: InvalidArgument: a type, a metric or a parameter is not allowed; nothing was defined then.
-            IndexExists: the field has another index. NotSupported, FieldNotFound, CollectionNotFound.
+            IndexExists: the field has another index, or is given two. NotSupported, FieldNotFound, CollectionNotFound.
         """
         if not isinstance(index_params, IndexParams) or not index_params:
             raise InvalidArgument(
                 f"index_params={index_params!r} is not allowed: use prepare_index_params(), add_index()"
             )
         collection = self._collection(collection_name, timeout)
-        specs = [read_index(collection.schema, param) for param in index_params]
+        specs = read_indexes(collection.schema, index_params)
         for spec in specs:
             collection.create_index(spec)
         if kwargs.get("sync", True) and any(_n_pending(collection, spec) for spec in specs):
@@ -143,11 +144,7 @@ class IndexMethods(Session):
 
     def _load(self, collection: Collection, released: list[str] | None = None) -> None:
         record = collection.record
-        for field in collection.schema.vectors:
-            if record.index_of(field.name) is None:
-                raise IndexNotFound(
-                    f"collection {collection.name!r} has no index on field {field.name!r}; call create_index first"
-                )
+        require_indexes(collection.name, collection.schema, record.indexes)
         kept = {k: v for k, v in record.properties.items() if k != RELEASED}
         properties = {**kept, RELEASED: released} if released else kept
         if not record.loaded or properties != record.properties:
@@ -155,6 +152,32 @@ class IndexMethods(Session):
 
 
 _COMPACT_OPTIONS: Final = frozenset({"is_clustering", "target_size"})
+
+
+def require_indexes(name: str, schema: Schema, indexes: Iterable[IndexSpec]) -> None:
+    """Refuse to load a collection before each of its vector fields has an index.
+
+    Raises: IndexNotFound.
+    """
+    indexed = {spec.field for spec in indexes}
+    for field in schema.vectors:
+        if field.name not in indexed:
+            raise IndexNotFound(f"collection {name!r} has no index on field {field.name!r}; call create_index first")
+
+
+def read_indexes(schema: Schema, params: Iterable[IndexParam]) -> list[IndexSpec]:
+    """Return the definitions of indexes from pymilvus's, checked.
+
+    Raises: IndexExists: two that differ are for one field or have one name. As `read_index`.
+    """
+    specs: list[IndexSpec] = []
+    for param in params:
+        spec = read_index(schema, param)
+        other = next((s for s in specs if s != spec and (s.field == spec.field or s.name == spec.name)), None)
+        if other is not None:
+            raise IndexExists(f"indexes {other.name!r} and {spec.name!r} are for one field or have one name; give one")
+        specs.append(spec)
+    return specs
 
 
 def read_index(schema: Schema, param: IndexParam) -> IndexSpec:

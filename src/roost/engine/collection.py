@@ -24,7 +24,7 @@ from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.keys import KeyArray, as_keys, key_array
-from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert, pieces
+from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import recover_contents, segments_of
@@ -178,12 +178,11 @@ class Collection:
             partition_id = self._partition_id(partition)
             if not batch.n_rows:
                 return
-            bodies = [encode_insert(piece, partition_id, self.schema) for piece in pieces(batch)]
+            body = encode_insert(batch, partition_id, self.schema)
             keys = key_array(batch.scalars.column(self.schema.primary.name))
             found = self.contents.find(keys)
             with self.host.catalog.transaction() as change:
-                for body in bodies:
-                    change.append(self.collection_id, INSERT, body)
+                change.append(self.collection_id, INSERT, *body)
             self.contents.insert(batch, partition_id, found)
             self.publish()
         self._touch()

@@ -34,15 +34,6 @@ class Batch:
     def n_rows(self) -> int:
         return int(self.scalars.num_rows)
 
-    @property
-    def size_bytes(self) -> int:
-        return int(self.scalars.nbytes) + sum(vectors.nbytes for vectors in self.vectors.values())
-
-    def slice(self, start: int, end: int) -> Batch:
-        """Return some of the rows, without copying them."""
-        vectors = {name: values[start:end] for name, values in self.vectors.items()}
-        return Batch(self.scalars.slice(start, end - start), vectors)
-
 
 class Columns(Protocol):
     """The scalar columns of an immutable run of rows: a segment, or a tail at one moment.

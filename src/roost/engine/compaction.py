@@ -36,7 +36,7 @@ MERGE_RATIO = 0.25
 MAX_DEAD_SHARE = 0.3
 """A segment with more deleted rows than this is rewritten."""
 
-_BUILD_ROWS = 4_096
+_BUILD_ROWS = 8_192
 """Rows that enter a graph between two looks at whether to stop."""
 
 

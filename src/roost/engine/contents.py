@@ -33,18 +33,16 @@ class Contents:
         self.sealing: Part | None = None
         self.tail = Tail(schema)
         self.dirty: set[int] = set()
-        self._version = 0
 
     def snapshot(self) -> Snapshot:
         """Return everything as it is now, as an object that later writes do not touch."""
-        self._version += 1
         parts = [part for part in self.sealed.values() if part.n_rows]
         if self.sealing is not None and self.sealing.n_rows:
             parts.append(self.sealing)
         if self.tail.n_rows:
             view = self.tail.view()
             parts.append(Part(view, view.dead))
-        return Snapshot(self.schema, tuple(parts), self._version)
+        return Snapshot(self.schema, tuple(parts))
 
     def find(self, keys: KeyArray) -> dict[int, IntArray]:
         """Return the live rows of the keys outside the tail: segment id (-1: being sealed) to rows.

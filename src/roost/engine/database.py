@@ -8,6 +8,7 @@ A crash during any step changes nothing, since only step 4 writes.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from roost.engine.recovery import recover_contents, segments_of
 from roost.engine.schema import Schema
 from roost.engine.segment import Segment, SegmentRecord
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
-from roost.engine.storage.durable import storage_errors
+from roost.engine.storage.durable import make_directory
 from roost.engine.storage.lock import WriterLock
 from roost.engine.sweep import sweep
 from roost.errors import (
@@ -39,7 +40,9 @@ from roost.errors import (
     InvalidArgument,
 )
 
-_open_databases: dict[Path, Database] = {}
+_open_databases: dict[tuple[Path, bool], Database] = {}
+"""By directory and whether it is open for reading only: a reader beside a writer follows it, as in another process."""
+
 _opening = threading.RLock()
 
 
@@ -60,12 +63,14 @@ class Database:
         self.durability = durability
         self.read_only = read_only
         self._users = 1
+        self._gone = threading.Event()
+        if path.exists() and not path.is_dir():
+            raise InvalidArgument(f"{path} is a file; a database is a directory")
         if read_only and not (path / "roost.db").exists():
             raise DatabaseNotFound(f"{path} holds no database; open it without read_only to create one")
         self._lock = None
         if not read_only:
-            with storage_errors(path):
-                (path / "segments").mkdir(parents=True, exist_ok=True)
+            make_directory(path / "segments")
             self._lock = WriterLock(path / "LOCK")
         try:
             catalog = Catalog(path, durability=durability, read_only=read_only)
@@ -87,7 +92,7 @@ class Database:
 
     @classmethod
     def open(cls, path: str | Path, *, durability: str | None = None, read_only: bool = False) -> Database:
-        """Open a directory, creating it when it is missing; a directory that is open here already is shared.
+        """Open a directory, creating it when it is missing; what is open here already in the same way is shared.
 
         Args:
             durability: "full" survives a power cut, "normal" a killed process; "full" when None.
@@ -99,34 +104,40 @@ class Database:
         directory = Path(path).expanduser().resolve()
         if durability is not None and durability not in DURABILITY:
             raise InvalidArgument(f"durability {durability!r} is unknown; choose one of {', '.join(DURABILITY)}")
-        with _opening:
-            shared = _open_databases.get(directory)
-            if shared is not None and (read_only or not shared.read_only):
-                if durability not in (None, shared.durability):
-                    raise InvalidArgument(
-                        f"{directory} is open with durability {shared.durability!r}; close it to open it with another"
-                    )
-                shared._users += 1
-                return shared
-            database = cls(directory, durability or "full", read_only)
-            if shared is None or not read_only:
-                _open_databases[directory] = database
-            return database
+        while True:
+            with _opening:
+                shared = _open_databases.get((directory, read_only))
+                if shared is None:
+                    database = _open_databases[directory, read_only] = cls(directory, durability or "full", read_only)
+                    return database
+                if shared._users > 0:
+                    if durability not in (None, shared.durability):
+                        raise InvalidArgument(
+                            f"{directory} is open with durability {shared.durability!r}; close it to choose another"
+                        )
+                    shared._users += 1
+                    return shared
+            shared._gone.wait()
 
     def close(self) -> None:
         """Give up one use; the last one ends the background work and closes the files. Data is safe without it."""
         with _opening:
             self._users -= 1
-            if self._users > 0 or self._host.closed:
+            if self._users:
                 return
-            if _open_databases.get(self.path) is self:
-                del _open_databases[self.path]
-            self._host.maintenance.stop()
+        # The background thread may itself be closing another database: the garbage collector runs anywhere.
+        self._host.maintenance.stop()
+        try:
             with self._host.catalog.lock:
                 self._host.closed = True
                 self._host.catalog.close()
             if self._lock is not None:
                 self._lock.release()
+        finally:
+            with _opening:
+                if _open_databases.get((self.path, self.read_only)) is self:
+                    del _open_databases[self.path, self.read_only]
+            self._gone.set()
 
     # Databases in Milvus's sense
 
@@ -146,13 +157,6 @@ class Database:
             if name in names.databases:
                 raise DatabaseExists(f"database {name!r} exists already")
             record = DatabaseRecord(self._host.new_id(), name, properties)
-            self._put("database", record.database_id, record.to_document())
-            self._names = replace(names, databases={**names.databases, name: record})
-
-    def update_database(self, name: str, properties: dict[str, Any]) -> None:
-        """Replace a database's properties. Raises: DatabaseNotFound."""
-        with self._changing() as names:
-            record = replace(self.database(name), properties=properties)
             self._put("database", record.database_id, record.to_document())
             self._names = replace(names, databases={**names.databases, name: record})
 
@@ -232,7 +236,7 @@ class Database:
                 raise InvalidArgument(
                     f"collection {name!r} is in use by aliases: {', '.join(aliases)}; drop or move them first"
                 )
-            with self._host.catalog.transaction() as change:
+            with collection.changing(), self._host.catalog.transaction() as change:
                 change.remove("collection", collection.collection_id)
                 for segment_id in collection.contents.sealed:
                     change.remove("segment", segment_id)
@@ -419,6 +423,9 @@ class Database:
                         catalog.forget_changes()
                         raise
                     continue
+                except BaseException:
+                    catalog.forget_changes()
+                    raise
                 if self._open_files() or not catalog.changed():
                     return True
 
@@ -460,6 +467,7 @@ class Database:
             if isinstance(part.rows, Segment)
         }
         sweep(self._host.segments, named)
+        self._host.catalog.sweep()
         for collection in self._names.collections.values():
             collection.resume_upkeep()
 
@@ -471,4 +479,21 @@ def _close_all() -> None:
             database.close()
 
 
+def _leave_to_the_parent() -> None:
+    """In a forked child, close what was open: SQLite's connections and the background thread do not survive a fork.
+
+    Nothing is written or unlocked. The child can open the directory again: for reading, or once the parent is gone.
+    """
+    global _opening
+    _opening = threading.RLock()
+    for database in _open_databases.values():
+        database._users = 0
+        database._host.closed = True
+        database._host.catalog.lock = threading.RLock()
+        if database._lock is not None:
+            database._lock.release()
+    _open_databases.clear()
+
+
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_leave_to_the_parent)

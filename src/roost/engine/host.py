@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from roost.engine.maintenance import Maintenance
-from roost.engine.storage.catalog import Catalog, Transaction
+from roost.engine.storage.catalog import Catalog
+from roost.engine.storage.transaction import Transaction
 from roost.errors import Closed, ReadOnly
 
 
@@ -38,7 +39,9 @@ class Host:
     def require_open(self) -> None:
         """Raises: Closed."""
         if self.closed:
-            raise Closed(f"{self.path} was closed; open it again with roost.connect")
+            raise Closed(
+                f"{self.path} was closed, or opened before this process was forked; open it again with roost.connect"
+            )
 
     def require_writable(self) -> None:
         """Raises: Closed, ReadOnly."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -13,29 +12,19 @@ from roost.engine.contents import Contents
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.schema import Schema
 from roost.engine.storage.catalog import LogRecord
+from roost.engine.storage.record_files import Piece
 
 INSERT = 1
 DELETE = 2
 
-MAX_RECORD_BYTES = 256 << 20
-"""SQLite keeps at most 1 GB in one value."""
-
 _INSERT_LAYOUT = struct.Struct("<iIQ")
 
 
-def pieces(batch: Batch) -> Iterator[Batch]:
-    """Give the rows in pieces that a record can hold. One transaction takes them all."""
-    n_pieces = 1 + batch.size_bytes // MAX_RECORD_BYTES
-    step = -(-batch.n_rows // n_pieces)
-    for start in range(0, batch.n_rows, step):
-        yield batch.slice(start, min(start + step, batch.n_rows))
-
-
-def encode_insert(batch: Batch, partition_id: int, schema: Schema) -> bytes:
-    """Return rows as a record's body: partition, row count, scalars as Arrow IPC, raw vectors."""
+def encode_insert(batch: Batch, partition_id: int, schema: Schema) -> list[Piece]:
+    """Return rows as the pieces of a record's body: partition, row count, scalars as Arrow IPC, raw vectors."""
     scalars = batch.scalars.serialize()
     header = _INSERT_LAYOUT.pack(partition_id, batch.n_rows, len(scalars))
-    return b"".join([header, scalars, *(batch.vectors[f.name].data.cast("B") for f in schema.vectors)])
+    return [header, scalars, *(batch.vectors[f.name].data.cast("B") for f in schema.vectors)]
 
 
 def decode_insert(body: bytes, schema: Schema) -> tuple[Batch, int]:

@@ -79,7 +79,7 @@ RETRY_WIDTH_PER_RANK = 2.0
 # A query that met no allowed row at all is searched again this much more widely.
 ESCALATION = 4
 # Searching again pays while it costs at most this fraction of the exact scan that may follow it.
-RETRY_BUDGET = 0.5
+RETRY_BUDGET = 0.7
 # An index without a width is given the bitmap when the filter keeps at least this fraction of the rows.
 BITMAP_FROM_FRACTION = 0.05
 

@@ -11,6 +11,8 @@ import pyarrow as pa
 from roost.engine.columns import FloatArray, IntArray, Neighbours
 from roost.engine.filter import Predicate
 from roost.engine.index.filtered import search_segment
+from roost.engine.index.parameters import integer
+from roost.engine.index.registry import resolve_index
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.segment import IndexSpec
 from roost.engine.snapshot import Part, Partitions, Snapshot
@@ -102,6 +104,16 @@ def _search_ring(snapshot: Snapshot, request: Request) -> Hits:
         if k >= snapshot.n_rows or min(hits.counts, default=0) >= request.k:
             return _first(hits, request.k)
         k = min(4 * k, snapshot.n_rows)
+        request = _widened(request, k)
+
+
+def _widened(request: Request, k: int) -> Request:
+    """Return the request with the width that it gives, if it does, raised to at least k."""
+    name = None if request.spec is None else resolve_index(request.spec.index_type).width_param
+    if name is None or name not in request.params:
+        return request
+    width = max(k, integer(request.params, name, k, 1))
+    return request._replace(params={**request.params, name: width})
 
 
 def _first(hits: Hits, k: int) -> Hits:

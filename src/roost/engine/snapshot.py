@@ -103,12 +103,10 @@ class Snapshot:
 
     Attributes:
         parts: sealed segments, rows that are being sealed, and the tail; empty parts are left out.
-        version: grows with every change.
     """
 
     schema: Schema
     parts: tuple[Part, ...]
-    version: int
 
     @property
     def n_rows(self) -> int:

@@ -17,6 +17,7 @@ from roost.engine.columns import Batch, FloatArray, IntArray, Mask
 from roost.engine.index.exact import inverse_norms
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
+from roost.engine.vector_buffer import VectorBuffer
 
 _FIRST_CAPACITY = 256
 
@@ -32,7 +33,7 @@ class TailView:
         self,
         n_rows: int,
         batches: tuple[pa.RecordBatch, ...],
-        vectors: dict[str, FloatArray],
+        vectors: dict[str, VectorBuffer],
         dead: Mask | None,
         schema: Schema,
     ) -> None:
@@ -56,7 +57,10 @@ class TailView:
 
     def vectors(self, name: str) -> FloatArray:
         """Return the (n_rows, dim) vectors of a field."""
-        return self._vectors[name]
+        found: FloatArray | None = self.memo.get(("vectors", name))
+        if found is None:
+            found = self.memo["vectors", name] = self._vectors[name].first(self.n_rows)
+        return found
 
     def inverse_norms(self, name: str) -> FloatArray:
         """Return one over the Euclidean length of each vector ((n_rows,) float32)."""
@@ -89,9 +93,7 @@ class Tail:
         self._schema = schema
         self._n_rows = 0
         self._batches: list[pa.RecordBatch] = []
-        self._vectors: dict[str, FloatArray] = {
-            f.name: np.empty((0, f.dim or 0), dtype=np.float32) for f in schema.vectors
-        }
+        self._vectors = {f.name: VectorBuffer(f.dim or 0) for f in schema.vectors}
         self._dead = np.zeros(_FIRST_CAPACITY, dtype=bool)
         self._n_dead = 0
         self._row_of: dict[Any, int] = {}
@@ -117,8 +119,7 @@ class Tail:
         """Add rows whose keys are not live in the tail (the caller has removed those)."""
         start, end = self._n_rows, self._n_rows + batch.n_rows
         for name, vectors in batch.vectors.items():
-            buffer = self._vectors[name] = _grown(self._vectors[name], start, end)
-            buffer[start:end] = vectors
+            self._vectors[name].append(vectors)
             self._size_bytes += vectors.nbytes
         self._size_bytes += batch.scalars.nbytes
         self._dead = _grown(self._dead, start, end)
@@ -137,7 +138,10 @@ class Tail:
 
     def remove(self, keys: KeyArray) -> None:
         """Mark the rows of the keys as deleted; keys that are not here are passed over."""
-        for key in keys.tolist():
+        wanted = keys.tolist()
+        if self._row_of.keys().isdisjoint(wanted):
+            return
+        for key in wanted:
             row = self._row_of.pop(key, None)
             if row is not None:
                 self._dead[row] = True
@@ -146,9 +150,8 @@ class Tail:
     def view(self) -> TailView:
         """Return the tail as it is now."""
         n_rows = self._n_rows
-        vectors = {name: _read_only(buffer[:n_rows]) for name, buffer in self._vectors.items()}
         dead = self._dead[:n_rows].copy() if self._n_dead else None
-        return TailView(n_rows, tuple(self._batches), vectors, dead, self._schema)
+        return TailView(n_rows, tuple(self._batches), self._vectors, dead, self._schema)
 
 
 def with_partition(scalars: pa.RecordBatch, partition_id: int, schema: Schema) -> pa.RecordBatch:
@@ -187,9 +190,3 @@ def _grown(buffer: Any, used: int, needed: int) -> Any:
     grown = np.empty((capacity, *buffer.shape[1:]), dtype=buffer.dtype)
     grown[:used] = buffer[:used]
     return grown
-
-
-def _read_only(array: FloatArray) -> FloatArray:
-    view = array.view()
-    view.flags.writeable = False
-    return view

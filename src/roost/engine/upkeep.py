@@ -30,8 +30,8 @@ from roost.engine.host import remove_when_unused
 from roost.engine.recovery import open_indexes
 from roost.engine.segment import IndexSpec, Segment, SegmentIndex, pack_bitmap
 from roost.engine.snapshot import Part
-from roost.engine.storage.catalog import Transaction
 from roost.engine.storage.durable import FileRecord, sync_directory
+from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
 from roost.errors import Closed, CollectionNotFound
 

@@ -57,7 +57,7 @@ def query_matrix(field: Field, data: Any) -> FloatArray:
 
 
 def _queries_one_by_one(field: Field, data: Any) -> FloatArray:
-    vectors = list(data) if isinstance(data, (list, np.ndarray)) and np.ndim(data[:0]) else None
+    vectors = list(data) if isinstance(data, list) or (isinstance(data, np.ndarray) and data.ndim) else None
     if not vectors or not all(isinstance(v, (list, np.ndarray, bytes)) for v in vectors):
         raise InvalidArgument(
             f"data= is {shown(data)}; it must be a list of vectors or a 2-d array of at least one row: "

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from pymilvus import exceptions as milvus
 from sqlalchemy import func, select
 
+from roost.address import without_secrets
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite, WorkspaceError
 from roost.lifecycle import space
 from roost.lifecycle.context import Context
@@ -127,7 +128,7 @@ class Backfill:
     def _stop_job(self, job: JobRow, state: str, error: str) -> None:
         with self._context.store.write() as session:
             row = session.get_one(JobRow, job.id)
-            row.state, row.error, row.updated_at = state, error, utc_now()
+            row.state, row.error, row.updated_at = state, without_secrets(error), utc_now()
 
     def _skip_done(self, source: Iterator[Record], job: JobRow) -> None:
         digest, left = _NO_RECORDS, job.n_done

@@ -83,8 +83,11 @@ def fill(
 ) -> Deployment:
     """Fill a deployment that is being built, from where it stands, and seal it.
 
-    Raises: InvalidTransition: the deployment is not being built.
+    Raises:
+        InvalidTransition: the deployment is not being built, or is being filled already.
+        WorkspaceError: it cannot be opened.
     """
+    router.check_opened(name)
     target = router.routing.target(name)
     if target is None or target.deployment.state != State.BUILDING:
         with router.context.store.read() as session:
@@ -94,7 +97,14 @@ def fill(
     backfill = Backfill(
         router.context, deployment, target.embedder, router.payload, router.write_gate, batch_size, progress
     )
-    return _finish(router, deployment, backfill.run(records))
+    with router.changing:
+        if name in router.filling:
+            raise InvalidTransition(f"deployment {name!r} is being filled by another thread already")
+        router.filling.add(name)
+    try:
+        return _finish(router, deployment, backfill.run(records))
+    finally:
+        router.filling.discard(name)
 
 
 def retire(router: Router, name: str, reason: str) -> None:
@@ -107,24 +117,15 @@ def retire(router: Router, name: str, reason: str) -> None:
         row = row_named(rows_of(session, endpoint.id), name)
         test = running_test(session, endpoint.id)
         if test is not None and row.id == test.challenger_id:
-            raise InvalidTransition(f"deployment {name!r} takes part in live test {test.id}: stop the test first")
+            if name not in router.routing.missing:
+                raise InvalidTransition(f"deployment {name!r} takes part in live test {test.id}: stop the test first")
+            stop_test(session, endpoint, context.actor, f"{name} is retired")
         move(row, State.RETIRED)
         if endpoint.previous_id == row.id:
             endpoint.previous_id = None
         session.execute(delete(LiveWriteRow).where(LiveWriteRow.deployment_id == row.id))
         ledger.append(session, context.actor, "retire", endpoint.name, name, reason)
     space.drop(context.vectors, row.collection)
-
-
-def fail(router: Router, name: str, reason: str) -> None:
-    """Take a deployment out of the traffic, and out of its live test, because it missed a write."""
-    with router.change() as (session, endpoint):
-        row = row_named(rows_of(session, endpoint.id), name)
-        move(row, State.FAILED)
-        test = running_test(session, endpoint.id)
-        if test is not None and row.id == test.challenger_id:
-            stop_test(session, endpoint, router.context.actor, f"{name} failed")
-        ledger.append(session, router.context.actor, "fail", endpoint.name, name, reason)
 
 
 def rejected(router: Router, name: str) -> list[tuple[str, str]]:

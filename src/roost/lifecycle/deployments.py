@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import DeploymentNotFound, InvalidTransition
+from roost.errors import Corruption, DeploymentNotFound, InvalidTransition
 from roost.lifecycle.ledger import canonical_json
 from roost.lifecycle.store.tables import DeploymentRow
 
@@ -127,6 +127,15 @@ def move(row: DeploymentRow, state: State) -> None:
             f"deployment {row.name!r} is {row.state} and cannot become {state.value}; it can become: {names}"
         )
     row.state = state.value
+
+
+def check_seal(row: DeploymentRow, metric: str, fields: str) -> None:
+    """Check that a deployment is what was sealed; one that was not sealed yet passes.
+
+    Raises: Corruption: its row was changed since.
+    """
+    if row.seal is not None and row.seal != seal(row, metric, fields):
+        raise Corruption(f"deployment {row.name!r} is not what was sealed: its configuration was changed in the store")
 
 
 def seal(row: DeploymentRow, metric: str, fields: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy.typing as npt
-from pymilvus import MilvusException
 
 from roost.errors import WorkspaceError
 from roost.lifecycle import builder, promotion, traffic, writes
@@ -27,12 +27,14 @@ from roost.lifecycle.traffic import Answer, Hit, Query, Routing
 
 DEFAULT_BATCH_SIZE = 256
 
+_log = logging.getLogger(__name__)
+
 
 class Endpoint:
     """A stable name for searches, behind which models change. Safe to use from any thread.
 
-    Searches hold no lock and touch no database but the vectors'. Changes of one endpoint wait for
-    each other.
+    Searches wait for no change of the endpoint and touch no database but the vectors'. Changes of one
+    endpoint wait for each other.
     """
 
     def __init__(self, context: Context, row: EndpointRow) -> None:
@@ -145,6 +147,7 @@ class Endpoint:
             expected_version: the `version` that the decision rests on; by default the last one seen.
         Raises:
             InvalidTransition: the deployment is the champion already, or is not ready.
+            WorkspaceError: it cannot be opened; or it is the champion now, and its aliases could not be moved.
             Conflict: another actor changed the endpoint since; nothing was changed.
         """
         return self._switch("promote", _name(deployment), reason, evidence, expected_version)
@@ -284,9 +287,9 @@ class Endpoint:
             item: the id of one result, whose gain is `value`; or the gains of all results that
                 have one, which judges the query as a whole.
             value: 1 for a click or a right result, a grade, or negative for a rejection.
-        Raises: InvalidArgument: an item was not among the query's results, or a gain is not finite.
+        Raises: InvalidArgument: an item was not among the query's results, or a gain is not a finite number.
         """
-        gains = dict(item) if isinstance(item, Mapping) else {item: value}
+        gains = traffic.checked_feedback(query_id, dict(item) if isinstance(item, Mapping) else {item: value})
         test = self._router.routing.test
         if test is not None:
             test.credit(query_id, gains, whole=isinstance(item, Mapping))
@@ -298,7 +301,7 @@ class Endpoint:
                 deployment=champion.name if champion is not None else "",
                 query_id=query_id,
                 test_id=test.id if test is not None else None,
-                value=canonical_json({str(key): float(gain) for key, gain in gains.items()}),
+                value=canonical_json({str(key): gain for key, gain in gains.items()}),
             )
         )
         if test is not None and test.complete:
@@ -327,10 +330,11 @@ class Endpoint:
         with self._router.changing:
             with self._router.change(expected, then=lambda: self._router.route_to(chosen)) as (session, row):
                 chosen = name if name is not None else promotion.previous_champion(session, row)
+                self._router.check_opened(chosen)
                 previous = promotion.write_champion(session, row, chosen, self._context.actor, action, reason, given)
             routed = time.perf_counter() - started
-            self._follow(chosen)
             self._router.refresh()
+            self._follow(chosen)
         return Switch(self.name, previous, chosen, routed, time.perf_counter() - started)
 
     def _follow(self, champion: str) -> None:
@@ -357,7 +361,8 @@ class Endpoint:
         rival = routing.test.challenger
         try:
             return self._hits(rival, traffic.embed(rival, contents), query)
-        except MilvusException:
+        except Exception as error:  # also from a model's own code
+            _log.warning("challenger %r of %r could not answer: %s", rival.deployment.name, self.name, error)
             return None
 
     def _answer(self, deployment: Deployment, hits: tuple[Hit, ...]) -> Answer:

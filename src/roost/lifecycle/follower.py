@@ -7,9 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pymilvus import MilvusException
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
@@ -51,7 +49,7 @@ class Follower:
         while not self._closed.wait(FOLLOW_EVERY_S):
             try:
                 self._look()
-            except (MilvusException, SQLAlchemyError) as error:
+            except Exception as error:  # a thread that ended would leave this process with an old champion
                 _log.warning("an endpoint cannot follow what another process changed: %s", error)
 
     def _look(self) -> None:

@@ -6,7 +6,8 @@ Every entry holds the hash of the one before it and its own,
 
 so an entry that is altered, removed or put elsewhere breaks the chain there. The newest entry's
 number and hash are kept in a table of their own, so a cut tail is seen too. Whoever can rewrite
-the whole database can forge the whole chain: keep a copy of `Ledger.head` elsewhere to see that.
+the whole database can forge the whole chain: keep a copy of `Ledger.head` elsewhere, and give it to
+`Ledger.verify` later, to see that.
 
 An entry is written in the transaction of the change that it records; neither is there without the
 other after a crash.
@@ -99,12 +100,14 @@ class Ledger:
         with self._store.read() as session:
             return session.scalar(query)
 
-    def verify(self) -> int:
+    def verify(self, head: str = GENESIS) -> int:
         """Check the whole chain and return the number of entries.
 
+        Args:
+            head: the hash of a head that was kept elsewhere; the chain must go through it.
         Raises: LedgerBroken: an entry was altered, removed or reordered; the message names the first.
         """
-        seq, previous = 0, GENESIS
+        seq, previous, passed_head = 0, GENESIS, head == GENESIS
         with self._store.read() as session:
             rows = session.scalars(select(LedgerRow).order_by(LedgerRow.seq)).yield_per(_BATCH_SIZE)
             for row in rows:
@@ -116,12 +119,15 @@ class Ledger:
                 if row.hash != _hash(row):
                     raise LedgerBroken(f"ledger row {seq} was altered: its content does not match its hash")
                 previous = row.hash
-            head = session.get(LedgerHeadRow, 1)
-        if (head.seq, head.hash) != (seq, previous) if head else seq > 0:
-            expected = head.seq if head else 0
+                passed_head = passed_head or row.hash == head
+            newest = session.get(LedgerHeadRow, 1)
+        if (newest.seq, newest.hash) != (seq, previous) if newest else seq > 0:
+            expected = newest.seq if newest else 0
             raise LedgerBroken(
                 f"ledger row {min(seq, expected) + 1} is wrong: {expected} rows were written, {seq} are there"
             )
+        if not passed_head:
+            raise LedgerBroken(f"the ledger was cut off or written anew: no row has the hash {head} that was kept")
         return seq
 
 
@@ -165,7 +171,9 @@ def canonical_json(value: Any) -> str:
     Raises: InvalidArgument: the value holds something that JSON cannot.
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()  # half a surrogate pair is a string to Python and to nobody else
+        return text
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"not a JSON value: {error}; use numbers, strings, lists and dictionaries") from error
 

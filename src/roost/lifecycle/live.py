@@ -6,6 +6,10 @@ when it is closed: by feedback that judges the query as a whole, when every hit 
 `FEEDBACK_WINDOW_S` after its first feedback. None of the three depends on who is winning.
 
 A crash loses the outcomes of the last moments and the queries that were not closed.
+
+Where several processes serve one endpoint, each counts the feedback that reaches it. Before a test
+is decided it is counted again over the outcomes of all of them, so the promise on false alarms is
+that of one test, whoever looks at it.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ from roost.lifecycle.traffic import Answer, Hit, Target, new_query_id
 METHODS = ("interleave",)
 FEEDBACK_WINDOW_S = 30.0
 MAX_OPEN_QUERIES = 10_000
+
+_SEEDS = 2**63
+"""The store keeps a seed as a signed integer of 64 bits."""
 
 _LARGEST_LOG = 700.0
 """Its exponential is still a float."""
@@ -92,13 +99,15 @@ class LiveTest:
         challenger: Target,
         alpha: float,
         max_queries: int | None,
-        seed: int,
+        seed: int | str,
         outcomes: Iterable[Outcome] = (),
     ) -> None:
         """Take a test up.
 
         Args:
             end: records in the store how the test ended.
+            seed: of the coin; another one in every process that takes the test up, for a coin that
+                falls the same way twice makes outcomes that are not independent.
             outcomes: those that were counted before the workspace was opened.
         """
         self.id = test_id
@@ -116,8 +125,7 @@ class LiveTest:
         self._p_values: list[float] = []
         for outcome in outcomes:
             self._count(outcome)
-        # Queries that were drawn before a restart are not drawn the same way again.
-        self._numbers = itertools.count(self._sequential.n_queries)
+        self._numbers = itertools.count()
 
     @property
     def running(self) -> bool:
@@ -201,6 +209,15 @@ class LiveTest:
             while self._closing and self._closing[0][0] <= now:
                 self._close(self._closing.popleft()[1])
 
+    def recount(self, outcomes: Iterable[Outcome]) -> bool:
+        """Count these outcomes instead of the present ones, and return whether the test is complete by them."""
+        with self._lock:
+            self._sequential = SequentialTest(alpha=self._sequential.alpha)
+            self._p_values = []
+            for outcome in outcomes:
+                self._count(outcome)
+            return self._ended
+
     def finish(self, state: Ending) -> None:
         """Count nothing more; nothing if the test has ended."""
         with self._lock:
@@ -240,15 +257,17 @@ class LiveTest:
         )
 
 
-def check_test(method: str, max_queries: int | None) -> None:
+def check_test(method: str, max_queries: int | None, seed: int | None) -> None:
     """Check what a test was asked to be.
 
-    Raises: InvalidArgument: the method is not known, or max_queries is not positive.
+    Raises: InvalidArgument: the method is not known, max_queries is not positive, or the seed is out of range.
     """
     if method not in METHODS:
         raise InvalidArgument(f"method {method!r} is not known; use one of {', '.join(METHODS)}")
     if max_queries is not None and max_queries < 1:
         raise InvalidArgument(f"max_queries must be at least 1, not {max_queries}")
+    if seed is not None and not 0 <= seed < _SEEDS:
+        raise InvalidArgument(f"seed must be at least 0 and less than 2^63, not {seed}")
 
 
 def _exp(log: float) -> float:

@@ -1,8 +1,8 @@
 """The files of a stored model: written once, checked at every load.
 
-Steps of a save: write the files into a directory of a fresh name, sync them, then write the
-manifest with each file's SHA-256. A crash before the registry names the directory leaves a
-directory that nothing refers to.
+Steps of a save: write the files into a directory of a fresh name, sync them, write the manifest
+with each file's SHA-256, and sync the directories. A crash before the registry names the directory
+leaves a directory that nothing refers to.
 """
 
 from __future__ import annotations
@@ -51,13 +51,17 @@ def save_model(artifacts: Path, name: str, embedder: Embedder, trusted: Collecti
     directory.mkdir(parents=True)
     embedder.save(directory)
     digests = {}
-    for file in sorted(directory.iterdir()):
+    for file in sorted(path for path in directory.rglob("*") if path.is_file()):
         _sync(file)
-        digests[file.name] = _digest(file)
+        digests[file.relative_to(directory).as_posix()] = _digest(file)
     content = {"kind": embedder.kind, "fingerprint": embedder.fingerprint, "dim": embedder.dim, "files": digests}
     manifest = directory / _MANIFEST
     manifest.write_text(json.dumps(content, indent=2, sort_keys=True))
     _sync(manifest)
+    for folder in [*(path for path in directory.rglob("*") if path.is_dir()), directory, *directory.parents]:
+        _sync_folder(folder)
+        if folder == artifacts:
+            break
     return ModelFiles(relative, _digest(manifest), tuple(sorted(trusted)))
 
 
@@ -67,10 +71,12 @@ def load_model(artifacts: Path, files: ModelFiles, trusted: Collection[str] = ()
     Args:
         trusted: types that the caller trusts beside those of `files.trusted`.
     Raises:
-        Corruption: a file is missing or not what was saved; the message names it.
+        Corruption: a file is missing, not what was saved, or outside the artifacts; the message names it.
         UnsafeModel: the model holds types that nobody declared to be trusted.
     """
     directory = artifacts / files.path
+    if not directory.resolve().is_relative_to(artifacts.resolve()):
+        raise Corruption(f"the registry says that a model is in {files.path!r}, which is outside {artifacts}")
     _check(directory / _MANIFEST, files.checksum)
     manifest = json.loads((directory / _MANIFEST).read_text())
     for name, digest in manifest["files"].items():
@@ -102,3 +108,11 @@ def _digest(file: Path) -> str:
 def _sync(file: Path) -> None:
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -99,6 +99,15 @@ def previous_champion(session: Session, row: EndpointRow) -> str:
 
 def follow(context: Context, endpoint_id: int) -> None:
     """Bring the aliases to where the endpoint's row says, and note that they are there."""
+    while not _follow_once(context, endpoint_id):
+        pass
+
+
+def _follow_once(context: Context, endpoint_id: int) -> bool:
+    """Return whether the row is still the one that the aliases were brought to.
+
+    Two who follow at once may finish in either order; the later one then sees the newer row and goes again.
+    """
     with context.store.read() as session:
         row = session.get_one(EndpointRow, endpoint_id)
         deployments = rows_of(session, endpoint_id)
@@ -115,7 +124,9 @@ def follow(context: Context, endpoint_id: int) -> None:
         }
         context.models.point_aliases(model, versions)
     with context.store.write() as session:
-        session.get_one(EndpointRow, endpoint_id).followed_version = row.version
+        now = session.get_one(EndpointRow, endpoint_id)
+        now.followed_version = row.version
+        return now.version == row.version
 
 
 def reconcile(context: Context) -> None:

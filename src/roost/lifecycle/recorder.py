@@ -15,7 +15,6 @@ from typing import Any, cast
 
 from sqlalchemy import insert, select
 
-from roost.errors import StorageFailure
 from roost.lifecycle.livetest import Outcome
 from roost.lifecycle.store.database import Store, utc_now
 from roost.lifecycle.store.tables import EventRow
@@ -98,7 +97,7 @@ class Recorder:
                         # interpreter lock after every row, and whoever promotes waits for the store.
                         statement = insert(EventRow).returning(EventRow.id)
                         session.execute(statement, [_columns(event) for event in batch])
-                except StorageFailure:
+                except BaseException:
                     waiting.extendleft(reversed(batch))
                     raise
             n_left -= len(batch)
@@ -130,7 +129,7 @@ class Recorder:
             try:
                 self._write(self._others, _PAUSE_S)
                 self._write(self._searches, _PAUSE_S)
-            except StorageFailure as error:
+            except Exception as error:  # a thread that ended would lose every event from here on
                 _log.warning("events are waiting, the store refused them: %s", error)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
 
-from roost.errors import Conflict, InvalidTransition
+from roost.address import without_secrets
+from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, WorkspaceError
 from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import LIVE, State, deployment_of, row_named, rows_of
+from roost.lifecycle.deployments import LIVE, State, check_seal, deployment_of, move, row_named, rows_of
 from roost.lifecycle.embedder import Embedder
 from roost.lifecycle.live import Ending, LiveTest, check_test
 from roost.lifecycle.livetest import SequentialTest
@@ -22,6 +25,8 @@ from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestRow
 from roost.lifecycle.traffic import Routing, Target
 
+_log = logging.getLogger(__name__)
+
 
 class Router:
     """The routing of one endpoint. Readers read `routing` once and hold no lock.
@@ -29,6 +34,7 @@ class Router:
     Attributes:
         routing: immutable; replaced as a whole after every change.
         changing: held by whoever changes the endpoint in this process; may be taken again.
+        filling: names of the deployments that this process is filling.
         write_gate: held while records are written, so that all deployments see one order.
     """
 
@@ -36,11 +42,14 @@ class Router:
         self.context = context
         self.endpoint_id = row.id
         self.name = row.name
+        self._configuration = (row.metric, row.fields)
         self.payload = Payload.from_json(row.fields, row.metric)
         self.changing = threading.RLock()
+        self.filling: set[str] = set()
         self.write_gate = threading.Lock()
         self.routing = Routing()
         self._embedders: dict[int, Embedder] = {}
+        self._started_test_id: int | None = None
         self.refresh()
 
     @contextmanager
@@ -79,35 +88,69 @@ class Router:
                 self.refresh()
                 return
             others = tuple(target for target in routing.live if target is not champion)
-            self.routing = Routing(routing.version + 1, champion, (champion, *others))
+            self.routing = Routing(routing.version + 1, champion, (champion, *others), missing=routing.missing)
             if routing.test is not None:
                 routing.test.finish("stopped")
 
     def refresh(self) -> None:
-        """Route as the store says."""
+        """Route as the store says.
+
+        A deployment that cannot be opened keeps nobody from the champion: it is left out and remembered as missing.
+        """
         with self.changing:
             with self.context.store.read() as session:
                 row = session.get_one(EndpointRow, self.endpoint_id)
                 live = [deployment for deployment in rows_of(session, row.id) if State(deployment.state) in LIVE]
                 test_row = promotion.running_test(session, row.id)
-            targets = {deployment.id: self._target(deployment) for deployment in live}
+            live.sort(key=lambda deployment: deployment.id != row.champion_id)
+            targets: dict[int, Target] = {}
+            missing: dict[str, str] = {}
+            for deployment in live:
+                try:
+                    targets[deployment.id] = self._target(deployment)
+                except Exception as error:
+                    if deployment.id == row.champion_id:
+                        raise
+                    missing[deployment.name] = without_secrets(str(error))
+                    _log.warning("deployment %r of %r cannot be opened: %s", deployment.name, self.name, error)
             champion = targets.get(row.champion_id) if row.champion_id is not None else None
-            ordered = sorted(targets.values(), key=lambda target: target is not champion)
             test = self._test(test_row, targets) if test_row is not None else None
             ended = self.routing.test
-            self.routing = Routing(row.version, champion, tuple(ordered), test)
+            self.routing = Routing(row.version, champion, tuple(targets.values()), test, missing)
             if ended is not None and ended is not test:
                 ended.finish("stopped")
 
+    def check_opened(self, name: str) -> None:
+        """Check that this process can use a live deployment.
+
+        Raises: WorkspaceError: it could not be opened.
+        """
+        reason = self.routing.missing.get(name)
+        if reason is not None:
+            raise WorkspaceError(f"deployment {name!r} cannot be opened: {reason}")
+
+    def fail(self, name: str, reason: str) -> None:
+        """Take a deployment out of the traffic and out of its live test for good; nothing if that was done."""
+        with self.change() as (session, endpoint):
+            row = row_named(rows_of(session, endpoint.id), name)
+            if State(row.state) in LIVE:
+                move(row, State.FAILED)
+                test = promotion.running_test(session, endpoint.id)
+                if test is not None and row.id == test.challenger_id:
+                    promotion.stop_test(session, endpoint, self.context.actor, f"{name} failed")
+                ledger.append(session, self.context.actor, "fail", endpoint.name, name, reason)
+
     def start_test(self, name: str, method: str, alpha: float, max_queries: int | None, seed: int | None) -> LiveTest:
         """Let a challenger take part in the answers; see `Endpoint.start_test`."""
-        check_test(method, max_queries)
+        check_test(method, max_queries, seed)
         SequentialTest(alpha=alpha)
         chosen_seed = seed if seed is not None else random.SystemRandom().getrandbits(31)
         with self.changing:
             with self.change(self.routing.version) as (session, row):
-                if self.routing.test is not None:
-                    raise InvalidTransition(f"live test {self.routing.test.id} of {self.name!r} is running")
+                running = promotion.running_test(session, row.id)
+                if running is not None:
+                    raise InvalidTransition(f"live test {running.id} of {self.name!r} is running")
+                self.check_opened(name)
                 rival = row_named(rows_of(session, row.id), name)
                 if row.champion_id is None:
                     raise InvalidTransition(f"endpoint {self.name!r} has no champion to test {name!r} against")
@@ -126,6 +169,7 @@ class Router:
                 )
                 session.add(test)
                 session.flush()
+                self._started_test_id = test.id
                 evidence = {"challenger": name, "method": method, "alpha": alpha, "max_queries": max_queries}
                 ledger.append(
                     session, self.context.actor, "test.start", self.name, f"test {test.id}", evidence=evidence
@@ -136,32 +180,53 @@ class Router:
         return started
 
     def end_test(self, test: LiveTest, state: Ending, reason: str) -> None:
-        """Record how a live test ended and answer by the champion alone; nothing if it has ended."""
+        """Record how a live test ended and answer by the champion alone.
+
+        Nothing if it has ended, here or by another process, or if it is to be decided and the
+        outcomes of all processes together do not decide it.
+        """
         with self.changing:
             if not test.running:
                 return
-            test.finish(state)
-            # On SQLite an open transaction of ours would keep the recorder from writing.
-            self.context.recorder.flush_feedback()
-            result = test.status()
-            with self.change() as (session, _):
+            # Read before the transaction: on SQLite it would keep the recorder from writing what waits.
+            complete = test.recount(self.context.recorder.outcomes(test.id))
+            if state == "decided" and not complete:
+                return
+            result, is_ours = test.status(), False
+
+            def ended() -> None:
+                if is_ours:
+                    test.finish(state)
+                self.refresh()
+
+            with self.change(then=ended) as (session, _):
                 row = session.get_one(LiveTestRow, test.id)
-                row.state, row.decision, row.ended_at = state, result.decision, utc_now()
-                action = "test.decide" if state == "decided" else "test.stop"
-                subject, evidence = f"test {test.id}", result.as_evidence()
-                ledger.append(session, self.context.actor, action, self.name, subject, reason, evidence)
+                if row.state == "running":
+                    is_ours = True
+                    row.state, row.decision, row.ended_at = state, result.decision, utc_now()
+                    action = "test.decide" if state == "decided" else "test.stop"
+                    subject, evidence = f"test {test.id}", result.as_evidence()
+                    ledger.append(session, self.context.actor, action, self.name, subject, reason, evidence)
 
     def _target(self, row: DeploymentRow) -> Target:
         deployment = deployment_of(row, self.name)
         if row.id not in self._embedders:
+            check_seal(row, *self._configuration)
             embedder = self.context.models.load_files(ModelFiles.from_json(row.model_files))
+            if embedder.fingerprint != row.fingerprint:
+                raise FingerprintMismatch(
+                    f"deployment {row.name!r} was made by {row.fingerprint}; its model's files are of "
+                    f"{embedder.fingerprint}"
+                )
+            space.check(self.context.vectors, deployment)
             if deployment.state != State.BUILDING:
-                space.check(self.context.vectors, deployment)
                 self.context.vectors.load_collection(deployment.collection)
             self._embedders[row.id] = embedder
         return Target(deployment, self._embedders[row.id])
 
-    def _test(self, row: LiveTestRow, targets: dict[int, Target]) -> LiveTest:
+    def _test(self, row: LiveTestRow, targets: dict[int, Target]) -> LiveTest | None:
+        if row.challenger_id not in targets:
+            return None
         present = self.routing.test
         if present is not None and present.id == row.id:
             return present
@@ -173,6 +238,6 @@ class Router:
             targets[row.challenger_id],
             row.alpha,
             row.max_queries,
-            row.seed,
+            row.seed if row.id == self._started_test_id else f"{row.seed}/{secrets.token_hex(8)}",
             self.context.recorder.outcomes(row.id),
         )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from roost.address import without_secrets
 from roost.lifecycle.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Run:
     ) -> None:
         status = "FINISHED" if kind is None else "KILLED" if kind is KeyboardInterrupt else "FAILED"
         if error is not None and status == "FAILED":
-            self._client.set_tag(self.id, "roost.error", f"{type(error).__name__}: {error}")
+            self._client.set_tag(self.id, "roost.error", without_secrets(f"{type(error).__name__}: {error}"))
         self._client.set_terminated(self.id, status)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymilvus import CollectionSchema, DataType, FieldSchema
 
-from roost.errors import AlreadyExists, FingerprintMismatch, InvalidArgument, InvalidSchema
+from roost.errors import AlreadyExists, CollectionNotFound, FingerprintMismatch, InvalidArgument, InvalidSchema
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.embedder import FloatArray
 
@@ -86,11 +86,13 @@ def payload(fields: Sequence[FieldSchema] | None, metric: str) -> Payload:
 def create(client: Client, deployment: Deployment, payload: Payload) -> None:
     """Create the deployment's empty collection, marked with the fingerprint of its space.
 
-    A collection that this deployment left behind when it was interrupted is taken over.
+    An empty collection that this deployment left behind when it was interrupted is taken over.
     Raises: AlreadyExists: a collection of the name exists that is not this deployment's.
     """
     if client.has_collection(deployment.collection):
-        if _properties(client, deployment.collection).get(FINGERPRINT) != deployment.fingerprint:
+        same = _properties(client, deployment.collection).get(FINGERPRINT) == deployment.fingerprint
+        # With rows it belongs to another workspace on the same server, where the same model has the same name.
+        if not same or int(client.get_collection_stats(deployment.collection)["row_count"]) > 0:
             raise AlreadyExists(
                 f"the vector engine has a collection {deployment.collection!r} already, of another origin"
             )
@@ -107,8 +109,12 @@ def create(client: Client, deployment: Deployment, payload: Payload) -> None:
 def check(client: Client, deployment: Deployment) -> None:
     """Check that the collection is the one whose vectors the deployment's model wrote.
 
-    Raises: FingerprintMismatch: the collection carries another model's fingerprint, or none.
+    Raises:
+        CollectionNotFound: the vector engine has no such collection.
+        FingerprintMismatch: the collection carries another model's fingerprint, or none.
     """
+    if not client.has_collection(deployment.collection):
+        raise CollectionNotFound(f"the vector engine has no collection {deployment.collection!r} any more")
     found = _properties(client, deployment.collection).get(FINGERPRINT)
     if found != deployment.fingerprint:
         raise FingerprintMismatch(

@@ -6,6 +6,7 @@ searches never wait for a promotion, and every answer comes from one deployment 
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,10 @@ from roost.lifecycle.space import VECTOR
 if TYPE_CHECKING:
     from roost.client import Client
     from roost.lifecycle.live import LiveTest
+
+
+MAX_USER_LENGTH = 255
+MAX_QUERY_ID_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +91,14 @@ class Routing:
         version: of the endpoint's row from which it was made.
         live: every deployment that takes writes, the champion first.
         test: the live test that is running.
+        missing: every other live deployment, with the reason why this process cannot open it.
     """
 
     version: int = 0
     champion: Target | None = None
     live: tuple[Target, ...] = ()
     test: LiveTest | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, name: str) -> Target | None:
         """Return the live deployment of that name."""
@@ -107,6 +114,33 @@ class Query:
     output_fields: Sequence[str] = ()
     search_params: Mapping[str, Any] = field(default_factory=dict)
     user: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.user is not None:
+            _check_stored("user", self.user, MAX_USER_LENGTH)
+
+
+def _check_stored(name: str, value: object, max_length: int) -> None:
+    """Check text that a recorded event holds: the store would refuse the event, and every later one behind it."""
+    if not isinstance(value, str) or len(value) > max_length or not value.isprintable():
+        raise InvalidArgument(f"{name} must be printable text of at most {max_length} characters, not {value!r:.200}")
+
+
+def checked_feedback(query_id: str, gains: Mapping[Id, float]) -> dict[Id, float]:
+    """Return the gains as numbers.
+
+    Raises: InvalidArgument: the query's id cannot be one, or a gain is not a finite number.
+    """
+    _check_stored("query_id", query_id, MAX_QUERY_ID_LENGTH)
+    found: dict[Id, float] = {}
+    for key, gain in gains.items():
+        try:
+            found[key] = float(gain)
+        except (TypeError, ValueError) as error:
+            raise InvalidArgument(f"the gain of {key!r} must be a number, not {gain!r}") from error
+        if not math.isfinite(found[key]):
+            raise InvalidArgument(f"the gain of {key!r} must be finite, not {gain}")
+    return found
 
 
 def serving(routing: Routing, endpoint: str) -> Target:

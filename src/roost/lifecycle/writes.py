@@ -1,20 +1,21 @@
 """Writing records through an endpoint, to its champion and to every other live deployment.
 
 Everything is checked and embedded before anything is written. The champion is written first: when
-it refuses, nothing was written. Another deployment that cannot take a write has missed it and is
-taken out of the traffic as failed; the champion's users do not notice.
+it refuses, nothing was written. Another deployment that cannot embed or take a write has missed it
+and is taken out of the traffic as failed; the champion's users do not notice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
-from pymilvus import MilvusException
 from sqlalchemy import insert, select
 
+from roost.address import without_secrets
 from roost.errors import FingerprintMismatch, InvalidData, InvalidTransition
-from roost.lifecycle import builder, space, traffic
+from roost.lifecycle import space, traffic
 from roost.lifecycle.backfill import MAX_BATCH_SIZE, Record
 from roost.lifecycle.deployments import State
 from roost.lifecycle.embedder import FloatArray
@@ -41,7 +42,11 @@ def write(router: Router, records: Sequence[Record]) -> int:
             raise InvalidData(f"record {position} has no {CONTENT!r}")
     rows = [{name: value for name, value in record.items() if name != CONTENT} for record in records]
     contents = [record[CONTENT] for record in records]
-    ready = {target.deployment.id: traffic.embed(target, contents) for target in _live(router)}
+    champion, *others = _live(router)
+    ready = {champion.deployment.id: traffic.embed(champion, contents)}
+    for target in others:
+        with suppress(Exception):  # raised again by `put`, which fails the deployment alone
+            ready[target.deployment.id] = traffic.embed(target, contents)
 
     def put(target: Target) -> None:
         vectors = ready.get(target.deployment.id)
@@ -114,8 +119,11 @@ def _to_all(router: Router, keys: Sequence[Key], put: Callable[[Target], None]) 
         for target in others:
             try:
                 put(target)
-            except MilvusException as error:
-                builder.fail(router, target.deployment.name, f"it could not take a write: {error.message}")
+            except Exception as error:
+                # Whatever it was, also in a model's own code: the write is in the champion and not here.
+                router.fail(target.deployment.name, f"it could not take a write: {without_secrets(str(error))}")
+        for name, reason in router.routing.missing.items():
+            router.fail(name, f"it could not take a write, for it cannot be opened: {reason}")
 
 
 def _note_keys(router: Router, building: Sequence[Target], keys: Sequence[Key]) -> None:

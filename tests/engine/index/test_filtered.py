@@ -11,7 +11,7 @@ from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
-from roost.engine.index.filtered import Allowed, search_segment
+from roost.engine.index.filtered import Allowed, _search_graph, search_segment
 from roost.errors import DimensionMismatch, InvalidArgument
 
 K = 10
@@ -170,3 +170,13 @@ def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(search, list(range(100)) * 3))
     assert all(mask[answer.ids].all() for answer in found)
+
+
+@pytest.mark.parametrize("kept", [0.0005, 0.01, 0.1, 0.9])
+def test_a_lone_query_is_answered_as_in_company(index: FaissHnsw, kept: float) -> None:
+    allowed = Allowed(np.random.default_rng(8).random(N_ROWS) < kept)
+    together, ranks = _search_graph(index, QUERIES, K, allowed, 64)
+    for q in range(len(QUERIES)):
+        alone, (rank,) = _search_graph(index, QUERIES[q : q + 1], K, allowed, 64)
+        assert np.array_equal(alone.ids[0], together.ids[q]) and rank == ranks[q]
+        assert np.array_equal(alone.distances[0], together.distances[q])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,22 @@ def test_what_a_transaction_stores_is_there_after_a_reopen(catalog: Catalog) -> 
     assert again.segment(8) == {"n": 1}
     assert again.segment(9) is None
     again.close()
+
+
+def test_another_program_that_looks_in_leaves_the_log_in_place(catalog: Catalog) -> None:
+    reader = Catalog(catalog.path.parent, read_only=True)
+    with catalog.transaction() as change:
+        change.append(7, 1, b"first")
+    look = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); print(*db.execute('SELECT body FROM log')); db.close()"
+    )
+    seen = subprocess.run([sys.executable, "-c", look, catalog.path], capture_output=True, text=True, check=True)
+    assert "first" in seen.stdout
+    assert catalog.path.with_name("roost.db-wal").stat().st_size
+    with catalog.transaction() as change:
+        change.append(7, 1, b"second")
+    assert bodies(catalog, 7) == [b"first", b"second"]
+    reader.close()
 
 
 def test_a_block_that_raises_leaves_nothing(catalog: Catalog) -> None:

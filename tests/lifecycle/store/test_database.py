@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, select
 
-from roost.errors import StorageFailure
+from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import REVISION, VERSION_TABLE, utc_now, utc_text
 from roost.lifecycle.store.tables import EndpointRow, Table
@@ -118,3 +118,44 @@ def test_times_are_text_that_sorts() -> None:
     noon = datetime(2026, 1, 31, 12, tzinfo=timezone(timedelta(hours=2)))
     assert utc_text(noon) == "2026-01-31T10:00:00.000000+00:00"
     assert utc_now() <= utc_now() <= utc_text(datetime.now(timezone.utc))
+
+
+def test_a_url_that_is_none_and_a_missing_driver_are_named_without_the_password() -> None:
+    for url, error in [("postgres u:hunter2", InvalidArgument), ("nosuch://u:hunter2@db/x", InvalidArgument)]:
+        with pytest.raises(error) as caught:
+            Store(url)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises((MissingDependency, StorageFailure)) as missing:
+        Store("postgresql+pg8000://u:hunter2@127.0.0.1:1/x")
+    assert "hunter2" not in str(missing.value) and "***@127.0.0.1:1" in str(missing.value)
+
+
+def test_looking_into_a_store_creates_nothing(url: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageFailure, match="no such file"):
+        Store(url, create=False)
+    assert list(tmp_path.iterdir()) == []
+    sqlite3.connect(tmp_path / "store.db").executescript("CREATE TABLE theirs (x)").connection.close()
+    with pytest.raises(StorageFailure, match="holds no workspace"):
+        Store(url, create=False)
+    Store(url).close()
+    Store(url, create=False).close()
+
+
+def test_a_store_of_a_newer_version_is_left_alone(url: str) -> None:
+    Store(url).close()
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StorageFailure, match="a newer version of Roost made it"):
+        Store(url)
+
+
+def test_a_store_that_cannot_be_read_or_is_closed_says_so(url: str) -> None:
+    store = Store(url)
+    with pytest.raises(StorageFailure, match="cannot be read"), store.read() as session:
+        session.connection().exec_driver_sql("SELECT * FROM nothing")
+    store.close()
+    for use in (store.read, store.write):
+        with pytest.raises(Closed), use():
+            pass

@@ -72,6 +72,8 @@ def _joined(kind: type[And] | type[Or], parts: Iterable[Condition]) -> Condition
     flat: list[Condition] = []
     for part in parts:
         flat.extend(part.of if isinstance(part, kind) else (part,))
+    if len(flat) == 1:
+        return flat[0]
     neutral, decisive = Fixed(kind is And), Fixed(kind is Or)
     if decisive in flat:
         return decisive
@@ -86,42 +88,21 @@ class _Checker:
     def __init__(self, schema: Schema, params: Mapping[str, Any]) -> None:
         self._schema = schema
         self._params = params
-        self._conditions: Mapping[type, Callable[[Any], Condition]] = {
-            tree.AllOf: lambda node: _joined(And, map(self.condition, node.operands)),
-            tree.AnyOf: lambda node: _joined(Or, map(self.condition, node.operands)),
-            tree.Negate: lambda node: _negation(self.condition(node.operand)),
-            tree.Compare: self._compare,
-            tree.Member: self._member,
-            tree.Like: self._like,
-            tree.IsNull: lambda node: Null(self._source(node.operand, "is null")),
-            tree.Exists: self._exists,
-            tree.Call: self._contains,
-        }
-        self._operands: Mapping[type, Callable[[Any], Operand]] = {
-            tree.Literal: lambda node: Constant(node.value),
-            tree.Template: self._template,
-            tree.ListOf: lambda node: Constant(tuple(self._value(item) for item in node.items)),
-            tree.Name: lambda node: self._field(node.name, (), node.span),
-            tree.Path: lambda node: self._field(node.name, node.steps, node.span),
-            tree.Sign: self._sign,
-            tree.Arithmetic: self._arithmetic,
-            tree.Call: self._length,
-        }
 
     def condition(self, node: Expression) -> Condition:
-        rule = self._conditions.get(type(node))
+        rule = _CONDITIONS.get(type(node))
         if rule is not None:
-            return rule(node)
+            return rule(self, node)
         operand = self._operand(node)
         if isinstance(operand, Constant) and isinstance(operand.value, bool):
             return Fixed(operand.value)
         raise Fault(node.span, f"{_described(operand)} is not a condition; compare it, for example with == true")
 
     def _operand(self, node: Expression) -> Operand:
-        rule = self._operands.get(type(node))
+        rule = _OPERANDS.get(type(node))
         if rule is None:
             raise Fault(node.span, "a condition cannot be compared or calculated with; join conditions by and, or, not")
-        return rule(node)
+        return rule(self, node)
 
     def _value(self, node: Expression) -> Value:
         operand = self._operand(node)
@@ -297,6 +278,30 @@ class _Checker:
             raise Fault(span, f"{symbol} takes numbers, not {_described(operand)}")
         if isinstance(operand, Constant):
             check_values([operand.value], Kind.DOUBLE, span)
+
+
+_CONDITIONS: Mapping[type, Callable[[_Checker, Any], Condition]] = {
+    tree.AllOf: lambda checker, node: _joined(And, map(checker.condition, node.operands)),
+    tree.AnyOf: lambda checker, node: _joined(Or, map(checker.condition, node.operands)),
+    tree.Negate: lambda checker, node: _negation(checker.condition(node.operand)),
+    tree.Compare: _Checker._compare,
+    tree.Member: _Checker._member,
+    tree.Like: _Checker._like,
+    tree.IsNull: lambda checker, node: Null(checker._source(node.operand, "is null")),
+    tree.Exists: _Checker._exists,
+    tree.Call: _Checker._contains,
+}
+
+_OPERANDS: Mapping[type, Callable[[_Checker, Any], Operand]] = {
+    tree.Literal: lambda checker, node: Constant(node.value),
+    tree.Template: _Checker._template,
+    tree.ListOf: lambda checker, node: Constant(tuple(checker._value(item) for item in node.items)),
+    tree.Name: lambda checker, node: checker._field(node.name, (), node.span),
+    tree.Path: lambda checker, node: checker._field(node.name, node.steps, node.span),
+    tree.Sign: _Checker._sign,
+    tree.Arithmetic: _Checker._arithmetic,
+    tree.Call: _Checker._length,
+}
 
 
 def _kind(operand: Operand) -> Kind:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from roost.engine.columns import Columns, Mask
 from roost.engine.filter.check import check
-from roost.engine.filter.condition import Column, Comparison, Condition, Constant, JsonKey, MemberOf, ValueSet, sources
+from roost.engine.filter.condition import Column, Comparison, Condition, Constant, JsonKey, MemberOf, ValueSet, reads
 from roost.engine.filter.constants import check_characters
 from roost.engine.filter.evaluate import evaluate
+from roost.engine.filter.forms import Form, Scalars, learn, lift
 from roost.engine.filter.parser import parse
 from roost.engine.filter.place import invalid_filter
 from roost.engine.filter.tree import Expression, Fault, Span
@@ -24,6 +25,7 @@ _CACHED_LENGTH = 10_000
 """Longer expressions are lists of keys that hardly come twice; keeping them would cost megabytes."""
 
 _KEY_LENGTH = 256
+_SCALARS = frozenset({int, float, str})
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,23 +91,68 @@ def _cached_tree(expression: str) -> Expression:
     return parse(expression)
 
 
+class _Shape:
+    """What expressions share that differ in their constants only. Its form is made when it comes a second time."""
+
+    def __init__(self, text: str, names: tuple[str, ...], kinds: tuple[type, ...], schema: Schema) -> None:
+        self._text, self._names, self._kinds = text, names, kinds
+        self._schema = schema
+        self._is_new = True
+
+    def predicate(self, values: Scalars) -> Predicate | None:
+        """Return the predicate with these values, or None where it has to be compiled anew."""
+        if self._is_new:
+            self._is_new = False
+            return None
+        form = self._form
+        condition = None if form is None else form.condition(values)
+        if form is None or condition is None:
+            return None
+        return _predicate(condition, self._schema, form.fields, form.json_keys)
+
+    @cached_property
+    def _form(self) -> Form | None:
+        return learn(self._text, self._schema, self._names, self._kinds)
+
+
 def _compile(expression: str, schema: Schema, params: Mapping[str, Any]) -> Predicate:
     if not isinstance(expression, str):
         raise InvalidFilter(f"a filter is a string, not {type(expression).__name__}")
+    found = _compile_by_shape(expression, schema, params) if len(expression) <= _CACHED_LENGTH else None
+    return found or _compile_anew(expression, schema, params)
+
+
+def _compile_by_shape(expression: str, schema: Schema, params: Mapping[str, Any]) -> Predicate | None:
+    if params:
+        text, names, values = expression, tuple(params), tuple(params.values())
+    else:
+        text, values = lift(expression)
+        names = tuple([f"_{slot}" for slot in range(len(values))])
+    kinds = tuple(map(type, values))
+    if not values or not _SCALARS.issuperset(kinds):
+        return None
+    return _shape(text, names, kinds, _Identity(schema)).predicate(values)
+
+
+@lru_cache(maxsize=_CACHED_EXPRESSIONS)
+def _shape(text: str, names: tuple[str, ...], kinds: tuple[type, ...], identity: _Identity) -> _Shape:
+    return _Shape(text, names, kinds, identity.schema)
+
+
+def _compile_anew(expression: str, schema: Schema, params: Mapping[str, Any]) -> Predicate:
     try:
         check_characters(expression, Span(0, len(expression)))
         tree = _cached_tree(expression) if len(expression) <= _CACHED_LENGTH else parse(expression)
         condition = check(tree, schema, params)
     except Fault as fault:
         raise invalid_filter(expression, fault) from None
-    read = tuple(dict.fromkeys(sources(condition)))
-    return Predicate(
-        key=_key(condition),
-        fields=frozenset(source.field if isinstance(source, JsonKey) else source.name for source in read),
-        primary_keys=_primary_keys(condition, schema),
-        _condition=condition,
-        _json_keys=tuple(source for source in read if isinstance(source, JsonKey)),
-    )
+    return _predicate(condition, schema, *reads(condition))
+
+
+def _predicate(
+    condition: Condition, schema: Schema, fields: frozenset[str], json_keys: tuple[JsonKey, ...]
+) -> Predicate:
+    return Predicate(_key(condition), fields, _primary_keys(condition, schema), condition, json_keys)
 
 
 def _key(condition: Condition) -> str:

@@ -2,6 +2,7 @@
 
 The checker makes these in one normal form (constants on the right and folded, `not in` as the negation of `in`,
 operands of `and` and `or` in one order), so that `repr` is a key: conditions of the same `repr` hold for the same rows.
+The commonest of them write it by hand, as the generated one takes several times as long.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ class Constant:
 
     value: Value
 
+    def __repr__(self) -> str:
+        return f"Constant({self.value!r})"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -46,6 +50,9 @@ class Column:
 
     name: str
     kind: Kind
+
+    def __repr__(self) -> str:
+        return f"Column({self.name!r}, {self.kind.name})"
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,9 @@ class JsonKey:
     field: str
     path: tuple[str, ...]
     kind: Kind = Kind.JSON
+
+    def __repr__(self) -> str:
+        return f"JsonKey({self.field!r}, {self.path!r})"
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,9 @@ class Comparison:
     operator: str
     left: Operand
     right: Operand
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} {self.operator} {self.right!r})"
 
 
 @dataclass(frozen=True)
@@ -181,3 +194,10 @@ def sources(node: Condition | Operand) -> Iterator[Column | JsonKey]:
         for child in value if isinstance(node, And | Or) else (value,):
             if hasattr(child, "__dataclass_fields__"):
                 yield from sources(child)
+
+
+def reads(condition: Condition) -> tuple[frozenset[str], tuple[JsonKey, ...]]:
+    """Return the fields that a condition reads, and the JSON keys."""
+    read = tuple(dict.fromkeys(sources(condition)))
+    fields_read = frozenset(source.field if isinstance(source, JsonKey) else source.name for source in read)
+    return fields_read, tuple(source for source in read if isinstance(source, JsonKey))

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -66,6 +66,8 @@ class Allowed:
 
     def note(self, n_queries: int, n_exact: int) -> None:
         """Move `doubt` towards the fraction of queries that needed an exact scan."""
+        if not (n_exact or self.doubt):
+            return
         kept = (1 - DOUBT_WEIGHT) ** n_queries
         self.doubt = kept * self.doubt + (1 - kept) * n_exact / n_queries
 
@@ -171,28 +173,53 @@ def _search_graph(
 ) -> tuple[Neighbours, list[float]]:
     """Search the graph once.
 
-    Returns: the k nearest allowed rows that it met; and for each query twice their mean rank among all
-        rows, which is the rank of the k-th where they lie evenly, estimated from the sample. Where fewer
-        than k were met it is out of reach, and inf where none was.
+    Returns: the k nearest allowed rows that it met; and for each query their rank (see `_Sieve`).
     """
     sifted = width * allowed.count >= SIFTED_FROM * k * len(allowed.mask)
-    fraction = 1.0 if sifted else SAMPLED_FRACTION
     found = index.search(queries, width, None if sifted else allowed.sampled, {str(index.width_param): width})
+    sieve = _Sieve(allowed.mask, k, width, 1.0 if sifted else SAMPLED_FRACTION)
+    if len(queries) == 1:
+        # Without the copies below: a lone query meets cold caches, and feels every step of Python.
+        slots, rank = sieve(found.ids[0])
+        if len(slots) == k:
+            return Neighbours(found.ids[:, slots], found.distances[:, slots]), [rank]
     ids = np.full((len(queries), k), -1, np.int64)
     distances = np.full((len(queries), k), np.inf, np.float32)
     ranks = []
     for q, met in enumerate(found.ids):
+        slots, rank = sieve(met)
+        ids[q, : len(slots)] = met[slots]
+        distances[q, : len(slots)] = found.distances[q, slots]
+        ranks.append(rank)
+    return Neighbours(ids, distances), ranks
+
+
+class _Sieve(NamedTuple):
+    """Picks the allowed rows out of those that a search met, nearest first, and ranks them.
+
+    Attributes:
+        fraction: how much of the dropped rows the search returned.
+    """
+
+    mask: Mask
+    k: int
+    width: int
+    fraction: float
+
+    def __call__(self, met: IntArray) -> tuple[IntArray, float]:
+        """Return the slots of the k nearest allowed rows, and twice their mean rank among all rows.
+
+        That is the rank of the k-th where they lie evenly, estimated from the sample. Where fewer than k were met
+        it is out of reach, and inf where none was.
+        """
         if met[-1] < 0:
             met = met[met >= 0]
-        slots = allowed.mask[met].nonzero()[0][:k]
+        slots = self.mask[met].nonzero()[0][: self.k]
         n_met = len(slots)
-        ids[q, :n_met] = met[slots]
-        distances[q, :n_met] = found.distances[q, slots]
-        if n_met == k:
-            others = float(slots.mean()) - (k - 1) / 2
-            ranks.append(k + 1 + 2 * others / fraction)
-        elif n_met:
-            ranks.append(max(2.0 * width, k / n_met * (n_met + (len(met) - n_met) / fraction)))
-        else:
-            ranks.append(math.inf)
-    return Neighbours(ids, distances), ranks
+        if n_met == self.k:
+            others = float(slots.sum()) / n_met - (n_met - 1) / 2
+            return slots, n_met + 1 + 2 * others / self.fraction
+        if n_met:
+            others = (len(met) - n_met) / self.fraction
+            return slots, max(2.0 * self.width, self.k / n_met * (n_met + others))
+        return slots, math.inf

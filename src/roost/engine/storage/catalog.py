@@ -8,7 +8,8 @@ missing or out of order is found when the database opens.
 Tables
     objects  what exists, a JSON document each: databases, collections, aliases, segments
     deletes  the bitmap of deleted rows of a segment, as of the last flush or compaction
-    log      acknowledged writes that no segment holds yet; the key is collection << 40 | sequence
+    log      acknowledged writes that no segment holds yet; the key is collection << 40 | sequence, and a body
+             that is null stands in a file of its own (see `RecordFiles`)
     head     id 0: commits so far and the sum over objects, deletes and other heads; other ids: a collection's log
 """
 
@@ -17,17 +18,17 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-import struct
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
+from roost.engine.storage.checks import Head, digest_of, is_intact, link, log_key, record_of
 from roost.engine.storage.durable import storage_errors, sync_directory
+from roost.engine.storage.record_files import RecordFiles
+from roost.engine.storage.transaction import Transaction
 from roost.engine.storage.witness import Witness
 from roost.errors import Corruption, StorageFailure, StorageFull
 
@@ -38,30 +39,16 @@ DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
 # What the header of SQLite's file may say of who can read and write it; anything else makes it read-only.
 _SQLITE_VERSIONS = frozenset({1, 2})
-_SEQUENCE_BITS = 40
 _PAGE_SIZE = 16_384
 _CHECKPOINT_PAGES = 2_048
 _TABLES = """
 CREATE TABLE objects(kind TEXT NOT NULL, id INTEGER NOT NULL, body TEXT NOT NULL, digest INTEGER NOT NULL,
     PRIMARY KEY (kind, id)) WITHOUT ROWID;
 CREATE TABLE deletes(segment INTEGER PRIMARY KEY, body BLOB NOT NULL, digest INTEGER NOT NULL);
-CREATE TABLE log(key INTEGER PRIMARY KEY, op INTEGER NOT NULL, body BLOB NOT NULL, digest INTEGER NOT NULL);
+CREATE TABLE log(key INTEGER PRIMARY KEY, op INTEGER NOT NULL, body BLOB, digest INTEGER NOT NULL);
 CREATE TABLE head(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, chain INTEGER NOT NULL, base_seq INTEGER NOT NULL,
     base_chain INTEGER NOT NULL, digest INTEGER NOT NULL);
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where a log begins and ends. For id 0: commits, and the sum over the catalogue's rows."""
-
-    seq: int = 0
-    chain: int = 0
-    base_seq: int = 0
-    base_chain: int = 0
-
-    def digest(self, head_id: int) -> int:
-        return _digest(f"{head_id}:{self.seq}:{self.chain}:{self.base_seq}:{self.base_chain}".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +83,15 @@ class Catalog:
         self.path = directory / "roost.db"
         self.lock = threading.RLock()
         self._durability = durability
+        self._files = RecordFiles(directory / "log")
         self._witness = Witness(directory / "roost.commits", read_only=read_only)
         with storage_errors(self.path):
             try:
                 witnessed = self._witness.read()
                 if not self.path.exists():
                     self._create(witnessed[0])
+                if not read_only:
+                    self._check_header()
                 self._db = _connect(self.path, read_only)
             except BaseException:
                 self._witness.close()
@@ -151,11 +141,19 @@ class Catalog:
             raise
         sync_directory(self.path.parent)
 
-    def _check_structure(self) -> None:
+    def _check_header(self) -> None:
+        """Look for a header with which SQLite would take the file for one that cannot be written.
+
+        Before SQLite opens the file, and never beside a writer of the same process: closing any descriptor
+        of a file ends every POSIX lock of the process on it, and without SQLite's lock the next program that
+        opens and closes the database removes its write-ahead log.
+        """
         with open(self.path, "rb") as file:
             versions = file.read(20)[18:]
         if any(version not in _SQLITE_VERSIONS for version in versions):
             raise Corruption(f"{self.path} is damaged: its header is not SQLite's; restore it from a copy")
+
+    def _check_structure(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version != FORMAT_VERSION:
             raise Corruption(
@@ -185,13 +183,13 @@ class Catalog:
             total = 0
             objects: dict[str, dict[int, dict[str, Any]]] = {}
             for kind, object_id, body, digest in self._db.execute("SELECT kind, id, body, digest FROM objects"):
-                if _digest(f"{kind}:{object_id}:{body}".encode()) != digest:
+                if digest_of(f"{kind}:{object_id}:{body}".encode()) != digest:
                     raise self._damaged(f"the catalogue's {kind} {object_id}")
                 total ^= digest
                 objects.setdefault(kind, {})[object_id] = json.loads(body)
             deletes: dict[int, bytes] = {}
             for segment, body, digest in self._db.execute("SELECT segment, body, digest FROM deletes"):
-                if not _is_intact(body, segment, digest):
+                if not is_intact(body, segment, digest):
                     raise self._damaged(f"the deletes of segment {segment}")
                 total ^= digest
                 deletes[segment] = body
@@ -212,16 +210,29 @@ class Catalog:
             chain, seq = head.base_chain, start
             rows = self._db.execute(
                 "SELECT key, op, body, digest FROM log WHERE key > ? AND key <= ? ORDER BY key",
-                (_key(collection, start), _key(collection, head.seq)),
+                (log_key(collection, start), log_key(collection, head.seq)),
             )
-            for key, op, body, digest in rows:
-                seq += 1
-                if key != _key(collection, seq) or not _is_intact(body, op, digest):
-                    raise self._damaged(f"record {seq} of the log of collection {collection}")
-                chain = _link(chain, seq, digest)
-                yield LogRecord(seq, op, body)
+            # A cursor that is not closed would keep SQLite at this moment of the database.
+            with closing(rows):
+                for key, op, body, digest in rows:
+                    seq += 1
+                    if key != log_key(collection, seq):
+                        raise self._damaged(f"record {seq} of the log of collection {collection}")
+                    if body is None:
+                        body = self._read_file(collection, seq, op, digest)
+                    elif not is_intact(body, op, digest):
+                        raise self._damaged(f"record {seq} of the log of collection {collection}")
+                    chain = link(chain, seq, digest)
+                    yield LogRecord(seq, op, body)
             if seq != head.seq or (after is None and chain != head.chain):
                 raise self._damaged(f"the log of collection {collection}")
+
+    def _read_file(self, collection: int, seq: int, op: int, digest: int) -> bytes:
+        body = self._files.read(collection, seq)
+        if not is_intact(body, op, digest):
+            path = self._files.path(collection, seq)
+            raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")
+        return body
 
     def log_range(self, collection: int) -> tuple[int, int]:
         """Return the sequence number before the log's first record, and the last one's."""
@@ -285,7 +296,8 @@ class Catalog:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self._db.execute("BEGIN IMMEDIATE")
-            change = Transaction(self._db, dict(self._heads))
+            start = self.n_commits
+            change = Transaction(self._db, self._files, dict(self._heads))
             try:
                 yield change
                 change.finish()
@@ -294,11 +306,13 @@ class Catalog:
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                else:
-                    # An interrupt came after the commit, or SQLite has undone the block itself.
-                    self._heads = self._load_heads()
+                # Where no transaction was left, an interrupt came after the commit, or SQLite has undone the block.
+                self._heads = self._load_heads()
+                if self.n_commits == start:
+                    self._files.remove(change.written)
                 raise
             self._note_commit()
+            self._files.remove(change.dropped)
 
     @property
     def n_commits(self) -> int:
@@ -311,6 +325,12 @@ class Catalog:
             found = self._db.execute("SELECT body FROM objects WHERE kind = 'segment' AND id = ?", (segment_id,))
             row = found.fetchone()
         return None if row is None else dict(json.loads(row[0]))
+
+    def sweep(self) -> None:
+        """Remove the files of records that no log holds. For the writer, when it opens."""
+        with self.lock, storage_errors(self.path):
+            rows = self._db.execute("SELECT key FROM log WHERE body IS NULL")
+            self._files.sweep([record_of(key) for (key,) in rows])
 
     def _note_commit(self) -> None:
         try:
@@ -326,116 +346,8 @@ class Catalog:
             self._witness.close()
 
 
-class Transaction:
-    """The changes of one transaction. Made by `Catalog.transaction` alone."""
-
-    def __init__(self, db: sqlite3.Connection, heads: dict[int, Head]) -> None:
-        self._db = db
-        self._before = dict(heads)
-        self.heads = heads
-        self._touched: set[int] = {0}
-        self._total = heads[0].chain
-
-    def put(self, kind: str, object_id: int, document: dict[str, Any]) -> None:
-        """Create or replace an object."""
-        self._forget("SELECT digest FROM objects WHERE kind = ? AND id = ?", (kind, object_id))
-        body = json.dumps(document, separators=(",", ":"), sort_keys=True)
-        digest = _digest(f"{kind}:{object_id}:{body}".encode())
-        self._db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (kind, object_id, body, digest))
-        self._total ^= digest
-
-    def remove(self, kind: str, object_id: int) -> None:
-        """Remove an object, and a segment's deletes with it."""
-        self._forget("SELECT digest FROM objects WHERE kind = ? AND id = ?", (kind, object_id))
-        self._db.execute("DELETE FROM objects WHERE kind = ? AND id = ?", (kind, object_id))
-        if kind == "segment":
-            self._forget("SELECT digest FROM deletes WHERE segment = ?", (object_id,))
-            self._db.execute("DELETE FROM deletes WHERE segment = ?", (object_id,))
-
-    def set_deletes(self, segment: int, body: bytes) -> None:
-        """Store which rows of a segment are deleted."""
-        self._forget("SELECT digest FROM deletes WHERE segment = ?", (segment,))
-        digest = _digest(body, segment)
-        self._db.execute("INSERT OR REPLACE INTO deletes VALUES (?, ?, ?)", (segment, body, digest))
-        self._total ^= digest
-
-    def append(self, collection: int, op: int, body: bytes) -> int:
-        """Append a record to a collection's log and return its sequence number."""
-        head = self.heads.get(collection, Head())
-        seq = head.seq + 1
-        digest = _digest(body, op)
-        self._db.execute("INSERT INTO log VALUES (?, ?, ?, ?)", (_key(collection, seq), op, body, digest))
-        self._set_head(collection, replace(head, seq=seq, chain=_link(head.chain, seq, digest)))
-        return seq
-
-    def truncate_log(self, collection: int, upto: int) -> None:
-        """Drop a collection's records up to and including a sequence number."""
-        head = self.heads.get(collection, Head())
-        chain = head.base_chain
-        start, end = _key(collection, head.base_seq), _key(collection, upto)
-        for key, digest in self._db.execute(
-            "SELECT key, digest FROM log WHERE key > ? AND key <= ? ORDER BY key", (start, end)
-        ):
-            chain = _link(chain, key & ((1 << _SEQUENCE_BITS) - 1), digest)
-        self._db.execute("DELETE FROM log WHERE key > ? AND key <= ?", (start, end))
-        self._set_head(collection, replace(head, base_seq=upto, base_chain=chain))
-
-    def drop_log(self, collection: int) -> None:
-        """Drop everything that the log holds of a collection."""
-        self._db.execute("DELETE FROM log WHERE key > ? AND key < ?", (_key(collection, 0), _key(collection + 1, 0)))
-        self._db.execute("DELETE FROM head WHERE id = ?", (collection,))
-        self.heads.pop(collection, None)
-        self._touched.add(collection)
-
-    def finish(self) -> None:
-        """Write the heads. Called once, before the commit."""
-        for head_id in self._touched - {0}:
-            for heads in (self._before, self.heads):
-                self._total ^= heads[head_id].digest(head_id) if head_id in heads else 0
-        self.heads[0] = replace(self.heads[0], seq=self.heads[0].seq + 1, chain=self._total)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (i, head.seq, head.chain, head.base_seq, head.base_chain, head.digest(i))
-                for i, head in self.heads.items()
-                if i in self._touched
-            ],
-        )
-
-    def _set_head(self, collection: int, head: Head) -> None:
-        self.heads[collection] = head
-        self._touched.add(collection)
-
-    def _forget(self, statement: str, key: tuple[Any, ...]) -> None:
-        row = self._db.execute(statement, key).fetchone()
-        if row is not None:
-            self._total ^= row[0]
-
-
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=10
     )
-
-
-def _key(collection: int, seq: int) -> int:
-    return (collection << _SEQUENCE_BITS) + seq
-
-
-def _digest(body: bytes, seed: int = 0) -> int:
-    return _signed(xxhash.xxh3_64_intdigest(body, seed=seed))
-
-
-def _is_intact(body: object, seed: object, digest: object) -> bool:
-    """Whether a row is as it was written; a damaged one may hold values of any type."""
-    return isinstance(body, bytes) and isinstance(seed, int) and seed >= 0 and _digest(body, seed) == digest
-
-
-def _link(chain: int, seq: int, digest: int) -> int:
-    return _signed(xxhash.xxh3_64_intdigest(struct.pack("<qqq", chain, seq, digest)))
-
-
-def _signed(value: int) -> int:
-    """SQLite's integers are signed."""
-    return value - (1 << 64) if value >= 1 << 63 else value

@@ -117,6 +117,15 @@ def write_durable(path: Path, write: Callable[[Path], None]) -> FileRecord:
             raise
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, and make their names durable."""
+    with storage_errors(path):
+        missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+    for directory in missing:
+        sync_directory(directory.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     with storage_errors(path):

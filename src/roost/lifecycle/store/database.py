@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 from sqlalchemy.orm import Session
 
-from roost.errors import StorageFailure
+from roost.address import without_secrets
+from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
 
 REVISION = "0001"
 """The newest migration."""
@@ -32,28 +33,48 @@ _BUSY_TIMEOUT_S = 30.0
 class Store:
     """The lifecycle's database. Safe to use from any thread."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, create: bool = True) -> None:
         """Open the database at a SQLAlchemy URL, creating or migrating the tables.
 
-        Raises: StorageFailure: the database cannot be opened or migrated.
+        Args:
+            create: whether to make the tables where there are none.
+        Raises:
+            InvalidArgument: it is not a SQLAlchemy URL.
+            MissingDependency: the database's driver is not installed.
+            StorageFailure: the database cannot be opened or migrated, is of a newer version, or holds no tables.
         """
-        self.url = url
-        self._engine = create_engine(url)
+        self._engine = _engine(url)
+        self._closed = False
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _configure_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            self._reader = self._engine
+        else:
+            # SQLite gives a reader one moment of the database by itself.
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(roost_write=True)
         self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         try:
-            _migrate(self._writer)
-        except DBAPIError as error:
-            raise StorageFailure(f"the store at {self._engine.url!r} cannot be opened: {error.orig}") from error
+            _migrate(self._writer, create)
+        except (DBAPIError, _NotOurs) as error:
+            self._engine.dispose()
+            why = getattr(error, "orig", None) or error
+            raise StorageFailure(f"the store at {without_secrets(url)} cannot be opened: {why}") from error
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that sees one moment of the database."""
-        with Session(self._engine, expire_on_commit=False) as session:
-            yield session
+        """Give a session that sees one moment of the database.
+
+        Raises:
+            StorageFailure: the database cannot be read.
+            Closed: the store is closed.
+        """
+        self._check_open()
+        try:
+            with Session(self._reader, expire_on_commit=False) as session:
+                yield session
+        except (DBAPIError, TimeoutError) as error:
+            raise StorageFailure(f"the store cannot be read: {getattr(error, 'orig', error)}") from error
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -62,17 +83,26 @@ class Store:
         Changes are sent at the end: call `flush` before a query that must see them. A thread does
         not begin a second transaction inside the first.
 
-        Raises: StorageFailure: the database refused the transaction.
+        Raises:
+            StorageFailure: the database refused the transaction.
+            Closed: the store is closed.
         """
+        self._check_open()
         try:
             # SQLite lets whoever waits for its lock sleep and try again, so a busy thread would starve the others.
             with self._turn, Session(self._writer, expire_on_commit=False, autoflush=False) as session, session.begin():
                 yield session
-        except DBAPIError as error:
-            raise StorageFailure(f"the store refused to write: {error.orig}") from error
+        except (DBAPIError, TimeoutError) as error:
+            raise StorageFailure(f"the store refused to write: {getattr(error, 'orig', error)}") from error
 
     def close(self) -> None:
+        """Give up all connections; every later use raises `Closed`."""
+        self._closed = True
         self._engine.dispose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the workspace is closed")
 
 
 def utc_now() -> str:
@@ -83,6 +113,25 @@ def utc_now() -> str:
 def utc_text(moment: datetime) -> str:
     """Return a time as the store writes it; a time without a zone is taken as local time."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+class _NotOurs(Exception):
+    """The database is not one that this version of Roost can open."""
+
+
+def _engine(url: str) -> Engine:
+    try:
+        return create_engine(url)
+    except ArgumentError:
+        # What cannot be parsed cannot be cleared of its password either, so it is not shown.
+        raise InvalidArgument(
+            "the store's URL is not one of a database: write sqlite:///PATH or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"a store at {without_secrets(url)} needs the driver {error.name}: pip install {error.name}"
+        ) from error
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -100,10 +149,17 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, create: bool) -> None:
+    if not create and engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).is_file():
+        raise _NotOurs("there is no such file")
     with engine.connect() as connection:
-        if _revision(connection) == REVISION:
-            return
+        revision = _revision(connection)
+    if revision == REVISION:
+        return
+    if revision is None and not create:
+        raise _NotOurs("it holds no workspace")
+    if revision is not None and revision > REVISION:
+        raise _NotOurs(f"a newer version of Roost made it (its revision is {revision}; this one knows {REVISION})")
     # Imported only where there is something to migrate: it would be a fifth of the time to open.
     from alembic import command
     from alembic.config import Config
