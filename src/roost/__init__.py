@@ -16,14 +16,20 @@ if TYPE_CHECKING:
     from roost import errors
     from roost.client import connect
     from roost.embedded import EmbeddedClient
+    from roost.lifecycle.embedder import SklearnEmbedder
     from roost.workspace import Workspace
 
     __version__: str
 
-__all__ = ["EmbeddedClient", "Workspace", "__version__", "connect", "errors"]
+__all__ = ["EmbeddedClient", "SklearnEmbedder", "Workspace", "__version__", "connect", "errors"]
 
 # Loaded when first used, so that `import roost` and the command line's help cost nothing.
-_HOMES = {"EmbeddedClient": "roost.embedded", "Workspace": "roost.workspace", "connect": "roost.client"}
+_HOMES = {
+    "EmbeddedClient": "roost.embedded",
+    "SklearnEmbedder": "roost.lifecycle.embedder",
+    "Workspace": "roost.workspace",
+    "connect": "roost.client",
+}
 
 
 def __getattr__(name: str) -> Any:
