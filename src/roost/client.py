@@ -50,7 +50,8 @@ def connect(
             killed process), and read_only=True (any number of processes beside one that writes). For a
             server, what `MilvusClient` takes.
     Raises:
-        InvalidArgument: the address or an option is not one that is known.
+        InvalidArgument: the address or an option is not one that is known; or the path is a file, a
+            workspace, or a directory of other things.
         DatabaseLocked: another process writes to the directory.
         DatabaseNotFound: `db_name`, or with read_only the directory, does not exist.
         Corruption: a file of the database is damaged.
@@ -64,9 +65,18 @@ def connect(
         return MilvusClient(os.fspath(uri), user, password, db_name, token, timeout, **kwargs)
     for name in kwargs.keys() - _EMBEDDED_OPTIONS:
         raise InvalidArgument(f"unknown option {name}= for an embedded database; it takes durability= and read_only=")
+    _refuse_workspace(path)
     from roost.embedded import EmbeddedClient
 
     return EmbeddedClient(path, db_name, kwargs.get("durability"), bool(kwargs.get("read_only", False)))
+
+
+def _refuse_workspace(path: Path) -> None:
+    """Keep a database out of a workspace's directory, which has one inside."""
+    vectors = path / "vectors.roost"
+    if os.path.isfile(path / "store.db") and not os.path.exists(path / "roost.db"):
+        inside = f", or its vectors with roost.connect({str(vectors)!r})" if os.path.isdir(vectors) else ""
+        raise InvalidArgument(f"{path} is a workspace: open it with roost.Workspace({str(path)!r}){inside}")
 
 
 def embedded_path(uri: str | os.PathLike[str]) -> Path | None:
@@ -77,14 +87,14 @@ def embedded_path(uri: str | os.PathLike[str]) -> Path | None:
     if not isinstance(uri, str):
         if not isinstance(uri, os.PathLike):
             raise InvalidArgumentType(f"uri={uri!r} is not allowed: it is a path, or a str such as 'http://host:19530'")
-        return Path(os.fspath(uri))
+        return _path(os.fspath(uri))
     if not uri.strip():
         raise InvalidArgument("uri= is empty; give a path such as './data.roost', or 'http://host:19530'")
     if _HOST_AND_PORT.fullmatch(uri):
         raise InvalidArgument(f"uri={uri!r} has no scheme; for a server give 'http://{uri}', for a path './{uri}'")
     found = _SCHEME.match(uri)
     if found is None:
-        return Path(uri)
+        return _path(uri)
     scheme = found.group(1).lower()
     if scheme in _SERVER_SCHEMES:
         return None
@@ -93,7 +103,13 @@ def embedded_path(uri: str | os.PathLike[str]) -> Path | None:
         if parts.netloc not in ("", "localhost"):
             shown = without_secrets(uri)
             raise InvalidArgument(f"uri={shown!r} names another host; a file: URI has the form file:///absolute/path")
-        return Path(unquote(parts.path))
+        return _path(unquote(parts.path))
     known = ", ".join(f"{s}:" for s in sorted({"file", *_SERVER_SCHEMES}))
     shown = without_secrets(uri)
     raise InvalidArgument(f"uri={shown!r} has the unknown scheme {scheme!r}; known are {known} and plain paths")
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise InvalidArgument(f"uri={text!r} is not allowed: a path holds no NUL character")
+    return Path(text)

@@ -89,7 +89,7 @@ class Workspace:
         self._closing = threading.Lock()
         self._closed = False
         models = Models(self._tracking, self._store, self.actor)
-        self._context = Context(self._store, vectors, models, self._recorder, self.actor)
+        self._context = Context(self._store, vectors, models, self._recorder, self.actor, self._check_open)
         try:
             self._endpoints = Endpoints(self._context)
         except BaseException:

@@ -22,9 +22,10 @@ N_RECORDS = 120
 def roost() -> Callable[..., Result]:
     """Run `roost ARGUMENTS...` and return its exit status and what it printed."""
 
-    def run(*arguments: object) -> Result:
+    def run(*arguments: object, **environment: str) -> Result:
         # A terminal of 200 columns: tables are not folded.
-        return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"}, prog_name="roost")
+        variables = {"COLUMNS": "200", **environment}
+        return CliRunner().invoke(app, [str(a) for a in arguments], env=variables, prog_name="roost")
 
     return run
 

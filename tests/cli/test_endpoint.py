@@ -32,8 +32,11 @@ def test_an_endpoint_without_a_champion_says_so(roost, workspace_path):
 def test_show_lists_the_deployments(roost, workspace_path):
     result = roost("endpoint", "show", workspace_path, "image-search")
     assert result.exit_code == 0
-    for word in ("pca-v1", "ready", "pca-v2", "serving", "HNSW", "sha256:"):
+    for word in ("pca-v1", "ready", "pca-v2", "serving", "HNSW"):
         assert word in result.stdout
+    shown = json.loads(roost("endpoint", "show", workspace_path, "--json").stdout)
+    for deployment in shown["deployments"]:
+        assert deployment["fingerprint"].removeprefix("sha256:")[:12] in result.stdout
 
 
 def test_show_needs_no_name_where_there_is_one_endpoint(roost, workspace_path):
@@ -63,3 +66,10 @@ def test_a_running_application_is_not_in_the_way(roost, workspace_path):
     with Workspace(workspace_path):
         assert roost("endpoint", "list", workspace_path).exit_code == 0
         assert roost("info", workspace_path).exit_code == 0
+
+
+def test_nothing_is_broken_in_80_columns(roost, workspace_path):
+    shown = roost("endpoint", "show", workspace_path, COLUMNS="80").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    for word in ("serving", "ready", "HNSW"):
+        assert word in shown

@@ -9,6 +9,8 @@ import pytest
 from pymilvus import MilvusClient
 
 from roost.client import connect
+from roost.engine.storage import transaction
+from tests.engine.model import copy_database
 
 
 @pytest.fixture
@@ -139,3 +141,37 @@ def test_a_password_in_an_address_is_not_printed(roost):
     result = roost("ledger", "verify", "postgresql+pg8000://root:hunter2@127.0.0.1:1/roost")
     assert result.exit_code == 1
     assert "***@127.0.0.1:1" in result.stderr and "hunter2" not in result.stderr
+
+
+def test_check_counts_what_a_killed_process_left_in_the_log(roost, db_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(transaction, "MIN_FILE_BYTES", 1_000)
+    client = connect(str(db_path))
+    client.create_collection("digits", dimension=4)
+    client.insert("digits", [{"id": 1, "vector": [0.0, 0.0, 0.0, 1.0]}])
+    client.insert("digits", [{"id": i, "vector": [0.0, 0.0, 0.0, 1.0]} for i in range(100)])
+    copy = copy_database(db_path, tmp_path / "copy")
+    client.close()
+    found = json.loads(roost("check", copy, "--json").stdout)
+    assert (found["n_files"], found["n_records"], found["damages"]) == (2, 2, [])
+    assert "2 files and 2 records of the log, all whole" in roost("check", copy).stdout
+    (large,) = (copy / "log").iterdir()
+    content = bytearray(large.read_bytes())
+    content[-1] ^= 1
+    large.write_bytes(content)
+    result = roost("check", copy)
+    assert result.exit_code == 1
+    assert str(large) in result.stderr
+
+
+@pytest.mark.parametrize("command", ["info", "check"])
+@pytest.mark.parametrize("file", ["roost.db", "segments/1/../../LOCK"])
+def test_a_file_of_a_database_is_not_the_database(roost, database, command, file):
+    result = roost(command, (database / file).resolve())
+    assert result.exit_code == 1
+    assert f"is a file of a database; name its directory: {database}" in result.stderr
+
+
+def test_info_breaks_no_name_in_80_columns(roost, workspace_path):
+    printed = roost("info", workspace_path, COLUMNS="80").stdout
+    assert "image_search__pca_v1\n" in printed
+    assert "vector: HNSW L2 M=16 efConstruction=200\n" in printed

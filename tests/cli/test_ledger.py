@@ -73,3 +73,15 @@ def test_a_damaged_store_is_named(roost, tmp_path):
     result = roost("ledger", "verify", tmp_path)
     assert result.exit_code == 1
     assert "store.db" in result.stderr
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_show_breaks_nothing_and_shortens_hashes(roost, workspace_path, columns):
+    result = roost("ledger", "show", workspace_path, COLUMNS=columns)
+    entries = json.loads(roost("ledger", "show", workspace_path, "--json").stdout)
+    seal = next(entry["evidence"]["seal"] for entry in entries if entry["action"] == "ready")
+    assert f"    seal: {seal.removeprefix('sha256:')[:12]}\n" in result.stdout
+    assert seal not in result.stdout
+    assert "promote pca-v2 of image-search" in result.stdout
+    assert "    reason: 4 dimensions\n" in result.stdout
+    assert sum(line.startswith("#") for line in result.stdout.splitlines()) == len(entries)

@@ -13,7 +13,7 @@ from pymilvus.exceptions import MilvusException
 
 from roost.client import connect, embedded_path
 from roost.embedded import EmbeddedClient
-from roost.errors import DatabaseNotFound, InvalidArgument, InvalidArgumentType
+from roost.errors import DatabaseNotFound, InvalidArgument, InvalidArgumentType, StorageFailure
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,62 @@ def test_a_file_is_not_a_database(tmp_path: Path) -> None:
     for options in ({}, {"read_only": True}):
         with pytest.raises(InvalidArgument, match="is a file; a database is a directory"):
             connect(file, **options)
+
+
+def test_a_path_inside_a_file_is_not_a_database(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for options in ({}, {"read_only": True}):
+        with pytest.raises(InvalidArgument, match="file is a file; a database is a directory"):
+            connect(tmp_path / "file" / "x" / "y", **options)
+
+
+def test_a_file_of_a_database_names_the_database(db_path: Path) -> None:
+    connect(db_path).close()
+    for file in ("roost.db", "LOCK"):
+        with pytest.raises(InvalidArgument, match=f"is a file of a database; name its directory: {db_path}"):
+            connect(db_path / file)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("has_vectors", [False, True])
+def test_a_workspace_is_not_a_database(tmp_path: Path, has_vectors: bool, read_only: bool) -> None:
+    (tmp_path / "store.db").touch()
+    if has_vectors:
+        connect(tmp_path / "vectors.roost").close()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InvalidArgument, match=r"is a workspace: open it with roost\.Workspace") as caught:
+        connect(tmp_path, read_only=read_only)
+    assert ("vectors.roost" in str(caught.value)) is has_vectors
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_directory_of_other_things_is_not_made_a_database(tmp_path: Path) -> None:
+    for name in ("thesis.tex", "b", "c", "d"):
+        (tmp_path / name).touch()
+    with pytest.raises(InvalidArgument, match=r"is not a database and holds other things \(b, c, d, \.\.\.\)"):
+        connect(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_hidden_files_are_no_hindrance_and_nor_is_what_comes_later(tmp_path: Path) -> None:
+    (tmp_path / ".gitkeep").touch()
+    (tmp_path / "lost+found").mkdir()
+    connect(tmp_path).close()
+    (tmp_path / "notes.txt").touch()
+    connect(tmp_path).close()
+
+
+@pytest.mark.parametrize("uri", ["a\0b", Path("a\0b"), "file:///a%00b"])
+def test_a_path_with_a_nul_character(uri: Any) -> None:
+    with pytest.raises(InvalidArgument, match="NUL"):
+        connect(uri)
+
+
+def test_paths_that_cannot_be_followed(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="not a path that can be followed"):
+        connect("~no-such-user-here/x")
+    with pytest.raises(StorageFailure, match="too long"):
+        connect(tmp_path / ("x" * 300))
 
 
 def test_no_server_is_a_milvus_error() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.client.search_result import Hit
+from pymilvus.client.types import LoadState
 
 from roost.client import connect
 from roost.embedded import EmbeddedClient
@@ -319,9 +321,15 @@ def test_options_that_change_nothing_are_taken(client: Any, filled: str) -> None
         ([1], "must be a dict"),
         ({"metric_type": "COSINE"}, "does not fit index"),
         ({"radius": np.nan}, "radius=nan"),
+        ({"ef": "abc"}, "ef must be an integer, not 'abc'"),
+        ({"ef": 9}, "ef=9 is less than k=10"),
+        ({"params": {"ef": 0}}, "ef=0 is out of range"),
     ],
 )
-def test_bad_search_parameters(client: Any, filled: str, params: Any, message: str) -> None:
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_bad_search_parameters(client: Any, filled: str, params: Any, message: str, is_empty: bool) -> None:
+    if is_empty:
+        client.truncate_collection(filled)
     with pytest.raises(InvalidArgument, match=message):
         client.search(filled, [[1, 2]], search_params=params)
 
@@ -428,6 +436,82 @@ def test_a_partition_that_is_made_again_is_loaded(client: Any, filled: str) -> N
     assert [r["id"] for r in client.query(filled, filter="id > 5", output_fields=["id"])] == [8]
 
 
+def test_threads_that_release_partitions_lose_nothing(client: Any, filled: str) -> None:
+    names = [f"p{i}" for i in range(8)]
+    for name in names:
+        client.create_partition(filled, name)
+
+    def together(call: Callable[[str], None]) -> None:
+        barrier = threading.Barrier(len(names))
+
+        def run(name: str) -> None:
+            barrier.wait()
+            call(name)
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def states() -> set[LoadState]:
+        return {client.get_load_state(filled, name)["state"] for name in client.list_partitions(filled)[1:]}
+
+    for _ in range(10):
+        together(lambda name: client.release_partitions(filled, [name]))
+        assert states() == {LoadState.NotLoad}
+        together(lambda name: client.load_partitions(filled, [name]))
+        assert states() == {LoadState.Loaded}
+    together(lambda name: client.release_partitions(filled, [name]))
+    together(lambda name: client.drop_partition(filled, name))
+    assert client.list_partitions(filled) == ["_default"]
+    client.create_partition(filled, "p1")
+    assert states() == {LoadState.Loaded}
+
+
+def test_a_reader_may_load_what_is_loaded(client: Any, filled: str, db_path: Path) -> None:
+    for name in ("p1", "p2"):
+        client.create_partition(filled, name)
+    client.release_partitions(filled, ["p1"])
+    with connect(db_path, read_only=True) as reader:
+        reader.load_partitions(filled, ["p2"])
+        reader.release_partitions(filled, ["p1"])
+        reader.drop_partition(filled, "none")
+        with pytest.raises(InvalidArgument, match="is loaded"):
+            reader.drop_partition(filled, "p2")
+        for change in (
+            lambda: reader.load_collection(filled),
+            lambda: reader.release_collection(filled),
+            lambda: reader.load_partitions(filled, ["p1"]),
+            lambda: reader.release_partitions(filled, ["p2"]),
+            lambda: reader.drop_partition(filled, "p1"),
+        ):
+            with pytest.raises(ReadOnly):
+                change()
+        client.load_collection(filled)
+        reader.load_collection(filled)
+
+
+def test_a_collection_is_described_while_it_is_renamed(client: Any, filled: str) -> None:
+    client.create_alias(filled, "alias")
+    done = threading.Event()
+
+    def rename() -> None:
+        for _ in range(50):
+            client.rename_collection("rows", "moved")
+            client.rename_collection("moved", "rows")
+        done.set()
+
+    thread = threading.Thread(target=rename)
+    thread.start()
+    try:
+        while not done.is_set():
+            assert client.describe_collection("alias")["aliases"] == ["alias"]
+            assert client.list_aliases("alias")["aliases"] == ["alias"]
+    finally:
+        thread.join()
+
+
 def test_loading_and_releasing_name_a_partition(client: Any, filled: str) -> None:
     client.release_collection(filled)
     for call in (client.load_partitions, client.release_partitions):
@@ -505,3 +589,11 @@ def test_server_names(client: Any) -> None:
     assert client.get_server_version().startswith("roost-")
     assert client.get_server_version(detail=True)["deploy_mode"] == "EMBEDDED"
     assert "'default'" in repr(client)
+
+
+def test_the_docs_name_methods_that_are_not_there() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "differences-from-milvus.md").read_text(encoding="utf-8")
+    section = page.partition("## Methods that only the server has\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section)) & set(public_methods())
+    assert {"hybrid_search", "search_iterator", "query_iterator"} <= named
+    assert not named & SUPPORTED

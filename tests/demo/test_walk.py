@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 from pymilvus import MilvusClient
@@ -47,6 +49,7 @@ def test_the_walk_keeps_its_promises_embedded(small_digits, tmp_path):
     outcome = run_demo(small_digits, tmp_path / "demo")
     check_outcome(outcome)
     assert outcome.uri == "embedded"
+    assert gc.get_freeze_count() == 0
     with Workspace(tmp_path / "demo" / "workspace") as workspace:
         assert workspace.endpoints.get("image-search").champion.name == "image-pca-v2"
 
@@ -122,6 +125,13 @@ def test_a_switch_is_measured_from_what_the_client_saw():
     # The query sent at 4 s is answered by the old champion; that of 2 s was sent before the switch.
     assert [switch.n_stale for switch in measured] == [1, 0]
     assert [switch.longest_gap_s for switch in measured] == pytest.approx([1.0, 2.0])
+
+
+def test_a_pause_after_a_switch_counts_as_its_gap():
+    done_s = np.asarray([0.9, 1.1, 1.2, 1.9, 2.4, 4.0])
+    trace = Trace(done_s - 0.05, np.full(6, 0.05), np.asarray(["a", "b", "b", "b", "b", "b"]))
+    (measured,) = measured_switches([SwitchTiming("promote", "b", 1.0, 0.01, 0.1)], trace)
+    assert measured.longest_gap_s == pytest.approx(0.7)
 
 
 def test_the_examples_are_the_first_of_each_class(small_digits):

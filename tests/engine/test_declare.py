@@ -90,6 +90,10 @@ def test_options_of_fields() -> None:
         ([KEY, VECTOR, *((f"f{i}", DataType.INT64, {}) for i in range(63))], "65 fields; at most 64"),
         ([KEY, VECTOR, ("p", DataType.FLOAT, {"is_partition_key": True})], "can be the partition key"),
         ([KEY, VECTOR, ("j", DataType.JSON, {"default_value": "{}"})], "takes no default_value"),
+        ([KEY, VECTOR, ("n", DataType.INT8, {"default_value": 300})], "'n' .INT8.: given 300 .*from -128 to 127"),
+        ([KEY, VECTOR, ("s", DataType.VARCHAR, {"default_value": "äb", "max_length": 2})], "at most 2 bytes"),
+        ([KEY, VECTOR, ("x", DataType.FLOAT, {"default_value": float("nan")})], "given nan"),
+        ([KEY, VECTOR, ("x", DataType.DOUBLE, {"default_value": float("inf")})], "given inf"),
     ],
 )
 def test_bad_schemas(fields: list[Any], message: str) -> None:

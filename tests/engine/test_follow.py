@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from roost.engine.database import Database
+from roost.engine.storage import witness
 from roost.errors import (
     CollectionNotFound,
     Corruption,
@@ -302,3 +303,28 @@ def test_readers_in_other_processes_see_whole_batches_in_order(db_path: Path, mo
                 assert int(output) > 5
     finally:
         writer.close()
+
+
+@pytest.mark.parametrize("durability", ["normal", "full"])
+def test_a_power_cut_may_take_the_last_commits_of_a_normal_database_alone(
+    db_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    database = Database.open(db_path, durability=durability)
+    collection = database.create_collection("default", "c", make_schema())
+    collection.insert(make_batch(collection.schema, range(5), 1))
+    copy = copy_database(db_path, tmp_path / "copy")
+    collection.insert(make_batch(collection.schema, range(5, 9), 1))
+    (copy / "roost.commits").write_bytes((db_path / "roost.commits").read_bytes())
+    database.close()
+    with pytest.raises(Corruption, match="1 acknowledged commits"):
+        Database.open(copy, read_only=True)
+    (tmp_path / "boot_id").write_bytes(b"another")
+    monkeypatch.setattr(witness, "_BOOT_ID", tmp_path / "boot_id")
+    for read_only in (True, False):
+        if durability == "full":
+            with pytest.raises(Corruption, match="1 acknowledged commits"):
+                Database.open(copy, read_only=read_only)
+        else:
+            again = Database.open(copy, read_only=read_only)
+            assert read_all(again.collection("default", "c")) == dict.fromkeys(range(5), 1)
+            again.close()

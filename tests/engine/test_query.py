@@ -63,3 +63,14 @@ def test_nothing_found(collection: Collection) -> None:
     assert places.keys.tolist() == [] and places.take("g").to_pylist() == []
     assert places.take("vector").shape == (0, 4)
     assert len(collection.query(keys=[])) == 0
+
+
+@pytest.mark.parametrize("first", [1, 3, 31, 49, 50, 99])
+@pytest.mark.parametrize("expression", ["", "g == 2", "g == 1"])
+def test_the_first_rows_are_those_of_the_whole_answer(collection: Collection, first: int, expression: str) -> None:
+    collection.delete(named(collection, 0, 7, 45))
+    predicate = compile_filter(expression, collection.schema) if expression else None
+    every = collection.query(predicate=predicate)
+    some = collection.query(predicate=predicate, first=first)
+    assert some.keys.tolist() == every.keys.tolist()[:first]
+    assert some.take("g").to_pylist() == every.take("g").to_pylist()[:first]

@@ -164,3 +164,42 @@ def test_an_index_dropped_while_a_merge_builds_it(collection: Collection, monkey
     assert len(collection.contents.sealed) == 1
     assert not list(collection.host.segments.rglob("index-*"))
     assert len(read_all(collection)) == 120
+
+
+def n_logged(collection: Collection) -> int:
+    first, last = collection.host.catalog.log_range(collection.collection_id)
+    return last - first
+
+
+@pytest.mark.parametrize("bound", ["MAX_LOG_RECORDS", "MAX_LOG_DELETES"])
+def test_deletes_alone_are_folded_when_the_log_is_long(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, db_path: Path, bound: str
+) -> None:
+    monkeypatch.setattr(upkeep, bound, 5)
+    insert(collection, range(60), 1)
+    collection.flush()
+    assert n_logged(collection) == 0
+    for key in range(4):
+        collection.delete([key])
+    collection._upkeep.run(False)
+    assert n_logged(collection) == 4
+    collection.delete([4])
+    collection._upkeep.run(False)
+    assert n_logged(collection) == 0
+    assert read_all(collection) == dict.fromkeys(range(5, 60), 1)
+    collection.delete([5])
+    collection._upkeep.run(False)
+    assert n_logged(collection) == 1
+    with_reader = Database.open(db_path, read_only=True)
+    assert read_all(with_reader.collection("default", "c")) == dict.fromkeys(range(6, 60), 1)
+    with_reader.close()
+
+
+def test_a_log_of_records_without_effect_is_emptied(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "MAX_LOG_RECORDS", 2)
+    for name in ("a", "b"):
+        collection.create_partition(name)
+        collection.drop_partition(name)
+    assert n_logged(collection) == 2
+    collection._upkeep.run(False)
+    assert n_logged(collection) == 0

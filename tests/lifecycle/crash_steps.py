@@ -56,25 +56,25 @@ def die_before_seal(workspace: Workspace, endpoint: str) -> None:
 def die_in_transaction(workspace: Workspace, endpoint: str) -> None:
     chosen = workspace.endpoints.get(endpoint)
     ledger.append = die
-    chosen.promote("digits-v2")
+    chosen.promote("digits-v2", "better")
 
 
 def die_before_engine_alias(workspace: Workspace, endpoint: str) -> None:
     chosen = workspace.endpoints.get(endpoint)
     workspace.vectors.alter_alias = die
-    chosen.promote("digits-v2")
+    chosen.promote("digits-v2", "better")
 
 
 def die_before_mlflow_alias(workspace: Workspace, endpoint: str) -> None:
     chosen = workspace.endpoints.get(endpoint)
     workspace.models.point_aliases = die
-    chosen.promote("digits-v2")
+    chosen.promote("digits-v2", "better")
 
 
 def die_before_drop(workspace: Workspace, endpoint: str) -> None:
     chosen = workspace.endpoints.get(endpoint)
     workspace.vectors.drop_collection = die
-    chosen.retire("digits-v2")
+    chosen.retire("digits-v2", "not needed")
 
 
 STEPS: dict[str, Callable[[Workspace, str], None]] = {

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pymilvus import MilvusException
 
-from roost.errors import InvalidArgument, InvalidTransition, WorkspaceError
+from roost.errors import InvalidArgument, InvalidTransition, StorageFailure, WorkspaceError
+from roost.lifecycle import space
 from roost.lifecycle.backfill import Progress
+from roost.lifecycle.deployments import State
 from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.registry import ModelVersion
 from roost.workspace import Workspace
@@ -46,7 +49,11 @@ def test_records_may_come_from_a_generator(empty_endpoint: Endpoint, weak: Model
 
 
 def test_bad_records_are_set_aside_with_their_reasons(
-    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+    empty_endpoint: Endpoint,
+    workspace: Workspace,
+    weak: ModelVersion,
+    digits: Digits,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     records: list[dict[str, Any]] = digits.records(0, 60)
     records[3] = {"id": 3, "label": 1}
@@ -56,6 +63,11 @@ def test_bad_records_are_set_aside_with_their_reasons(
     records[11] = {"id": "eleven", "content": digits.images[11]}
     built = empty_endpoint.deploy(weak, records, batch_size=20)
     assert built.n_records == n_rows(workspace, empty_endpoint, built.name) == 55
+    assert built.n_rejected == 5 and "n_rejected=5" in repr(built)
+    assert (
+        "5 of 60 records of 'digits-v1' were set aside, the first, with the key 3, because the record has no"
+        in caplog.text
+    )
     rejected = dict(empty_endpoint.rejected(built))
     assert list(rejected) == ["3", "None", "7", "9", "eleven"]
     assert rejected["3"] == "the record has no content" and rejected["None"] == "the record has no id"
@@ -65,27 +77,110 @@ def test_bad_records_are_set_aside_with_their_reasons(
 
 @pytest.mark.parametrize(
     ("records", "message"),
-    [([], "there were none"), ([{"id": 1}, {"id": 2}], "all 2 were set aside")],
+    [
+        ([], "there were none"),
+        (
+            [{"id": 1}, {"id": 2}],
+            r"all 2 were set aside, the first, with the key 1, because the record has no content "
+            r"\(the only reason; endpoint.rejected\('digits-v1'\) lists all\)",
+        ),
+        ([{"id": 7}, {"content": [0.0]}], r"with the key 7, .* \(one of 2 different reasons;"),
+    ],
 )
 def test_a_deployment_without_records_does_not_become_ready(
-    empty_endpoint: Endpoint, weak: ModelVersion, records: list[dict[str, Any]], message: str
+    empty_endpoint: Endpoint,
+    workspace: Workspace,
+    weak: ModelVersion,
+    records: list[dict[str, Any]],
+    message: str,
 ) -> None:
     with pytest.raises(WorkspaceError, match=message):
         empty_endpoint.deploy(weak, records)
-    assert empty_endpoint.deployment("digits-v1").state == "building"
-    empty_endpoint.retire("digits-v1")
+    failed = empty_endpoint.deployment("digits-v1")
+    assert failed.state is State.FAILED and failed.n_records == 0
+    assert not workspace.vectors.has_collection(failed.collection)
+    assert len(empty_endpoint.rejected("digits-v1")) == failed.n_rejected == len(records)
+    last = workspace.ledger.entries(empty_endpoint.name)[-1]
+    assert (last.action, last.subject) == ("fail", "digits-v1")
+    assert last.reason.startswith("it could not be built: no record could be stored")
+    empty_endpoint.retire("digits-v1", "not needed")
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_a_deployment_that_failed_gives_its_name_to_the_next(
+    empty_endpoint: Endpoint, weak: ModelVersion, strong: ModelVersion, digits: Digits, name: str | None
+) -> None:
+    for _ in range(2):
+        with pytest.raises(WorkspaceError, match="no record"):
+            empty_endpoint.deploy(strong if name else weak, [{"id": 1}], name=name)
+    built = empty_endpoint.deploy(weak, digits.records(0, 40), name=name)
+    assert [(d.name, d.state.value) for d in empty_endpoint.deployments()] == [(name or "digits-v1", "ready")]
+    assert (built.n_records, built.n_rejected, empty_endpoint.rejected(built)) == (40, 0, [])
+    empty_endpoint.promote(built, "the first")
+    assert empty_endpoint.search(digits.images[5], limit=1).ids == [5]
+
+
+def test_an_error_in_the_records_can_be_resumed_once_a_batch_was_taken(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    def broken(n_good: int) -> Iterator[dict[str, Any]]:
+        yield from digits.records(0, n_good)
+        raise LookupError("the source is gone")
+
+    with pytest.raises(LookupError):
+        empty_endpoint.deploy(weak, broken(10), batch_size=20)
+    assert empty_endpoint.deployment("digits-v1").state is State.FAILED
+    with pytest.raises(LookupError):
+        empty_endpoint.deploy(weak, broken(50), batch_size=20)
+    building = empty_endpoint.deployment("digits-v1")
+    assert (building.state, building.n_records) == (State.BUILDING, 40)
+    assert empty_endpoint.resume("digits-v1", digits.records(0, 50)).n_records == 50
+
+
+def test_the_vectors_of_a_deployment_that_failed_are_dropped_at_open(
+    place: Place, empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine cannot be reached when the deployment fails."""
+
+    def refuse(*_: object) -> None:
+        raise StorageFailure("gone")
+
+    with monkeypatch.context() as patch, pytest.raises(WorkspaceError, match="no record"):
+        patch.setattr(space, "drop", refuse)
+        empty_endpoint.deploy(weak, [{"id": 1}])
+    failed = empty_endpoint.deployment("digits-v1")
+    assert failed.state is State.FAILED and workspace.vectors.has_collection(failed.collection)
+    workspace.close()
+    with place.open() as reopened:
+        assert not reopened.vectors.has_collection(failed.collection)
+
+
+def test_an_index_that_cannot_be_is_refused_before_anything_is_embedded(
+    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    def untouched() -> Iterator[dict[str, Any]]:
+        raise AssertionError("a record was asked for")
+        yield {}
+
+    for index in ({"index_type": "HNWS"}, {"index_type": "HNSW", "M": "many", "efConstruction": 100}):
+        with pytest.raises(MilvusException):
+            empty_endpoint.deploy(weak, untouched(), index=index)
+    assert empty_endpoint.deployments() == []
+    assert not [name for name in workspace.vectors.list_collections() if name.startswith(empty_endpoint.alias)]
 
 
 def test_records_with_one_key_are_found_out(empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits) -> None:
     records = digits.records(0, 30) + digits.records(0, 5)
     with pytest.raises(WorkspaceError, match="holds 30 rows after 35 records"):
         empty_endpoint.deploy(weak, records, batch_size=30)
+    assert empty_endpoint.deployment("digits-v1").state is State.FAILED
 
 
 def test_batch_sizes_are_checked(empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits) -> None:
     for size in (0, 10_001):
         with pytest.raises(InvalidArgument, match="batch_size"):
             empty_endpoint.deploy(weak, digits.records(), batch_size=size, name=f"d{size}")
+    assert empty_endpoint.deployments() == []
 
 
 def interrupted_after(records: list[dict[str, Any]], n_records: int) -> Iterator[dict[str, Any]]:
@@ -99,7 +194,8 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(
     records = digits.records()
     with pytest.raises(KeyboardInterrupt):
         endpoint.deploy(strong, interrupted_after(records, 120), batch_size=50)
-    assert endpoint.deployment("digits-v2").state == "building"
+    half = endpoint.deployment("digits-v2")
+    assert (half.state, half.n_records) == (State.BUILDING, 100)
     assert endpoint.search(digits.images[0]).deployment == "digits-v1"
     seen: list[Progress] = []
     built = endpoint.resume("digits-v2", records, batch_size=50, progress=seen.append)
@@ -171,7 +267,7 @@ def test_a_killed_backfill_is_resumed_in_a_new_process(
             built.collection, filter=f"id == {N_RECORDS - 1}", output_fields=["label"], consistency_level="Strong"
         )
         assert changed[0]["label"] == 77
-        found.promote(built)
+        found.promote(built, "better")
         assert found.search(digits.images[5], limit=1).ids == [5]
         reopened.ledger.verify()
 

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from roost.errors import (
     AlreadyExists,
+    Closed,
     DeploymentNotFound,
     DimensionMismatch,
     FingerprintMismatch,
@@ -130,7 +131,7 @@ def test_deployments_are_listed_and_named(contested: Endpoint, weak: ModelVersio
         ("digits-v2", "digits/2", "ready"),
     ]
     assert contested.deployment("digits-v2").dim == 16
-    with pytest.raises(DeploymentNotFound, match="it has: digits-v1, digits-v2"):
+    with pytest.raises(DeploymentNotFound, match=r"did you mean 'digits-v2'\? there are: digits-v1, digits-v2"):
         contested.deployment("digits-v3")
     with pytest.raises(AlreadyExists, match="'digits-v2'"):
         contested.deploy(weak, digits.records(), name="digits-v2")
@@ -159,6 +160,27 @@ def test_searches_and_feedback_are_recorded(
     )
     assert search.latency_ms is not None and search.latency_ms > 0
     assert (feedback.kind, feedback.query_id, feedback.value) == ("feedback", answer.query_id, '{"0":1.0}')
+
+
+def test_feedback_says_whether_it_could_be_checked(endpoint: Endpoint, workspace: Workspace, digits: Digits) -> None:
+    answer = endpoint.search(digits.images[0], limit=3)
+    assert endpoint.feedback(answer.query_id, answer.ids[0]) is True
+    assert endpoint.feedback(answer.query_id, {answer.ids[1]: 0.0, answer.ids[2]: 1.0}) is True
+    with pytest.raises(InvalidArgument, match="not among the results shown"):
+        endpoint.feedback(answer.query_id, 10**9)
+    assert endpoint.feedback("of-another-process", 10**9) is False
+
+
+def test_a_closed_workspace_speaks_of_itself(endpoint: Endpoint, workspace: Workspace, digits: Digits) -> None:
+    workspace.close()
+    for use in (
+        lambda: endpoint.search(digits.images[0]),
+        lambda: endpoint.write(digits.records(0, 1)),
+        lambda: endpoint.deployments(),
+        lambda: endpoint.promote("digits-v1", "again"),
+    ):
+        with pytest.raises(Closed, match=r"the workspace .* is closed"):
+            use()
 
 
 def n_rows(workspace: Workspace, endpoint: Endpoint) -> int:

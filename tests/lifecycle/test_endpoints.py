@@ -31,8 +31,10 @@ def test_names_are_checked_and_taken_once(workspace: Workspace) -> None:
         workspace.endpoints.create("image_search")
     with pytest.raises(InvalidName):
         workspace.endpoints.create("image search")
-    with pytest.raises(EndpointNotFound, match="there are: image-search"):
+    with pytest.raises(EndpointNotFound, match=r"'other' \(there are: image-search\)"):
         workspace.endpoints.get("other")
+    with pytest.raises(EndpointNotFound, match="did you mean 'image-search'"):
+        workspace.endpoints.get("image-serach")
     assert [entry.action for entry in workspace.ledger.entries()] == ["endpoint.create"]
 
 
@@ -66,7 +68,7 @@ def test_declared_fields_and_text_keys_work(
     records = [
         {"sku": f"n{r['id']}", "content": r["content"], "label": r["label"], "extra": 1} for r in digits.records()
     ]
-    endpoint.promote(endpoint.deploy(weak, records))
+    endpoint.promote(endpoint.deploy(weak, records), "first")
     answer = endpoint.search(digits.images[5], limit=3, filter="extra == 1", output_fields=["label", "extra"])
     assert answer.ids[0] == "n5" and answer.hits[0].fields == {"label": int(digits.labels[5]), "extra": 1}
     endpoint.delete(["n5"])

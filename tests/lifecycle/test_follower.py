@@ -30,7 +30,7 @@ def test_another_process_s_promotion_is_followed(place: Place, contested: Endpoi
             break
         time.sleep(0.05)
     assert contested.search(digits.images[0]).deployment == "digits-v2"
-    contested.rollback()
+    contested.rollback(reason="worse")
 
 
 def test_what_cannot_be_opened_is_reported_and_the_endpoint_answers(

@@ -116,7 +116,7 @@ def test_feedback_that_cannot_be_is_refused_and_changes_nothing(contested: Endpo
         contested.feedback(answer.query_id, 10**9)
     with pytest.raises(InvalidArgument, match="finite"):
         contested.feedback(answer.query_id, answer.ids[0], float("nan"))
-    contested.feedback("of-another-day", 1)
+    assert contested.feedback("of-another-day", 1) is False
     assert test.status().n_queries == 0
 
 
@@ -132,7 +132,7 @@ def test_a_test_can_be_stopped_once(contested: Endpoint, workspace: Workspace) -
     with pytest.raises(InvalidTransition, match="is running"):
         contested.start_test("digits-v2")
     with pytest.raises(InvalidTransition, match="takes part in live test"):
-        contested.retire("digits-v2")
+        contested.retire("digits-v2", "not needed")
     assert test.stop(reason="holidays").state == "stopped"
     n_entries = workspace.ledger.verify()
     test.stop()
@@ -143,7 +143,7 @@ def test_a_test_can_be_stopped_once(contested: Endpoint, workspace: Workspace) -
 
 def test_a_promotion_ends_a_test_that_is_running(contested: Endpoint, workspace: Workspace, digits: Digits) -> None:
     test = contested.start_test("digits-v2")
-    contested.promote("digits-v2", reason="cannot wait")
+    assert contested.promote("digits-v2", reason="cannot wait").stopped_test == test.id
     assert not test.running and contested.test is None
     assert test.result is not None and test.result.state == "stopped"
     assert ask(contested, digits, 0).challenger is None
@@ -195,7 +195,7 @@ def test_a_model_deployed_twice_is_never_decided_however_often_one_looks(
 ) -> None:
     """Both sides rank alike, so no result is to anybody's credit, whatever users say about it."""
     flat = {"index_type": "FLAT"}
-    empty_endpoint.promote(empty_endpoint.deploy(weak, digits.records(), index=flat))
+    empty_endpoint.promote(empty_endpoint.deploy(weak, digits.records(), index=flat), "first")
     test = empty_endpoint.start_test(empty_endpoint.deploy(weak, digits.records(), index=flat, name="same"))
     n_relevant = 0.0
     for position in range(300, 420):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from roost.errors import InvalidName
-from roost.lifecycle.names import MAX_NAME_LENGTH, check_name, collection_name, identifier
+from roost.lifecycle.names import MAX_NAME_LENGTH, check_name, collection_name, identifier, suggestion
 
 
 @pytest.mark.parametrize("name", ["a", "image-search", "Digits_2", "a" * MAX_NAME_LENGTH])
@@ -22,3 +22,15 @@ def test_bad_names_are_refused_with_what_is_allowed(name: object) -> None:
 def test_the_engine_gets_names_that_it_allows() -> None:
     assert identifier("image-search") == "image_search"
     assert collection_name("image-search", "digits-v1") == "image_search__digits_v1"
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        (["digits", "letters"], "did you mean 'digits'? there are: digits, letters"),
+        (["letters"], "there are: letters"),
+        ([], "there are: none"),
+    ],
+)
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(known: list[str], said: str) -> None:
+    assert suggestion("digit", known) == said

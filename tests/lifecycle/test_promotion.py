@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from roost.errors import AlreadyExists, Conflict, FingerprintMismatch, InvalidTransition, ModelNotFound, WorkspaceError
+from roost.errors import (
+    AlreadyExists,
+    Conflict,
+    FingerprintMismatch,
+    InvalidArgument,
+    InvalidTransition,
+    ModelNotFound,
+    WorkspaceError,
+)
 from roost.lifecycle import promotion, space
 from roost.lifecycle.deployments import State
 from roost.lifecycle.endpoint import Endpoint
@@ -47,6 +55,7 @@ def test_promotion_and_rollback_move_row_aliases_and_answers(
     assert workspace.models.get("digits", "challenger").version == 2
     switch = contested.promote("digits-v2", reason="better", evidence={"precision": 0.94})
     assert (switch.previous, switch.champion) == ("digits-v1", "digits-v2")
+    assert switch.stopped_test is None
     assert 0 < switch.seconds <= switch.total_seconds
     assert_champion(workspace, contested, "digits-v2", 2)
     with pytest.raises(ModelNotFound):
@@ -71,15 +80,15 @@ def test_the_ledger_says_why(contested: Endpoint, workspace: Workspace) -> None:
 
 def test_what_cannot_be_promoted_is_refused(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
     with pytest.raises(InvalidTransition, match="champion already"):
-        endpoint.promote("digits-v1")
-    with pytest.raises(InvalidTransition, match="no previous champion"):
-        endpoint.rollback()
+        endpoint.promote("digits-v1", "better")
+    with pytest.raises(InvalidTransition, match="no earlier champion"):
+        endpoint.rollback(reason="worse")
     seen: list[str] = []
 
     def promote_too_early(_: object) -> None:
         if not seen:
             with pytest.raises(InvalidTransition, match="'digits-v2' is building"):
-                endpoint.promote("digits-v2")
+                endpoint.promote("digits-v2", "better")
             seen.append("refused")
 
     endpoint.deploy(strong, digits.records(), progress=promote_too_early)
@@ -88,20 +97,79 @@ def test_what_cannot_be_promoted_is_refused(endpoint: Endpoint, strong: ModelVer
 
 def test_a_retired_deployment_is_gone_for_good(contested: Endpoint, workspace: Workspace) -> None:
     with pytest.raises(InvalidTransition, match="serving and cannot become retired"):
-        contested.retire("digits-v1")
+        contested.retire("digits-v1", "not needed")
     collection = contested.deployment("digits-v2").collection
     contested.retire("digits-v2", reason="weak")
     assert not workspace.vectors.has_collection(collection)
     with pytest.raises(InvalidTransition, match="retired"):
-        contested.promote("digits-v2")
+        contested.promote("digits-v2", "better")
     assert workspace.ledger.entries(contested.name)[-1].reason == "weak"
 
 
 def test_retiring_the_previous_champion_leaves_nothing_to_roll_back_to(contested: Endpoint) -> None:
-    contested.promote("digits-v2")
-    contested.retire("digits-v1")
-    with pytest.raises(InvalidTransition, match="no previous champion"):
-        contested.rollback()
+    contested.promote("digits-v2", "better")
+    contested.retire("digits-v1", "not needed")
+    with pytest.raises(InvalidTransition, match="no earlier champion"):
+        contested.rollback(reason="worse")
+
+
+def test_rolling_back_again_goes_further_back_and_never_forward(
+    contested: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    contested.deploy(weak, digits.records(0, 50), name="third")
+    contested.promote("digits-v2", "better")
+    contested.promote("third", "better still")
+    assert contested.rollback(reason="worse").champion == "digits-v2"
+    with pytest.raises(InvalidTransition, match="'third' was not champion before the present one"):
+        contested.rollback(to="third", reason="forward")
+    assert contested.rollback(reason="worse").champion == "digits-v1"
+    assert_champion(workspace, contested, "digits-v1", 1)
+    with pytest.raises(InvalidTransition, match="no earlier champion"):
+        contested.rollback(reason="worse")
+    contested.promote("digits-v2", "again")
+    contested.promote("third", "again")
+    assert contested.rollback(to="digits-v1", reason="far back").champion == "digits-v1"
+    with pytest.raises(InvalidTransition, match="no earlier champion"):
+        contested.rollback(reason="worse")
+    assert_champion(workspace, contested, "digits-v1", 1)
+
+
+def test_a_retired_champion_is_passed_over_by_a_rollback(
+    contested: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    contested.deploy(weak, digits.records(0, 50), name="third")
+    contested.promote("digits-v2", "better")
+    contested.promote("third", "better still")
+    contested.retire("digits-v2", "not needed")
+    assert contested.rollback(reason="worse").champion == "digits-v1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ([], []),
+        ([("promote", "a"), ("promote", "b"), ("rollback", "a")], ["a"]),
+        ([("promote", "a"), ("promote", "b"), ("rollback", "a"), ("promote", "b")], ["a", "b"]),
+        ([("promote", "a"), ("promote", "b"), ("promote", "a"), ("rollback", "b")], ["a", "b"]),
+        ([("promote", "a"), ("rollback", "c")], ["c"]),
+    ],
+)
+def test_the_line_of_champions_ends_with_the_present_one(changes: list[tuple[str, str]], line: list[str]) -> None:
+    assert promotion.champion_line(changes) == line
+
+
+@pytest.mark.parametrize("reason", ["", "  ", None])
+def test_a_change_without_a_reason_is_refused(contested: Endpoint, workspace: Workspace, reason: Any) -> None:
+    n_entries = workspace.ledger.verify()
+    for change in (
+        lambda: contested.promote("digits-v2", reason),
+        lambda: contested.rollback(reason=reason),
+        lambda: contested.retire("digits-v2", reason),
+    ):
+        with pytest.raises(InvalidArgument, match="say why"):
+            change()
+    assert workspace.ledger.verify() == n_entries
+    assert states(contested) == {"digits-v1": "serving", "digits-v2": "ready"}
 
 
 def test_another_actor_s_change_is_a_conflict_and_then_seen(
@@ -113,13 +181,13 @@ def test_another_actor_s_change_is_a_conflict_and_then_seen(
     store.close()
     n_entries = workspace.ledger.verify()
     with pytest.raises(Conflict, match="another actor"):
-        contested.promote("digits-v2")
+        contested.promote("digits-v2", "better")
     assert_champion(workspace, contested, "digits-v1", 1)
     assert workspace.ledger.verify() == n_entries
     seen = contested.version
-    contested.promote("digits-v2", expected_version=seen)
+    contested.promote("digits-v2", "better", expected_version=seen)
     with pytest.raises(Conflict):
-        contested.rollback(expected_version=seen)
+        contested.rollback(reason="worse", expected_version=seen)
 
 
 def test_of_two_who_promote_at_once_on_the_same_grounds_one_wins(
@@ -132,7 +200,7 @@ def test_of_two_who_promote_at_once_on_the_same_grounds_one_wins(
     def promote(name: str) -> None:
         barrier.wait()
         try:
-            outcomes.append(contested.promote(name, expected_version=seen).champion)
+            outcomes.append(contested.promote(name, "better", expected_version=seen).champion)
         except Conflict:
             outcomes.append("conflict")
 
@@ -164,9 +232,9 @@ def test_four_searching_threads_see_every_switch_and_no_failure(contested: Endpo
     switches = []
     for _ in range(3):
         time.sleep(0.1)
-        switches.append(contested.promote("digits-v2"))
+        switches.append(contested.promote("digits-v2", "better"))
         time.sleep(0.1)
-        switches.append(contested.rollback())
+        switches.append(contested.rollback(reason="worse"))
     stop.set()
     for thread in threads:
         thread.join()
@@ -184,7 +252,7 @@ def whole(answer: Answer) -> bool:
 
 def test_a_new_search_goes_to_the_new_champion_once_promote_returns(contested: Endpoint, digits: Digits) -> None:
     for name in ("digits-v2", "digits-v1") * 3:
-        contested.promote(name)
+        contested.promote(name, "better")
         assert contested.search(digits.images[3]).deployment == name
 
 
@@ -197,7 +265,7 @@ def test_aliases_that_cannot_move_leave_a_champion_that_answers(
     client.create_collection(contested.alias, dimension=2)
     try:
         with pytest.raises(WorkspaceError, match="aliases could not be moved"):
-            contested.promote("digits-v2")
+            contested.promote("digits-v2", "better")
         assert contested.search(digits.images[0]).deployment == "digits-v2"
         assert workspace.ledger.at(contested.name, "9999-01-01T00:00:00+00:00") == "digits-v2"
     finally:
@@ -227,7 +295,7 @@ def test_a_promotion_that_was_killed_is_whole_or_not_at_all(
         assert endpoint.search(digits.images[0]).deployment == f"digits-v{champion}"
         other = 3 - champion
         assert states(endpoint)[f"digits-v{other}"] == "ready"
-        endpoint.promote(f"digits-v{other}")
+        endpoint.promote(f"digits-v{other}", "better")
         assert_champion(reopened, endpoint, f"digits-v{other}", other)
 
 
@@ -263,7 +331,7 @@ def test_two_endpoints_of_one_model_keep_their_own_aliases(
     second = workspace.endpoints.create(f"{place.endpoint}-b")
     second.deploy(strong, digits.records(0, 50))
     assert workspace.models.get("digits", "champion").version == 1
-    second.promote("digits-v2")
+    second.promote("digits-v2", "better")
     assert workspace.models.get("digits", "champion").version == 2
     assert aliased(workspace, contested) != aliased(workspace, second)
 
@@ -288,14 +356,14 @@ def test_a_challenger_that_is_damaged_does_not_keep_its_champion_from_answering(
         assert endpoint.search(digits.images[0]).deployment == "digits-v1"
         assert endpoint.test is None
         with pytest.raises(WorkspaceError, match="cannot be opened"):
-            endpoint.promote("digits-v2")
+            endpoint.promote("digits-v2", "better")
         with pytest.raises(InvalidTransition, match="is running"):
             endpoint.start_test("digits-v2")
         assert states(endpoint) == {"digits-v1": "serving", "digits-v2": "ready"}
         if damage == "model":
             assert endpoint.write(digits.records(0, 1)) == 1
             assert states(endpoint) == {"digits-v1": "serving", "digits-v2": "failed"}
-        endpoint.retire("digits-v2")
+        endpoint.retire("digits-v2", "not needed")
         actions = [entry.action for entry in reopened.ledger.entries(endpoint.name)]
         assert actions[-2:] == (["fail", "retire"] if damage == "model" else ["test.stop", "retire"])
         assert actions.count("test.stop") == 1
@@ -310,7 +378,7 @@ def test_who_follows_late_does_not_move_the_aliases_back(
     def late(*arguments: Any) -> None:
         if not promoted:
             promoted.append("digits-v2")
-            contested.promote("digits-v2")
+            contested.promote("digits-v2", "better")
         point_alias(*arguments)
 
     monkeypatch.setattr(space, "point_alias", late)

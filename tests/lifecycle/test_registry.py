@@ -77,14 +77,25 @@ def test_models_made_with_mlflow_alone_are_told_apart(workspace: Workspace, weak
 
 
 def test_what_is_not_there_is_named(workspace: Workspace, weak: ModelVersion) -> None:
-    with pytest.raises(ModelNotFound, match="no version 9"):
-        workspace.models.get("digits", 9)
-    with pytest.raises(ModelNotFound, match="'letters'"):
-        workspace.models.get("letters", 1)
+    for name, version, message in [
+        ("digits", 9, "model 'digits' has no version 9 (there are: 1)"),
+        ("digits", "champoin", "model 'digits' has no alias 'champoin' (there are: none)"),
+        ("letters", 1, "there is no model 'letters' (there are: digits)"),
+        ("digit", 1, "there is no model 'digit' (did you mean 'digits'? there are: digits)"),
+    ]:
+        with pytest.raises(ModelNotFound) as caught:
+            workspace.models.get(name, version)
+        assert caught.value.message == message
     with pytest.raises(InvalidArgument, match="say which version"):
         workspace.models.load("digits")
     assert workspace.models.load("digits", 1).dim == 4
     assert list(workspace.models.versions("letters")) == []
+
+
+def test_what_is_no_embedder_is_refused_with_the_way_to_make_one(workspace: Workspace, digits: Digits) -> None:
+    with pytest.raises(InvalidArgument, match=r"not as PCA: .*SklearnEmbedder\(PCA\("):
+        workspace.models.register("digits", PCA(4).fit(digits.images))  # type: ignore[arg-type]
+    assert workspace.models.list() == []
 
 
 def test_a_bad_name_leaves_nothing(workspace: Workspace, digits: Digits) -> None:

@@ -51,10 +51,10 @@ def test_a_write_reaches_the_champion_and_the_challenger_each_with_its_own_vecto
 def test_a_standby_keeps_up_so_a_rollback_loses_no_write(
     contested: Endpoint, workspace: Workspace, digits: Digits
 ) -> None:
-    contested.promote("digits-v2")
+    contested.promote("digits-v2", "better")
     contested.write([{"id": 1501, "content": digits.images[1501], "label": 52}])
     contested.delete([4])
-    contested.rollback()
+    contested.rollback(reason="worse")
     assert rows(workspace, contested, "digits-v1", [1501, 4]) == {1501: 52}
 
 
@@ -83,7 +83,7 @@ def test_a_row_that_the_champion_refuses_is_written_nowhere(
 ) -> None:
     fields = [FieldSchema("id", DataType.INT64, is_primary=True), FieldSchema("label", DataType.INT64)]
     endpoint = workspace.endpoints.create(place.endpoint, fields=fields)
-    endpoint.promote(endpoint.deploy(weak, digits.records(0, 50)))
+    endpoint.promote(endpoint.deploy(weak, digits.records(0, 50)), "first")
     endpoint.deploy(strong, digits.records(0, 50))
     with pytest.raises(MilvusException):
         endpoint.write([{"id": 60, "content": digits.images[60], "label": "not a number"}])
@@ -107,7 +107,7 @@ def test_a_challenger_that_cannot_take_a_write_fails_alone(
     assert contested.deployment("digits-v2").state == "failed"
     last = workspace.ledger.entries(contested.name)[-1]
     assert (last.action, last.subject) == ("fail", "digits-v2")
-    contested.retire("digits-v2")
+    contested.retire("digits-v2", "not needed")
 
 
 def test_writes_during_a_backfill_win_over_its_older_records(

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 VECTORS_FOLDER = "vectors.roost"
 """Where a workspace keeps its vectors, unless they are on a server."""
 
-_CATALOGUE = "roost.db"
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What a check looked at, and what it found.
+
+    Attributes:
+        n_files: the catalogue, and the files of segments, indexes and large records of the log.
+        n_records: writes in the log, which no segment holds yet.
+        damages: what is wrong with each damaged file, in words.
+    """
+
+    n_files: int
+    n_records: int
+    damages: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +96,23 @@ def read_server(uri: str) -> list[CollectionInfo]:
         client.close()
 
 
-def damaged_files(path: Path) -> tuple[int, list[str]]:
-    """Hold the catalogue, the log and every file that the catalogue names against their checksums.
+def examine(path: Path) -> Examination:
+    """Hold the catalogue, the log and every file that the two name against their checksums.
 
-    Returns: number of files, and what is wrong with the damaged ones.
     Raises:
+        InvalidArgument: it is a file.
         DatabaseNotFound: there is no database.
         Corruption: the catalogue or the log is damaged.
     """
+    from roost.engine.directory import require_database
     from roost.engine.storage.catalog import Catalog
     from roost.engine.storage.durable import verify
     from roost.errors import Corruption
 
-    _require_database(path)
+    require_database(path)
     catalog = Catalog(path, read_only=True)
     try:
+        n_records, n_record_files = _read_logs(catalog)
         files = _named_files(path, catalog)
         damages = {}
         for file, record in files.items():
@@ -109,41 +124,47 @@ def damaged_files(path: Path) -> tuple[int, list[str]]:
         still_named = _named_files(path, catalog) if damages else {}
     finally:
         catalog.close()
-    return len(files), [damage for file, damage in damages.items() if file in still_named]
+    found = [damage for file, damage in damages.items() if file in still_named]
+    return Examination(1 + n_record_files + len(files), n_records, found)
+
+
+def _read_logs(catalog: Catalog) -> tuple[int, int]:
+    """Read every record of every log, and return how many there are and how many have a file of their own."""
+    from roost.errors import Corruption
+
+    while True:
+        catalog.changed()
+        try:
+            with catalog.reading():
+                collections = catalog.load().objects.get("collection", {})
+                n_records = sum(1 for collection_id in collections for _ in catalog.read_log(collection_id))
+                return n_records, sum(len(catalog.log_files(collection_id)) for collection_id in collections)
+        except Corruption:
+            # A process that writes may have removed the files of records that are in a segment by now.
+            if not catalog.changed():
+                raise
 
 
 def _named_files(path: Path, catalog: Catalog) -> dict[Path, FileRecord]:
-    """Read the whole catalogue and log, and return the segments' files."""
+    """Return the files of the segments."""
     from roost.engine.segment import SegmentRecord
 
-    objects = catalog.load().objects
-    for collection_id in objects.get("collection", {}):
-        for _ in catalog.read_log(collection_id):
-            pass
     files = {}
-    for segment_id, document in objects.get("segment", {}).items():
+    for segment_id, document in catalog.load().objects.get("segment", {}).items():
         segment = SegmentRecord.from_document(segment_id, document)
         for record in (*segment.files, *segment.indexes.values()):
             files[path / "segments" / str(segment_id) / record.name] = record
     return files
 
 
-def _require_database(path: Path) -> None:
-    from roost.errors import DatabaseNotFound
-
-    if not (path / _CATALOGUE).is_file():
-        raise DatabaseNotFound(f"{path} holds no database: there is no {_CATALOGUE} in it")
-
-
 @contextmanager
 def opened_database(path: Path) -> Iterator[Database]:
     """Give the database in a directory, open for reading.
 
-    Raises: DatabaseNotFound: there is none. Corruption: its catalogue is damaged.
+    Raises: InvalidArgument: the path is a file. DatabaseNotFound: there is none. Corruption: its catalogue is damaged.
     """
     from roost.engine.database import Database
 
-    _require_database(path)
     database = Database.open(path, read_only=True)
     try:
         yield database
@@ -169,7 +190,7 @@ def _read_collection(database: Database, where: str, collection: Collection) -> 
     return CollectionInfo(
         database=where,
         name=collection.name,
-        aliases=tuple(database.list_aliases(where, collection.name)),
+        aliases=tuple(database.aliases_of(collection)),
         n_rows=snapshot.n_rows,
         n_segments=len(segments),
         n_deleted=sum(part.n_dead for part in snapshot.parts),

@@ -84,12 +84,12 @@ def _write_report(outcome: Outcome, out: Path) -> Path:
 
 def _print_outcome(outcome: Outcome, report: Path) -> None:
     print_table(
-        ("Step", "Result", "Time>"),
+        ("Step~", "Result~", "Time>"),
         ((step.name, step.result, f"{step.seconds:.2f} s") for step in outcome.steps),
         title=f"Roost demo: {outcome.images.name}, {outcome.uri}",
     )
     print_table(
-        ("", "Promise", "Measured"),
+        ("", "Promise~", "Measured~"),
         (
             (Text("✓", "bold green") if promise.kept else Text("✗", "bold red"), promise.text, promise.measured)
             for promise in outcome.promises

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from roost.cli.output import AsJson, print_json, print_table, stdout
+from roost.cli.output import AsJson, print_json, print_table, shortened, stdout
 from roost.cli.store import WorkspaceArgument, opened_store
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def list_endpoints(workspace: WorkspaceArgument, as_json: AsJson = False) -> Non
         print_json(endpoints)
         return
     print_table(
-        ("Endpoint", "Champion", "Model", "Deployments>", "Metric", "Description"),
+        ("Endpoint", "Champion", "Model", "Deployments>", "Metric", "Description~"),
         (
             (e["name"], e["champion"] or "none", e["model"] or "", e["n_deployments"], e["metric"], e["description"])
             for e in endpoints
@@ -53,7 +53,7 @@ def show(
         return
     stdout().print(Text.assemble((summary["name"], "bold"), f"  {summary['metric']}  {summary['description']}"))
     print_table(
-        ("Deployment", "State", "Model", "Records>", "Dimensions>", "Index", "Collection", "Fingerprint"),
+        ("Deployment", "State", "Model", "Records>", "Dimensions>", "Index", "Fingerprint"),
         (
             (
                 Text(d.name, style="bold" if d.name == summary["champion"] else ""),
@@ -62,8 +62,7 @@ def show(
                 f"{d.n_records:,}",
                 d.dim,
                 d.index.get("index_type", ""),
-                d.collection,
-                d.fingerprint[:19],
+                shortened(d.fingerprint),
             )
             for d in deployments
         ),

@@ -11,7 +11,7 @@ import typer
 from roost.address import without_secrets
 from roost.cli.database import (
     CollectionInfo,
-    damaged_files,
+    examine,
     read_collections,
     read_server,
     size_on_disk,
@@ -45,15 +45,15 @@ def check(
     path: Annotated[Path, typer.Argument(help="A database or a workspace.")],
     as_json: AsJson = False,
 ) -> None:
-    """Hold every file against its checksum; the exit status is 1 if one is damaged."""
-    n_files, damages = damaged_files(vectors_path(path))
+    """Hold the catalogue, the log and every file against their checksums; the exit status is 1 if one is damaged."""
+    found = examine(vectors_path(path))
     if as_json:
-        print_json({"n_files": n_files, "damages": damages})
-    elif not damages:
-        stdout().print(f"{n_files} files, all whole", soft_wrap=True)
-    if damages:
-        for damage in damages:
-            print_error(damage)
+        print_json(asdict(found))
+    elif not found.damages:
+        stdout().print(f"{found.n_files} files and {found.n_records} records of the log, all whole", soft_wrap=True)
+    for damage in found.damages:
+        print_error(damage)
+    if found.damages:
         raise typer.Exit(1)
 
 
@@ -67,6 +67,7 @@ def describe(path: str) -> dict[str, Any]:
         MilvusException: the server cannot be reached, or refuses.
     """
     from roost.client import embedded_path
+    from roost.engine.directory import require_database
     from roost.errors import DatabaseNotFound
 
     folder = embedded_path(path)
@@ -74,6 +75,8 @@ def describe(path: str) -> dict[str, Any]:
         shown = without_secrets(path)
         return {"path": shown, "size_bytes": None, "workspace": None, "collections": read_server(path)}
     if not folder.is_dir():
+        if folder.exists():
+            require_database(folder)
         raise DatabaseNotFound(f"{path} is not there: name the folder of a database or of a workspace")
     workspace = _count_workspace(folder) if is_workspace(folder) else None
     vectors = vectors_path(folder)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from roost.cli.output import AsJson, print_json, print_table, stdout
+from roost.cli.output import AsJson, print_json, shortened, stdout
 from roost.cli.store import WorkspaceArgument, opened_store
+
+if TYPE_CHECKING:
+    from roost.lifecycle.ledger import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Who changed what, when, and on what evidence.")
 
@@ -50,19 +54,24 @@ def show(
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
-    print_table(
-        ("#>", "Time (UTC)", "Actor", "Action", "Endpoint", "Subject", "Reason", "Evidence"),
-        (
-            (
-                entry.seq,
-                entry.at[:19].replace("T", " "),
-                entry.actor,
-                entry.action,
-                entry.endpoint or "",
-                entry.subject,
-                entry.reason,
-                json.dumps(entry.evidence) if entry.evidence else "",
-            )
-            for entry in entries
-        ),
+    for entry in entries:
+        _print_entry(entry)
+
+
+def _print_entry(entry: Entry) -> None:
+    """Print an entry: a line of who did what when, and below it why."""
+    what = f"{entry.action} {entry.subject}" if entry.endpoint is None else _at(entry.endpoint, entry)
+    heading = Text.assemble(
+        (f"#{entry.seq}  {what}", "bold"), f"  {entry.at[:19].replace('T', ' ')} UTC  {entry.actor}"
+    )
+    stdout().print(heading, soft_wrap=True)
+    details = {"reason": entry.reason, **entry.evidence} if entry.reason else dict(entry.evidence)
+    for name, value in details.items():
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        stdout().print(Text(f"    {name}: {shortened(shown)}"), soft_wrap=True)
+
+
+def _at(endpoint: str, entry: Entry) -> str:
+    return (
+        f"{entry.action} {endpoint}" if entry.subject == endpoint else f"{entry.action} {entry.subject} of {endpoint}"
     )

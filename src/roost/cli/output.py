@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +17,9 @@ from roost.address import without_secrets
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
+_HASH = re.compile(r"\b(?:sha256:)?([0-9a-f]{12})[0-9a-f]{20,}\b")
+_MIN_PROSE_WIDTH = 24
+_ANY_WIDTH = 10_000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -34,13 +39,49 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print rows under their headings; a column whose heading ends in `>` is set to the right."""
+    """Print rows under their headings, or where that is too wide, row by row. No value is broken.
+
+    Args:
+        columns: headings; one that ends in `>` is of a column that is set to the right, one that ends in `~` is
+            of a column of prose, whose lines may be broken between words.
+    """
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+    names = [column.rstrip(">~") for column in columns]
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        table.add_column(column.removesuffix(">"), justify="right" if column.endswith(">") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
-    stdout().print(table)
+    for column, name, values in zip(columns, names, zip(*cells, strict=True) if cells else columns, strict=True):
+        width = max((cell_len(line) for value in values for line in str(value).split("\n")), default=0)
+        table.add_column(
+            name,
+            justify="right" if column.endswith(">") else "left",
+            min_width=min(width, _MIN_PROSE_WIDTH) if column.endswith("~") else width,
+        )
+    for row in cells:
+        table.add_row(*row)
+    console = stdout()
+    if console.measure(table, options=console.options.update(width=_ANY_WIDTH)).minimum <= console.width:
+        console.print(table)
+    else:
+        _print_rows(console, names, cells, title)
+
+
+def _print_rows(console: Console, names: Sequence[str], rows: Sequence[Sequence[Text]], title: str | None) -> None:
+    """Print a line for each value that is not empty, and an empty line between rows."""
+    if title is not None:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    width = max(map(cell_len, names)) + 2
+    for number, row in enumerate(rows):
+        if number or title is not None:
+            console.print()
+        for name, value in zip(names, row, strict=True):
+            margin = name.ljust(width)
+            for line in value.split("\n") if value else ():
+                console.print(Text.assemble((margin, "bold"), line), soft_wrap=True)
+                margin = " " * width
+
+
+def shortened(text: str) -> str:
+    """Return a text with the hashes in it cut to 12 digits; --json prints them whole."""
+    return _HASH.sub(r"\1", text)
 
 
 def print_error(message: str) -> None:

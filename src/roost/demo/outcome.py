@@ -15,6 +15,9 @@ from roost.lifecycle.livetest import Side
 MAX_SWITCH_S = 0.050
 """The longest that a promotion or a rollback may take, in seconds."""
 
+AFTERWARDS_S = 1.0
+"""How long after a switch the background client is looked at for a pause, in seconds."""
+
 K = 10
 """Results per search."""
 
@@ -80,7 +83,8 @@ class SwitchTiming:
         seconds: from then until every new search goes to the new champion.
         call_s: duration of the call; in the rest of it the names of the new champion in the vector
             engine and in the model registry follow.
-        longest_gap_s: the longest time that the background client waited for an answer around it.
+        longest_gap_s: the longest time that the background client waited for an answer, from the call
+            until `AFTERWARDS_S` after its end.
         n_stale: queries sent after `seconds`, and before the next switch, that another deployment
             answered.
     """

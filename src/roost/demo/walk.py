@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from sklearn.decomposition import PCA
 from roost.address import without_secrets
 from roost.demo.images import ImageSet, Pixels
 from roost.demo.outcome import (
+    AFTERWARDS_S,
     EMBEDDED,
     Example,
     K,
@@ -52,7 +54,7 @@ _MARK = ".roost-demo"
 _INDEX = {"index_type": "HNSW", "M": 16, "efConstruction": 200}
 _SEARCH_PARAMS = {"ef": 64}
 _BATCH_SIZE = 1_000
-_TRAFFIC_S = 1.0
+_TRAFFIC_S = AFTERWARDS_S + 0.2
 """How long the client searches undisturbed before the backfill and after each switch."""
 
 _MIN_QUERIES = 100
@@ -122,6 +124,21 @@ def drop_collections(client: Client, endpoint: str) -> None:
             client.drop_collection(collection)
 
 
+@contextmanager
+def _few_objects_to_collect() -> Iterator[None]:
+    """Keep Python's garbage collector from going through what was made before the traffic began.
+
+    A full collection stops every thread, and goes through several hundred thousand objects of the
+    libraries alone. A service that must not pause does this once it has started.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 class _Walk:
     """One run: the objects that its steps share."""
 
@@ -139,7 +156,7 @@ class _Walk:
         weak, strong = self._train(CHAMPION_DIM), self._train(CHALLENGER_DIM)
         champion = self._deploy(weak, "Deploy the champion")
         self._switch("promote the first model", champion, "the first model")
-        with BackgroundClient(self._search, self._images.held_out) as client:
+        with _few_objects_to_collect(), BackgroundClient(self._search, self._images.held_out) as client:
             before, rows_before = self._measure("champion", weak)
             self._watch_traffic(client)
             challenger = self._deploy(strong, "Backfill the challenger under traffic")
@@ -282,7 +299,7 @@ def measured_switches(switches: list[SwitchTiming], trace: Trace) -> tuple[Switc
         measured.append(
             replace(
                 switch,
-                longest_gap_s=trace.longest_gap_s(switch.started_s, done_s),
+                longest_gap_s=trace.longest_gap_s(switch.started_s, switch.started_s + switch.call_s + AFTERWARDS_S),
                 n_stale=int((trace.deployments[after] != switch.champion).sum()),
             )
         )

@@ -105,6 +105,17 @@ def check_limit(limit: Any, offset: int) -> int:
     return limit
 
 
+def check_depth(index: IndexSpec, plan: SearchPlan, limit: Any) -> int:
+    """Return how many rows a search looks for, those that it leaves out at the front included.
+
+    Raises: InvalidArgument: the limit, or a search parameter at that depth, is not allowed.
+    """
+    depth = check_limit(limit, plan.offset) + plan.offset
+    if plan.params:
+        resolve_index(index.index_type).search_width(depth, plan.params)
+    return depth
+
+
 def search_field(schema: Schema, name: str | None) -> Field:
     """Return the vector field to search.
 

@@ -194,7 +194,8 @@ class RowMethods(Session):
             limit = arguments.check_limit(limit, offset)
         elif predicate is None and wanted is None:
             raise InvalidArgument("query without filter= or ids= needs limit=, the largest number of rows to return")
-        places = collection.query(predicate=predicate, keys=wanted, partitions=partitions)
+        first = None if limit is None else offset + limit
+        places = collection.query(predicate=predicate, keys=wanted, partitions=partitions, first=first)
         return _rows(collection, places.page(offset, limit), output_fields)
 
     def search(
@@ -236,7 +237,7 @@ class RowMethods(Session):
             arguments.check_consistency(kwargs)
         plan = arguments.plan_search(index, search_params, kwargs)
         predicate = _predicate(collection, filter, kwargs.get("filter_params"))
-        limit = arguments.check_limit(limit, plan.offset)
+        depth = arguments.check_depth(index, plan, limit)
         arguments.check_str_list("output_fields", output_fields)
         output = results.choose_output(schema, output_fields, with_primary=False)
         queries = query_matrix(field, data)
@@ -246,7 +247,7 @@ class RowMethods(Session):
             Request(
                 queries,
                 field.name,
-                limit + plan.offset,
+                depth,
                 index.metric,
                 index,
                 plan.params,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from pymilvus import CollectionSchema, DataType, FieldSchema, MilvusClient
@@ -12,11 +13,11 @@ from pymilvus.client.types import ConsistencyLevel, LoadState
 from pymilvus.milvus_client.index import IndexParams
 
 from roost.embedded import arguments
-from roost.embedded.indexes import IndexMethods, read_indexes, require_indexes
+from roost.embedded.indexes import IndexMethods, loaded, read_indexes, released, require_indexes, with_released
 from roost.embedded.session import CONSISTENCY, OWN_PREFIX, RELEASED, SHARDS
 from roost.engine.collection import Collection
 from roost.engine.declare import check_name, field_params, schema_from_milvus
-from roost.engine.records import DEFAULT_DATABASE
+from roost.engine.records import DEFAULT_DATABASE, CollectionRecord
 from roost.engine.schema import Field
 from roost.errors import CollectionNotFound, InvalidArgument, InvalidArgumentType, InvalidSchema, NotSupported
 
@@ -75,7 +76,7 @@ class DefinitionMethods(IndexMethods):
         if specs:
             for spec in specs:
                 made.create_index(spec)
-            self._load(made)
+            made.revise(loaded)
 
     def has_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> bool:
         try:
@@ -100,7 +101,7 @@ class DefinitionMethods(IndexMethods):
             "description": schema.description,
             "fields": [_described(f) for f in schema.fields if not f.is_dynamic],
             "functions": [],
-            "aliases": self._database().list_aliases(self._db_name, record.name),
+            "aliases": self._database().aliases_of(collection),
             "collection_id": record.collection_id,
             "consistency_level": level,
             "consistency_level_name": ConsistencyLevel.Name(level),
@@ -163,13 +164,13 @@ class DefinitionMethods(IndexMethods):
         """
         arguments.check_str("partition_name", partition_name)
         collection = self._collection(collection_name, timeout)
-        record = collection.record
-        if partition_name in record.partitions and self._partition_loaded(collection, partition_name):
-            raise InvalidArgument(f"partition {partition_name!r} is loaded; call release_partitions first")
-        collection.drop_partition(partition_name)
-        released = record.properties.get(RELEASED, [])
-        if partition_name in released:
-            self._load(collection, [p for p in released if p != partition_name])
+        if not _droppable(collection.record, partition_name):
+            return
+        with collection.changing():
+            record = collection.record
+            if _droppable(record, partition_name):
+                out = [p for p in record.properties.get(RELEASED, []) if p != partition_name]
+                collection.drop_partition(partition_name, with_released(record.properties, out))
 
     def has_partition(
         self, collection_name: str, partition_name: str, timeout: float | None = None, **kwargs: Any
@@ -219,12 +220,11 @@ class DefinitionMethods(IndexMethods):
     def list_aliases(self, collection_name: str = "", timeout: float | None = None, **kwargs: Any) -> dict[str, Any]:
         """Return the aliases of a collection, or of the database. Raises: CollectionNotFound."""
         arguments.check_timeout(timeout)
-        if collection_name:
-            arguments.check_collection_name(collection_name)
-        names: dict[str, Any] = {"aliases": self._database().list_aliases(self._db_name, collection_name or None)}
-        if collection_name:
-            names["collection_name"] = self._collection(collection_name).name
-        return {**names, "db_name": self._db_name}
+        if not collection_name:
+            return {"aliases": self._database().list_aliases(self._db_name), "db_name": self._db_name}
+        collection = self._collection(collection_name)
+        aliases = self._database().aliases_of(collection)
+        return {"aliases": aliases, "collection_name": collection.name, "db_name": self._db_name}
 
     # Databases
 
@@ -272,23 +272,26 @@ class DefinitionMethods(IndexMethods):
     ) -> None:
         """Make partitions searchable. Raises: CollectionNotFound, PartitionNotFound, IndexNotFound."""
         collection, names = self._named_partitions(collection_name, partition_names, timeout)
-        record = collection.record
-        released = record.properties.get(RELEASED, []) if record.loaded else list(record.partitions)
-        self._load(collection, [p for p in released if p not in names])
+
+        def load(record: CollectionRecord) -> CollectionRecord:
+            out = record.properties.get(RELEASED, []) if record.loaded else record.partitions
+            return loaded(record, [p for p in out if p not in names])
+
+        collection.revise(load)
 
     def release_partitions(
         self, collection_name: str, partition_names: str | list[str], timeout: float | None = None, **kwargs: Any
     ) -> None:
         """Take partitions out of searches. Raises: CollectionNotFound, PartitionNotFound."""
         collection, names = self._named_partitions(collection_name, partition_names, timeout)
-        record = collection.record
-        if not record.loaded:
-            return
-        released = [p for p in record.partitions if p in names or p in record.properties.get(RELEASED, [])]
-        if len(released) == len(record.partitions):
-            self.release_collection(collection_name)
-        else:
-            collection.update(properties={**record.properties, RELEASED: released})
+
+        def release(record: CollectionRecord) -> CollectionRecord:
+            out = [p for p in record.partitions if p in names or p in record.properties.get(RELEASED, [])]
+            if not record.loaded or len(out) == len(record.partitions):
+                return released(record)
+            return replace(record, properties=with_released(record.properties, out))
+
+        collection.revise(release)
 
     def get_load_state(
         self, collection_name: str, partition_name: str | None = "", timeout: float | None = None, **kwargs: Any
@@ -301,10 +304,10 @@ class DefinitionMethods(IndexMethods):
         if partition_name:
             arguments.check_str("partition_name", partition_name)
             collection.partition_ids([partition_name])
-            loaded = self._partition_loaded(collection, partition_name)
+            is_loaded = _is_loaded(collection.record, partition_name)
         else:
-            loaded = collection.record.loaded
-        return {"state": LoadState.Loaded if loaded else LoadState.NotLoad}
+            is_loaded = collection.record.loaded
+        return {"state": LoadState.Loaded if is_loaded else LoadState.NotLoad}
 
     def _named_partitions(self, collection_name: str, names: Any, timeout: Any) -> tuple[Collection, list[str]]:
         collection = self._collection(collection_name, timeout)
@@ -315,9 +318,16 @@ class DefinitionMethods(IndexMethods):
         collection.partition_ids(listed)
         return collection, listed
 
-    @staticmethod
-    def _partition_loaded(collection: Collection, name: str) -> bool:
-        return collection.record.loaded and name not in collection.record.properties.get(RELEASED, [])
+
+def _is_loaded(record: CollectionRecord, partition: str) -> bool:
+    return record.loaded and partition not in record.properties.get(RELEASED, [])
+
+
+def _droppable(record: CollectionRecord, partition: str) -> bool:
+    """Whether the collection has the partition. Raises: InvalidArgument: it is loaded."""
+    if partition in record.partitions and _is_loaded(record, partition):
+        raise InvalidArgument(f"partition {partition!r} is loaded; call release_partitions first")
+    return partition in record.partitions
 
 
 def _quick_schema(

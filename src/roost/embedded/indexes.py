@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from roost.engine.collection import Collection
 from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.declare import check_name
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.records import CollectionRecord
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec
 from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, InvalidArgument, NotSupported
@@ -89,14 +91,11 @@ class IndexMethods(Session):
 
     def load_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Make a collection searchable. Raises: CollectionNotFound. IndexNotFound: a vector field has no index."""
-        self._load(self._collection(collection_name, timeout))
+        self._collection(collection_name, timeout).revise(loaded)
 
     def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Take a collection out of use until it is loaded again. Raises: CollectionNotFound."""
-        collection = self._collection(collection_name, timeout)
-        if collection.record.loaded:
-            properties = {k: v for k, v in collection.record.properties.items() if k != RELEASED}
-            collection.update(loaded=False, properties=properties)
+        self._collection(collection_name, timeout).revise(released)
 
     def refresh_load(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Do nothing to a loaded collection: its new rows are searchable already. Raises: CollectionNotLoaded."""
@@ -142,16 +141,28 @@ class IndexMethods(Session):
         self._database()
         return "Completed"
 
-    def _load(self, collection: Collection, released: list[str] | None = None) -> None:
-        record = collection.record
-        require_indexes(collection.name, collection.schema, record.indexes)
-        kept = {k: v for k, v in record.properties.items() if k != RELEASED}
-        properties = {**kept, RELEASED: released} if released else kept
-        if not record.loaded or properties != record.properties:
-            collection.update(loaded=True, properties=properties)
-
 
 _COMPACT_OPTIONS: Final = frozenset({"is_clustering", "target_size"})
+
+
+def loaded(record: CollectionRecord, released_partitions: list[str] | None = None) -> CollectionRecord:
+    """Return the definition of the collection when it is loaded, but for some partitions.
+
+    Raises: IndexNotFound: a vector field has no index.
+    """
+    require_indexes(record.name, record.schema, record.indexes)
+    return replace(record, loaded=True, properties=with_released(record.properties, released_partitions or []))
+
+
+def released(record: CollectionRecord) -> CollectionRecord:
+    """Return the definition of the collection when it is not loaded."""
+    return replace(record, loaded=False, properties=with_released(record.properties, []))
+
+
+def with_released(properties: dict[str, Any], partitions: list[str]) -> dict[str, Any]:
+    """Return the properties with these partitions as the released ones."""
+    kept = {k: v for k, v in properties.items() if k != RELEASED}
+    return {**kept, RELEASED: partitions} if partitions else kept
 
 
 def require_indexes(name: str, schema: Schema, indexes: Iterable[IndexSpec]) -> None:

@@ -80,7 +80,8 @@ def readable_partitions(collection: Collection, names: list[str] | None) -> tupl
 
     Raises: PartitionNotFound. CollectionNotLoaded: one that is named was released.
     """
-    released = collection.record.properties.get(RELEASED)
+    record = collection.record
+    released = record.properties.get(RELEASED)
     if not released:
         return collection.partition_ids(names) if names else None
     if names:
@@ -91,4 +92,4 @@ def readable_partitions(collection: Collection, names: list[str] | None) -> tupl
                     f"partition {name!r} of collection {collection.name!r} is not loaded; call load_partitions first"
                 )
         return ids
-    return collection.partition_ids([p for p in collection.record.partitions if p not in released])
+    return tuple(sorted(i for name, i in record.partitions.items() if name not in released))

@@ -104,14 +104,19 @@ class Collection:
         predicate: Predicate | None = None,
         keys: Sequence[Any] | None = None,
         partitions: Partitions = None,
+        first: int | None = None,
     ) -> Places:
         """Return the rows that have one of the keys and pass the filter, ordered by primary key.
 
+        Args:
+            first: return the first of them only, this many.
         Raises: Corruption: a file that the query needs is damaged.
         """
         wanted = None if keys is None else self._keys(keys)
         return self._read(
-            lambda snapshot: row_query.find(snapshot, predicate=predicate, keys=wanted, partitions=partitions)
+            lambda snapshot: row_query.find(
+                snapshot, predicate=predicate, keys=wanted, partitions=partitions, first=first
+            )
         )
 
     def count(self, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
@@ -232,10 +237,17 @@ class Collection:
 
     # Definition
 
-    def update(self, **changes: Any) -> None:
-        """Store a changed definition: `name`, `database_id`, `properties`, `loaded`."""
+    def revise(self, revise: Callable[[CollectionRecord], CollectionRecord]) -> None:
+        """Store what a function makes of the definition, which nothing else changes meanwhile.
+
+        A definition that stays the same is not written, and so is no error where only reading is allowed.
+        """
+        if revise(self.record) == self.record:
+            return
         with self.changing():
-            self._store(replace(self.record, **changes))
+            record = revise(self.record)
+            if record != self.record:
+                self._store(record)
 
     def create_partition(self, name: str) -> None:
         """Add a partition; one of that name may exist."""
@@ -244,9 +256,11 @@ class Collection:
                 next_id = 1 + max(self.record.partitions.values())
                 self._store(replace(self.record, partitions={**self.record.partitions, name: next_id}))
 
-    def drop_partition(self, name: str) -> None:
+    def drop_partition(self, name: str, properties: dict[str, Any] | None = None) -> None:
         """Remove a partition and its rows; a name that does not exist is no error.
 
+        Args:
+            properties: of the collection from then on; as they are when None.
         Raises: InvalidArgument: it is the default partition.
         """
         with self.changing():
@@ -256,7 +270,8 @@ class Collection:
                 return
             kept = {n: i for n, i in self.record.partitions.items() if n != name}
             keys = row_query.find(self._snapshot, partitions=self.partition_ids([name])).keys
-            self._delete(keys, replace(self.record, partitions=kept))
+            held = self.record.properties if properties is None else properties
+            self._delete(keys, replace(self.record, partitions=kept, properties=held))
 
     def create_index(self, spec: IndexSpec) -> None:
         """Define an index on a vector field; it is built in the background.

@@ -25,6 +25,7 @@ class Contents:
         sealed: segment id to part; replaced, never changed in place.
         sealing: rows that left the tail and are on their way into a segment.
         dirty: segments whose deletes are newer than what the manifest holds.
+        n_unfolded: deletes of sealed rows since the manifest last held them all.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -33,6 +34,7 @@ class Contents:
         self.sealing: Part | None = None
         self.tail = Tail(schema)
         self.dirty: set[int] = set()
+        self.n_unfolded = 0
 
     def snapshot(self) -> Snapshot:
         """Return everything as it is now, as an object that later writes do not touch."""
@@ -77,6 +79,12 @@ class Contents:
             else:
                 self.sealed[segment_id] = _without(self.sealed[segment_id], rows)
                 self.dirty.add(segment_id)
+                self.n_unfolded += len(rows)
+
+    def folded(self) -> None:
+        """Note that the manifest holds every delete."""
+        self.dirty.clear()
+        self.n_unfolded = 0
 
     def without_index(self, index_id: int) -> dict[int, SegmentRecord]:
         """Return the manifests of the segments that have an index, without it."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from roost.engine.collection import Collection
 from roost.engine.contents import Contents
+from roost.engine.directory import lock_directory, require_database, resolve
 from roost.engine.host import Host
 from roost.engine.maintenance import Maintenance
 from roost.engine.records import DEFAULT_DATABASE, AliasRecord, CollectionRecord, DatabaseRecord
@@ -26,8 +27,6 @@ from roost.engine.recovery import recover_contents, segments_of
 from roost.engine.schema import Schema
 from roost.engine.segment import Segment, SegmentRecord
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
-from roost.engine.storage.durable import make_directory
-from roost.engine.storage.lock import WriterLock
 from roost.engine.sweep import sweep
 from roost.errors import (
     AliasExists,
@@ -64,14 +63,9 @@ class Database:
         self.read_only = read_only
         self._users = 1
         self._gone = threading.Event()
-        if path.exists() and not path.is_dir():
-            raise InvalidArgument(f"{path} is a file; a database is a directory")
-        if read_only and not (path / "roost.db").exists():
-            raise DatabaseNotFound(f"{path} holds no database; open it without read_only to create one")
-        self._lock = None
-        if not read_only:
-            make_directory(path / "segments")
-            self._lock = WriterLock(path / "LOCK")
+        if read_only:
+            require_database(path)
+        self._lock = None if read_only else lock_directory(path)
         try:
             catalog = Catalog(path, durability=durability, read_only=read_only)
             self._host = Host(path, catalog, Maintenance(path.name), read_only)
@@ -99,9 +93,10 @@ class Database:
         Raises:
             DatabaseLocked: another process writes to it.
             Corruption: a file is damaged.
-            InvalidArgument: the durability is unknown, or differs from that of the open database.
+            InvalidArgument: the durability is unknown, or differs from that of the open database; or the
+                path is a file, or a directory of other things.
         """
-        directory = Path(path).expanduser().resolve()
+        directory = resolve(path)
         if durability is not None and durability not in DURABILITY:
             raise InvalidArgument(f"durability {durability!r} is unknown; choose one of {', '.join(DURABILITY)}")
         while True:
@@ -259,7 +254,7 @@ class Database:
                 raise CollectionExists(f"a collection or alias {new!r} exists already in database {new_database!r}")
             if new_database != database and self.list_aliases(database, old):
                 raise InvalidArgument(f"collection {old!r} has aliases; drop them before it moves to another database")
-            collection.update(name=new, database_id=where.database_id)
+            collection.revise(lambda record: replace(record, name=new, database_id=where.database_id))
             kept = {key: value for key, value in names.collections.items() if value is not collection}
             self._names = replace(names, collections={**kept, (new_database, new): collection})
 
@@ -322,13 +317,14 @@ class Database:
 
     def list_aliases(self, database: str, collection: str | None = None) -> list[str]:
         """Return the aliases of a collection, or of the whole database. Raises: CollectionNotFound."""
-        names = self._current()
-        wanted = None if collection is None else self.collection(database, collection).collection_id
-        return [
-            alias
-            for (where, alias), record in names.aliases.items()
-            if where == database and wanted in (None, record.collection_id)
-        ]
+        if collection is not None:
+            return self.aliases_of(self.collection(database, collection))
+        return [alias for where, alias in self._current().aliases if where == database]
+
+    def aliases_of(self, collection: Collection) -> list[str]:
+        """Return the aliases of a collection, whatever it is called by now."""
+        wanted = collection.collection_id
+        return [alias for (_, alias), r in self._current().aliases.items() if r.collection_id == wanted]
 
     # Inside
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pymilvus import CollectionSchema, DataType, FieldSchema
 
+from roost.engine.rows import scalar_array
 from roost.engine.schema import (
     DYNAMIC_FIELD,
     MAX_DIM,
@@ -18,7 +19,7 @@ from roost.engine.schema import (
     Field,
     Schema,
 )
-from roost.errors import InvalidDatabaseName, InvalidFieldName, InvalidName, InvalidSchema, NotSupported
+from roost.errors import InvalidData, InvalidDatabaseName, InvalidFieldName, InvalidName, InvalidSchema, NotSupported
 
 FIRST_FIELD_ID = 100
 """Milvus keeps the ids below for its own columns."""
@@ -101,7 +102,7 @@ def _field(declared: FieldSchema, field_id: int, schema: CollectionSchema) -> Fi
     for option, used in unsupported.items():
         if used:
             raise NotSupported(f"field {name!r} sets {option}, which the embedded engine does not have yet")
-    return Field(
+    made = Field(
         name=name,
         dtype=dtype,
         field_id=field_id,
@@ -113,6 +114,17 @@ def _field(declared: FieldSchema, field_id: int, schema: CollectionSchema) -> Fi
         max_length=_bounded(declared, "max_length", MAX_VARCHAR_LENGTH) if dtype == DataType.VARCHAR else None,
         description=declared.description or "",
     )
+    if made.default is not None:
+        _check_default(made)
+    return made
+
+
+def _check_default(field: Field) -> None:
+    """Raises: InvalidSchema: rows could not hold the default."""
+    try:
+        scalar_array(field, [field.default])
+    except InvalidData as error:
+        raise InvalidSchema(f"default_value: {str(error.message).removeprefix('row 0, ')}") from error
 
 
 def _bounded(declared: FieldSchema, parameter: str, largest: int) -> int:

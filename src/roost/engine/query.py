@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from roost.engine.columns import FloatArray, IntArray
 from roost.engine.filter import Predicate
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.search import gather
-from roost.engine.snapshot import Partitions, Snapshot
+from roost.engine.snapshot import Part, Partitions, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,13 @@ def find(
     predicate: Predicate | None = None,
     keys: KeyArray | None = None,
     partitions: Partitions = None,
+    first: int | None = None,
 ) -> Places:
-    """Return the live rows that have one of the keys and pass the filter, ordered by primary key."""
+    """Return the live rows that have one of the keys and pass the filter, ordered by primary key.
+
+    Args:
+        first: return the first of them only, this many.
+    """
     parts: list[IntArray] = []
     rows: list[IntArray] = []
     for number, part in enumerate(snapshot.parts):
@@ -58,15 +64,24 @@ def find(
             found = found if allowed is None else found[allowed.mask[found]]
         else:
             found = np.arange(part.n_rows, dtype=np.int64) if allowed is None else allowed.rows
+        if first is not None and len(found) > first:
+            found = _lowest(part, found, snapshot.schema.primary.name, first)
         rows.append(found)
         parts.append(np.full(len(found), number, dtype=np.int64))
-    return _sorted(snapshot, _joined(parts), _joined(rows))
+    return _sorted(snapshot, _joined(parts), _joined(rows)).page(0, first)
 
 
 def count(snapshot: Snapshot, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
     """Return how many live rows pass the filter."""
     selected = ((part, part.select(predicate, partitions)) for part in snapshot.parts)
     return sum(part.n_rows if allowed is None else allowed.count for part, allowed in selected)
+
+
+def _lowest(part: Part, rows: IntArray, primary: str, first: int) -> IntArray:
+    """Return those rows of a part that have the lowest keys, in no particular order."""
+    keys = part.rows.scalar(primary) if len(rows) == part.n_rows else part.column(primary, rows)
+    lowest: IntArray = pc.bottom_k_unstable(keys, first).to_numpy(zero_copy_only=False).astype(np.int64)
+    return rows[lowest]
 
 
 def _sorted(snapshot: Snapshot, part: IntArray, row: IntArray) -> Places:

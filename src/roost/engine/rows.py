@@ -58,7 +58,7 @@ def batch_from_rows(
         if field.is_dynamic:
             arrays.append(_json_array(field, extras, len(rows)))
         else:
-            arrays.append(_scalar_array(field, values[field.name]))
+            arrays.append(scalar_array(field, values[field.name]))
     _check_unique(schema.primary, values[schema.primary.name])
     vectors = {f.name: vector_column(f, values[f.name]) for f in schema.vectors}
     return Batch(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow_schema), vectors)
@@ -134,7 +134,11 @@ def _check_unique(primary: Field, keys: Sequence[Any]) -> None:
         seen[key] = i
 
 
-def _scalar_array(field: Field, values: Sequence[Any]) -> pa.Array:
+def scalar_array(field: Field, values: Sequence[Any]) -> pa.Array:
+    """Return the values of a scalar field as it is stored.
+
+    Raises: InvalidData, NotFinite: of the first value that is of the wrong type or out of its range.
+    """
     if field.dtype == DataType.JSON:
         return _json_array(field, values, len(values))
     types = set(map(type, values))

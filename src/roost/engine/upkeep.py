@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 MIN_SEALED_ROWS = MIN_INDEXED_ROWS
 """A shorter tail stays in the log unless a flush asks for it."""
 
+MAX_LOG_RECORDS = 4_096
+MAX_LOG_DELETES = 65_536
+"""A log with more records, or more deletes of sealed rows, is folded into the manifest, however short its tail."""
+
 MAX_TAIL_BYTES = 256 << 20
 MAX_TAIL_ROWS = 262_144
 """A longer tail is sealed without waiting for writes to pause."""
@@ -79,7 +83,7 @@ class Upkeep:
         self._collection.require_present()
         if self._collection.contents.sealing is not None:
             self._seal()
-        if full or self._collection.contents.tail.n_rows >= MIN_SEALED_ROWS:
+        if full or self._is_log_long():
             self._seal()
         while not self._host.maintenance.stopping() and (ids := self._due_merge()):
             if not self._merge(ids):
@@ -89,6 +93,16 @@ class Upkeep:
                 return
 
     # Sealing
+
+    def _is_log_long(self) -> bool:
+        """Whether the log is worth emptying: for its rows, its records, or the deletes of sealed rows in it."""
+        contents = self._collection.contents
+        first, last = self._host.catalog.log_range(self._collection.collection_id)
+        return (
+            contents.tail.n_rows >= MIN_SEALED_ROWS
+            or last - first >= MAX_LOG_RECORDS
+            or contents.n_unfolded >= MAX_LOG_DELETES
+        )
 
     def _seal(self) -> None:
         """Move the rows of the tail from the log into a segment.
@@ -121,14 +135,15 @@ class Upkeep:
 
     def _fold_deletes(self, contents: Contents) -> None:
         """Move what the log holds into the bitmaps, when it holds nothing but deletes of sealed rows."""
-        if not contents.dirty:
-            return
         host, collection_id = self._host, self._collection.collection_id
+        first, last = host.catalog.log_range(collection_id)
+        if not contents.dirty and first == last:
+            return
         with host.catalog.transaction() as change:
             for segment_id in contents.dirty:
                 self._put_deletes(change, segment_id, contents.sealed[segment_id])
-            change.truncate_log(collection_id, host.catalog.log_range(collection_id)[1])
-        contents.dirty.clear()
+            change.truncate_log(collection_id, last)
+        contents.folded()
 
     def _swap_sealed(self, contents: Contents, written: Written | None, source: Source, upto: int) -> None:
         host, collection = self._host, self._collection
@@ -148,7 +163,7 @@ class Upkeep:
             if sealed is not None:
                 contents.sealed[_segment(sealed).segment_id] = sealed
             contents.sealing = None
-            contents.dirty.clear()
+            contents.folded()
             collection.publish()
 
     # Merging

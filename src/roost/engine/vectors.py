@@ -51,7 +51,8 @@ def query_matrix(field: Field, data: Any) -> FloatArray:
             raise _wrong_length(data.shape[1], field, "every query")
         matrix = np.ascontiguousarray(data) if data.dtype == _FLOAT32 else _to_float32(data)
     else:
-        matrix = _queries_one_by_one(field, data)
+        stacked = _stack_arrays(field, data) if type(data) is list else None
+        matrix = _queries_one_by_one(field, data) if stacked is None else stacked
     _check_finite(matrix, field, "query {}")
     return matrix
 
@@ -76,6 +77,11 @@ def _is_float32_bytes(value: Any) -> bool:
 
 def _stack_arrays(field: Field, values: Sequence[Any]) -> FloatArray | None:
     """Return arrays that all fit as one matrix; None where any value needs a closer look."""
+    if len(values) == 1:
+        only = values[0]
+        if type(only) is not np.ndarray or only.shape != (field.dim,) or only.dtype != _FLOAT32:
+            return None
+        return np.array(only[None])
     if set(map(type, values)) != {np.ndarray} or {v.shape for v in values} != {(field.dim,)}:
         return None
     if not {v.dtype for v in values} <= set(_FLOAT_TYPES):

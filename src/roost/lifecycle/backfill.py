@@ -10,6 +10,7 @@ A record that cannot be embedded or stored is set aside with its reason and the 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,14 @@ MAX_BATCH_SIZE = 10_000
 
 _NO_RECORDS = hashlib.sha256(b"").hexdigest()
 
+_log = logging.getLogger(__name__)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise InvalidArgument for a batch size that is out of range."""
+    if not 1 <= batch_size <= MAX_BATCH_SIZE:
+        raise InvalidArgument(f"batch_size must be between 1 and {MAX_BATCH_SIZE}, not {batch_size}")
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -57,7 +66,12 @@ class Progress:
 
 
 class Backfill:
-    """One job that fills one deployment."""
+    """One job that fills one deployment.
+
+    Attributes:
+        is_hopeless: it has failed, and going on from where it stands would help nobody: nothing was
+            taken yet, or what was stored cannot become a deployment.
+    """
 
     def __init__(
         self,
@@ -74,8 +88,7 @@ class Backfill:
         Args:
             write_gate: held while a batch is written; the endpoint's own writes hold it too.
         """
-        if not 1 <= batch_size <= MAX_BATCH_SIZE:
-            raise InvalidArgument(f"batch_size must be between 1 and {MAX_BATCH_SIZE}, not {batch_size}")
+        self.is_hopeless = False
         self._context = context
         self._deployment = deployment
         self._embedder = embedder
@@ -94,22 +107,28 @@ class Backfill:
             WorkspaceError: no record could be stored, or the collection's count is not what was written.
         """
         total = len(records) if isinstance(records, Sequence) else None
-        job = self._open_job()
+        job, is_filled = self._open_job(), False
         try:
             source = iter(records)
             self._skip_done(source, job)
             while batch := list(islice(source, self._batch_size)):
                 self._take(batch, job)
                 self._report("embed", job, total)
+            is_filled = True
             self._report("index", job, job.n_done)
             space.build_index(self._context.vectors, self._deployment, self._payload)
             self._report("load", job, job.n_done)
             self._context.vectors.load_collection(self._deployment.collection)
             n_rows = self._checked_count(job)
         except BaseException as error:
-            interrupted = isinstance(error, (KeyboardInterrupt, GeneratorExit))
+            interrupted = not isinstance(error, Exception)
+            refused = is_filled and isinstance(error, (WorkspaceError, *_BAD_DATA))
+            self.is_hopeless = not interrupted and (job.n_done == 0 or refused)
             self._stop_job(job, "interrupted" if interrupted else "failed", f"{type(error).__name__}: {error}")
             raise
+        if job.n_rejected:
+            name, why = self._deployment.name, self._why(job)
+            _log.warning("%d of %d records of %r were set aside, %s", job.n_rejected, job.n_done, name, why)
         self._report("done", job, job.n_done)
         return n_rows
 
@@ -207,7 +226,7 @@ class Backfill:
     def _checked_count(self, job: JobRow) -> int:
         n_written = job.n_done - job.n_rejected
         if n_written == 0:
-            reason = "there were none" if job.n_done == 0 else f"all {job.n_done} were set aside"
+            reason = "there were none" if job.n_done == 0 else f"all {job.n_done} were set aside, {self._why(job)}"
             raise WorkspaceError(f"no record could be stored: {reason}")
         with self._write_gate:
             n_live = self._n_live_keys()
@@ -218,6 +237,18 @@ class Backfill:
                 "were written: are there records with the same key?"
             )
         return n_rows
+
+    def _why(self, job: JobRow) -> str:
+        """Return in words why the first record was set aside, and how to see why the others were."""
+        own = RejectedRow.job_id == job.id
+        with self._context.store.read() as session:
+            key, reason = session.execute(
+                select(RejectedRow.key, RejectedRow.reason).where(own).order_by(RejectedRow.position).limit(1)
+            ).one()
+            n_reasons = session.scalars(select(func.count(RejectedRow.reason.distinct())).where(own)).one()
+        others = "the only reason" if n_reasons == 1 else f"one of {n_reasons} different reasons"
+        rest = f"{others}; endpoint.rejected({self._deployment.name!r}) lists all"
+        return f"the first, with the key {key}, because {reason} ({rest})"
 
     def _live_keys(self, keys: Sequence[str]) -> set[str]:
         query = select(LiveWriteRow.key).where(LiveWriteRow.deployment_id == self._deployment.id)

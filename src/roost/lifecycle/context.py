@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from roost.lifecycle.recorder import Recorder
@@ -13,12 +13,38 @@ if TYPE_CHECKING:
     from roost.client import Client
 
 
-@dataclass(frozen=True)
 class Context:
     """The open parts of a workspace, and who is acting."""
 
-    store: Store
-    vectors: Client
-    models: Models
-    recorder: Recorder
-    actor: str
+    def __init__(
+        self,
+        store: Store,
+        vectors: Client,
+        models: Models,
+        recorder: Recorder,
+        actor: str,
+        check_open: Callable[[], None],
+    ) -> None:
+        """Hold the parts.
+
+        Args:
+            check_open: raises `Closed` once the workspace is closed.
+        """
+        self._store = store
+        self._vectors = vectors
+        self._check_open = check_open
+        self.models = models
+        self.recorder = recorder
+        self.actor = actor
+
+    @property
+    def store(self) -> Store:
+        """The store of everything but the vectors."""
+        self._check_open()
+        return self._store
+
+    @property
+    def vectors(self) -> Client:
+        """The vector engine's client."""
+        self._check_open()
+        return self._vectors

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from roost.errors import Corruption, DeploymentNotFound, InvalidTransition
 from roost.lifecycle.ledger import canonical_json
+from roost.lifecycle.names import suggestion
 from roost.lifecycle.store.tables import DeploymentRow
 
 
@@ -22,7 +23,8 @@ class State(str, Enum):
 
     `building` is being filled, also while its backfill is interrupted. `ready` has all its vectors;
     it may become the champion, also again after it was one. `serving` is the champion. `failed`
-    missed a write and can only be retired. `retired` has no vectors any more.
+    could not be built, or missed a write; it can only be retired, or, where it was never ready, be
+    replaced by a new one of its name. `retired` has no vectors any more.
     """
 
     BUILDING = "building"
@@ -52,7 +54,8 @@ class Deployment:
         collection: the collection of the vector engine that holds the vectors.
         fingerprint: of the model that made them.
         index: the index type and its parameters.
-        n_records: rows in the collection when it was sealed.
+        n_records: rows in the collection when it was sealed; while it is building, records stored so far.
+        n_rejected: records that its building set aside; `Endpoint.rejected` says why.
         seal: digest of the configuration, taken when the deployment became ready; None before.
     """
 
@@ -68,6 +71,7 @@ class Deployment:
     index: Mapping[str, Any]
     search_params: Mapping[str, Any]
     n_records: int
+    n_rejected: int
     seal: str | None
     created_at: str
 
@@ -91,7 +95,8 @@ def deployment_of(row: DeploymentRow, endpoint: str) -> Deployment:
         dim=row.dim,
         index=json.loads(row.index_params),
         search_params=json.loads(row.search_params),
-        n_records=row.n_records,
+        n_records=row.n_stored if row.state == State.BUILDING else row.n_records,
+        n_rejected=row.n_rejected,
         seal=row.seal,
         created_at=row.created_at,
     )
@@ -111,8 +116,12 @@ def row_named(rows: Sequence[DeploymentRow], name: str) -> DeploymentRow:
     for row in rows:
         if row.name == name:
             return row
-    known = ", ".join(row.name for row in rows) or "none"
-    raise DeploymentNotFound(f"the endpoint has no deployment {name!r} (it has: {known})")
+    raise DeploymentNotFound(f"the endpoint has no deployment {name!r} ({suggestion(name, [r.name for r in rows])})")
+
+
+def was_never_ready(row: DeploymentRow) -> bool:
+    """Return whether a deployment failed before it was sealed, so that its name is free again."""
+    return row.state == State.FAILED and row.seal is None
 
 
 def move(row: DeploymentRow, state: State) -> None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from roost.errors import WorkspaceError
 from roost.lifecycle import builder, promotion, traffic, writes
-from roost.lifecycle.backfill import Progress, Record
+from roost.lifecycle.answered import Answered
+from roost.lifecycle.backfill import Progress, Record, check_batch_size
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment, deployment_of, row_named, rows_of
 from roost.lifecycle.embedder import FloatArray
@@ -44,6 +45,7 @@ class Endpoint:
         self.description = row.description
         self._context = context
         self._router = Router(context, row)
+        self._answered = Answered()
 
     # Deployments
 
@@ -61,7 +63,12 @@ class Endpoint:
         """Make a deployment of a model version: embed the records, index them, check them, seal it.
 
         The call returns when the deployment is ready. Meanwhile the endpoint answers and takes
-        writes, which reach the new deployment too. After a kill or Ctrl-C, `resume` goes on.
+        writes, which reach the new deployment too. After a kill or Ctrl-C, or when `records` or the
+        vector engine raised in the middle, the deployment is `building` and `resume` goes on. What
+        cannot be built, or failed before its first batch, is `failed`, and its name is free again.
+
+        Records that cannot be embedded or stored are set aside: the deployment's `n_rejected` and a
+        logged warning count them, and `rejected` says why.
 
         Args:
             records: dictionaries with the endpoint's key, `content` for the model, and what is to
@@ -72,8 +79,10 @@ class Endpoint:
             progress: called after every batch and at the start of every stage.
         Raises:
             AlreadyExists: the endpoint has a deployment of that name.
+            InvalidArgument: the vector engine refuses the index; nothing was embedded.
             WorkspaceError: nothing could be stored, or the rows are not as many as were written.
         """
+        check_batch_size(batch_size)
         deployment = builder.begin(self._router, model, index, search_params, name)
         return self.resume(deployment.name, records, batch_size=batch_size, progress=progress)
 
@@ -97,10 +106,12 @@ class Endpoint:
         promotion.follow(self._context, self._router.endpoint_id)
         return built
 
-    def retire(self, deployment: Deployment | str, reason: str = "") -> None:
+    def retire(self, deployment: Deployment | str, reason: str) -> None:
         """End a deployment and drop its vectors; there is no way back to it.
 
-        Raises: InvalidTransition: it is the champion, or takes part in a live test.
+        Raises:
+            InvalidTransition: it is the champion, or takes part in a live test.
+            InvalidArgument: the reason is empty.
         """
         builder.retire(self._router, _name(deployment), reason)
         promotion.follow(self._context, self._router.endpoint_id)
@@ -136,29 +147,37 @@ class Endpoint:
     def promote(
         self,
         deployment: Deployment | str,
-        reason: str = "",
+        reason: str,
         evidence: Mapping[str, Any] | TestStatus | None = None,
         expected_version: int | None = None,
     ) -> Switch:
-        """Make a deployment the champion.
+        """Make a deployment the champion. A live test that is running is stopped: see `Switch.stopped_test`.
 
         Args:
+            reason: why, for the ledger.
             evidence: what the decision rests on: figures, or the result of a live test.
             expected_version: the `version` that the decision rests on; by default the last one seen.
         Raises:
             InvalidTransition: the deployment is the champion already, or is not ready.
+            InvalidArgument: the reason is empty.
             WorkspaceError: it cannot be opened; or it is the champion now, and its aliases could not be moved.
             Conflict: another actor changed the endpoint since; nothing was changed.
         """
         return self._switch("promote", _name(deployment), reason, evidence, expected_version)
 
     def rollback(
-        self, to: Deployment | str | None = None, reason: str = "", expected_version: int | None = None
+        self, to: Deployment | str | None = None, *, reason: str, expected_version: int | None = None
     ) -> Switch:
-        """Go back to an earlier deployment, by default the champion before the present one.
+        """Go back to an earlier champion, by default to the last one before the present that is ready.
 
+        Rolling back again goes further back; what was rolled back is reached by `promote` alone. A
+        live test that is running is stopped, as by `promote`.
+
+        Args:
+            reason: why, for the ledger.
         Raises:
-            InvalidTransition: there is none, or it is not ready.
+            InvalidTransition: there is no earlier champion, or `to` is none, or it is not ready.
+            InvalidArgument: the reason is empty.
             Conflict: another actor changed the endpoint since; nothing was changed.
         """
         return self._switch("rollback", _name(to) if to is not None else None, reason, None, expected_version)
@@ -205,9 +224,7 @@ class Endpoint:
             answers = [test.interleave(own, rival, limit) for own, rival in zip(hits, rivals, strict=True)]
         else:
             answers = [self._answer(champion.deployment, found) for found in hits]
-        for answer in answers:
-            self._context.recorder.put(traffic.search_event(answer, query, started))
-        return answers
+        return self._noted(answers, query, started)
 
     def search_vectors(
         self,
@@ -231,9 +248,7 @@ class Endpoint:
         query = Query(limit, filter, output_fields, search_params or {}, user)
         hits = self._hits(champion, traffic.own_vectors(champion, vectors, fingerprint), query)
         answers = [self._answer(champion.deployment, found) for found in hits]
-        for answer in answers:
-            self._context.recorder.put(traffic.search_event(answer, query, started))
-        return answers
+        return self._noted(answers, query, started)
 
     def write(self, records: Sequence[Record]) -> int:
         """Write records to the champion and every live deployment, and return how many.
@@ -280,16 +295,23 @@ class Endpoint:
         """The live test that is running."""
         return self._router.routing.test
 
-    def feedback(self, query_id: str, item: Id | Mapping[Id, float], value: float = 1.0) -> None:
+    def feedback(self, query_id: str, item: Id | Mapping[Id, float], value: float = 1.0) -> bool:
         """Say how good results were.
+
+        It is recorded in any case, and counted by the live test of which the query is part; a test
+        counts a query once.
 
         Args:
             item: the id of one result, whose gain is `value`; or the gains of all results that
                 have one, which judges the query as a whole.
             value: 1 for a click or a right result, a grade, or negative for a rejection.
-        Raises: InvalidArgument: an item was not among the query's results, or a gain is not a finite number.
+        Returns: whether the query is among the last 10,000 that this process answered. Feedback for another one,
+            answered elsewhere or long ago or never, cannot be checked against its results and counts in no test.
+        Raises: InvalidArgument: an item was not among the results of a query that is known, or a gain is not a
+            finite number; nothing was recorded.
         """
         gains = traffic.checked_feedback(query_id, dict(item) if isinstance(item, Mapping) else {item: value})
+        is_known = self._answered.check(query_id, gains)
         test = self._router.routing.test
         if test is not None:
             test.credit(query_id, gains, whole=isinstance(item, Mapping))
@@ -306,6 +328,7 @@ class Endpoint:
         )
         if test is not None and test.complete:
             self._router.end_test(test, "decided", "")
+        return is_known
 
     def refresh(self) -> None:
         """Take over what other processes changed."""
@@ -323,19 +346,23 @@ class Endpoint:
         evidence: Mapping[str, Any] | TestStatus | None,
         expected_version: int | None,
     ) -> Switch:
+        promotion.check_reason(reason)
         given = evidence.as_evidence() if isinstance(evidence, TestStatus) else dict(evidence or {})
         expected = expected_version if expected_version is not None else self.version
         started = time.perf_counter()
         chosen = name or ""
         with self._router.changing:
             with self._router.change(expected, then=lambda: self._router.route_to(chosen)) as (session, row):
-                chosen = name if name is not None else promotion.previous_champion(session, row)
+                rolls_back = action == "rollback"
+                chosen = promotion.rollback_target(session, row, name) if rolls_back or name is None else name
                 self._router.check_opened(chosen)
-                previous = promotion.write_champion(session, row, chosen, self._context.actor, action, reason, given)
+                previous, stopped = promotion.write_champion(
+                    session, row, chosen, self._context.actor, action, reason, given
+                )
             routed = time.perf_counter() - started
             self._router.refresh()
             self._follow(chosen)
-        return Switch(self.name, previous, chosen, routed, time.perf_counter() - started)
+        return Switch(self.name, previous, chosen, stopped, routed, time.perf_counter() - started)
 
     def _follow(self, champion: str) -> None:
         try:
@@ -364,6 +391,12 @@ class Endpoint:
         except Exception as error:  # also from a model's own code
             _log.warning("challenger %r of %r could not answer: %s", rival.deployment.name, self.name, error)
             return None
+
+    def _noted(self, answers: list[Answer], query: Query, started: float) -> list[Answer]:
+        self._answered.remember(answers)
+        for answer in answers:
+            self._context.recorder.put(traffic.search_event(answer, query, started))
+        return answers
 
     def _answer(self, deployment: Deployment, hits: tuple[Hit, ...]) -> Answer:
         return Answer(traffic.new_query_id(), self.name, deployment.name, deployment.model, hits)

@@ -13,7 +13,7 @@ from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
 from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.follower import Follower
-from roost.lifecycle.names import check_name, identifier
+from roost.lifecycle.names import check_name, identifier, suggestion
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import EndpointRow
 
@@ -76,8 +76,7 @@ class Endpoints:
                 with self._context.store.read() as session:
                     row = session.scalar(select(EndpointRow).where(EndpointRow.name == name))
                 if row is None:
-                    known = ", ".join(self.list()) or "none"
-                    raise EndpointNotFound(f"there is no endpoint {name!r} (there are: {known})")
+                    raise EndpointNotFound(f"there is no endpoint {name!r} ({suggestion(str(name), self.list())})")
                 self._open[name] = Endpoint(self._context, row)
             return self._open[name]
 

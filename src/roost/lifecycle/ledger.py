@@ -165,6 +165,13 @@ def append(
     head.seq, head.hash = row.seq, row.hash
 
 
+def champion_changes(session: Session, endpoint: str) -> list[tuple[str, str]]:
+    """Return action and champion of every promotion and rollback of an endpoint, oldest first."""
+    query = select(LedgerRow.action, LedgerRow.subject)
+    own = query.where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
+    return [(action, champion) for action, champion in session.execute(own.order_by(LedgerRow.seq))]
+
+
 def canonical_json(value: Any) -> str:
     """Return JSON text that is the same for equal values.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 from roost.errors import InvalidName
 
@@ -24,6 +26,13 @@ def check_name(kind: str, name: object) -> str:
             f"{kind} name {name!r} is not allowed: use 1 to {MAX_NAME_LENGTH} letters, digits, _ and -, a letter first"
         )
     return name
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return what an error says after a name that is not there: the nearest of the known names, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"there are: {', '.join(names) or 'none'}"
 
 
 def identifier(name: str) -> str:

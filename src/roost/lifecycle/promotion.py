@@ -12,17 +12,17 @@ Steps of a promotion or rollback:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidTransition
+from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger, space
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import State, move, row_named, rows_of
+from roost.lifecycle.deployments import State, move, row_named, rows_of, was_never_ready
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestRow
 
@@ -36,6 +36,7 @@ class Switch:
 
     Attributes:
         previous: the deployment that was champion before; None for the first.
+        stopped_test: the live test that was running and that the change ended; None without one.
         seconds: from the call until every new search of this process went to the new champion.
         total_seconds: until the aliases had followed too.
     """
@@ -43,14 +44,17 @@ class Switch:
     endpoint: str
     previous: str | None
     champion: str
+    stopped_test: int | None
     seconds: float
     total_seconds: float
 
 
 def write_champion(
     session: Session, row: EndpointRow, name: str, actor: str, action: str, reason: str, evidence: Mapping[str, Any]
-) -> str | None:
-    """Make a deployment the champion within the caller's transaction; return the previous one's name.
+) -> tuple[str | None, int | None]:
+    """Make a deployment the champion within the caller's transaction.
+
+    Returns: the previous champion's name, and the number of the live test that this stopped.
 
     Raises:
         DeploymentNotFound: the endpoint has no such deployment.
@@ -64,12 +68,12 @@ def write_champion(
     previous = next((deployment for deployment in rows if deployment.id == row.champion_id), None)
     if previous is not None:
         move(previous, State.READY)
-    row.previous_id, row.champion_id = row.champion_id, chosen.id
-    stop_test(session, row, actor, f"{action} of {name}")
+    row.champion_id = chosen.id
+    stopped = stop_test(session, row, actor, f"{action} of {name}")
     previous_name = previous.name if previous is not None else None
     recorded = {**evidence, "previous": previous_name, "model": f"{chosen.model_name}/{chosen.model_version}"}
     ledger.append(session, actor, action, row.name, name, reason, recorded)
-    return previous_name
+    return previous_name, stopped
 
 
 def running_test(session: Session, endpoint_id: int) -> LiveTestRow | None:
@@ -78,23 +82,63 @@ def running_test(session: Session, endpoint_id: int) -> LiveTestRow | None:
     return session.scalar(running)
 
 
-def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> None:
-    """End the endpoint's running live test, if there is one, within the caller's transaction."""
+def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> int | None:
+    """End the endpoint's running live test within the caller's transaction, and return its number; None without one."""
     test = running_test(session, row.id)
-    if test is not None:
-        test.state, test.ended_at = "stopped", utc_now()
-        ledger.append(session, actor, "test.stop", row.name, f"test {test.id}", reason)
+    if test is None:
+        return None
+    test.state, test.ended_at = "stopped", utc_now()
+    ledger.append(session, actor, "test.stop", row.name, f"test {test.id}", reason)
+    return test.id
 
 
-def previous_champion(session: Session, row: EndpointRow) -> str:
-    """Return the deployment that was champion before the present one.
+def rollback_target(session: Session, row: EndpointRow, to: str | None) -> str:
+    """Return the deployment to roll back to, always an earlier champion.
 
-    Raises: InvalidTransition: there was none.
+    Args:
+        to: the one that is asked for; None for the last one before the present that is still ready.
+    Raises:
+        DeploymentNotFound: the endpoint has no such deployment.
+        InvalidTransition: there is no earlier champion, or the one that is asked for was none.
     """
-    previous = session.get(DeploymentRow, row.previous_id) if row.previous_id is not None else None
-    if previous is None:
-        raise InvalidTransition(f"endpoint {row.name!r} has no previous champion to roll back to")
-    return previous.name
+    rows = rows_of(session, row.id)
+    if to is not None and row_named(rows, to).id == row.champion_id:
+        raise InvalidTransition(f"deployment {to!r} is the champion already")
+    line = champion_line(ledger.champion_changes(session, row.name))
+    names = {d.name for d in rows if d.state == State.READY} if to is None else {to}
+    target = next((name for name in reversed(line[:-1]) if name in names), None)
+    if target is None:
+        if to is not None:
+            raise InvalidTransition(f"deployment {to!r} was not champion before the present one: promote it instead")
+        raise InvalidTransition(f"endpoint {row.name!r} has no earlier champion to roll back to that is ready")
+    return target
+
+
+def champion_line(changes: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the champions that led to the present one, which is the last.
+
+    A rollback takes everything after its target off the line, so what was rolled back is not led to again.
+
+    Args:
+        changes: action and champion of every promotion and rollback, oldest first.
+    """
+    line: list[str] = []
+    for action, champion in changes:
+        if action == "rollback":
+            while line and line[-1] != champion:
+                line.pop()
+        if not line or line[-1] != champion:
+            line.append(champion)
+    return line
+
+
+def check_reason(reason: object) -> None:
+    """Check that a change says why it is made.
+
+    Raises: InvalidArgument: it is not a text, or an empty one.
+    """
+    if not isinstance(reason, str) or not reason.strip():
+        raise InvalidArgument(f"say why in `reason`, for the ledger; it is {reason!r}")
 
 
 def follow(context: Context, endpoint_id: int) -> None:
@@ -130,17 +174,26 @@ def _follow_once(context: Context, endpoint_id: int) -> bool:
 
 
 def reconcile(context: Context) -> None:
-    """Repair what a crash left half done: aliases that are behind, collections of retired deployments."""
+    """Repair what a crash left half done: aliases that are behind, collections of ended deployments."""
     with context.store.read() as session:
         endpoints = session.scalars(select(EndpointRow)).all()
-        retired = session.scalars(
-            select(DeploymentRow.collection).where(DeploymentRow.state == State.RETIRED.value)
-        ).all()
+        deployments = session.scalars(select(DeploymentRow)).all()
     for row in endpoints:
         if row.followed_version != row.version:
             follow(context, row.id)
-    for collection in retired:
-        space.drop(context.vectors, collection)
+    for deployment in deployments:
+        if deployment.state == State.RETIRED:
+            space.drop(context.vectors, deployment.collection)
+        elif was_never_ready(deployment):
+            drop_failed(context, deployment.id)
+
+
+def drop_failed(context: Context, deployment_id: int) -> None:
+    """Drop the collection of a deployment that was never ready, unless its name was given to a new one meanwhile."""
+    with context.store.write() as session:
+        row = session.get(DeploymentRow, deployment_id, with_for_update=True)
+        if row is not None and was_never_ready(row):
+            space.drop(context.vectors, row.collection)
 
 
 def _challenger(deployments: Sequence[DeploymentRow], champion: DeploymentRow | None) -> DeploymentRow | None:

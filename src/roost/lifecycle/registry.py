@@ -10,7 +10,7 @@ from roost.errors import InvalidArgument, ModelNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.embedder import Embedder
 from roost.lifecycle.model_files import ModelFiles, load_model, save_model
-from roost.lifecycle.names import check_name
+from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.runs import Run
 from roost.lifecycle.store import Store
 from roost.lifecycle.tracking import Tracking
@@ -73,9 +73,16 @@ class Models:
                 remembers them together with the checksum of the very files that they are for.
         Raises:
             InvalidName: the name is not allowed.
+            InvalidArgument: it is not an embedder.
             UnsafeModel: the stored model holds other types; the message names them.
         """
         check_name("model", name)
+        if not isinstance(embedder, Embedder):
+            kind = type(embedder).__name__
+            raise InvalidArgument(
+                f"a model is registered as an Embedder, not as {kind}: wrap a fitted scikit-learn transformer as "
+                f"SklearnEmbedder({kind}(...)), or derive a class from roost.lifecycle.Embedder"
+            )
         files = save_model(self._tracking.artifacts, name, embedder, trusted)
         client = self._tracking.client
         if not client.search_registered_models(f"name = '{name}'", max_results=1):
@@ -115,8 +122,18 @@ class Models:
                 return _version(client.get_model_version(name, str(version)))
             return _version(client.get_model_version_by_alias(name, version))
         except MlflowException as error:
-            kind = "version" if isinstance(version, int) else "alias"
-            raise ModelNotFound(f"model {name!r} has no {kind} {version!r}: {error.message}") from error
+            raise ModelNotFound(self._not_found(name, version)) from error
+
+    def _not_found(self, name: str, version: int | str) -> str:
+        models = self.list()
+        if name not in models:
+            return f"there is no model {name!r} ({suggestion(str(name), models)})"
+        if isinstance(version, int):
+            found = self._tracking.client.search_model_versions(f"name = '{name}'", max_results=1000)
+            numbers = ", ".join(str(number) for number in sorted(int(one.version) for one in found)) or "none"
+            return f"model {name!r} has no version {version} (there are: {numbers})"
+        aliases = self._tracking.client.get_registered_model(name).aliases
+        return f"model {name!r} has no alias {version!r} ({suggestion(version, aliases)})"
 
     def load(
         self, version: ModelVersion | str, alias: int | str | None = None, trusted: Collection[str] = ()

@@ -48,7 +48,7 @@ class Router:
         self.filling: set[str] = set()
         self.write_gate = threading.Lock()
         self.routing = Routing()
-        self._embedders: dict[int, Embedder] = {}
+        self._embedders: dict[tuple[int, str], Embedder] = {}
         self._started_test_id: int | None = None
         self.refresh()
 
@@ -210,7 +210,9 @@ class Router:
 
     def _target(self, row: DeploymentRow) -> Target:
         deployment = deployment_of(row, self.name)
-        if row.id not in self._embedders:
+        # The number alone may be another deployment's by now: that of one that was never ready is given out again.
+        key = row.id, row.created_at
+        if key not in self._embedders:
             check_seal(row, *self._configuration)
             embedder = self.context.models.load_files(ModelFiles.from_json(row.model_files))
             if embedder.fingerprint != row.fingerprint:
@@ -221,8 +223,8 @@ class Router:
             space.check(self.context.vectors, deployment)
             if deployment.state != State.BUILDING:
                 self.context.vectors.load_collection(deployment.collection)
-            self._embedders[row.id] = embedder
-        return Target(deployment, self._embedders[row.id])
+            self._embedders[key] = embedder
+        return Target(deployment, self._embedders[key])
 
     def _test(self, row: LiveTestRow, targets: dict[int, Target]) -> LiveTest | None:
         if row.challenger_id not in targets:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pymilvus import CollectionSchema, DataType, FieldSchema
+from pymilvus import exceptions as milvus
 
 from roost.errors import AlreadyExists, CollectionNotFound, FingerprintMismatch, InvalidArgument, InvalidSchema
 from roost.lifecycle.deployments import Deployment
@@ -86,8 +87,11 @@ def payload(fields: Sequence[FieldSchema] | None, metric: str) -> Payload:
 def create(client: Client, deployment: Deployment, payload: Payload) -> None:
     """Create the deployment's empty collection, marked with the fingerprint of its space.
 
-    An empty collection that this deployment left behind when it was interrupted is taken over.
-    Raises: AlreadyExists: a collection of the name exists that is not this deployment's.
+    An empty collection that this deployment left behind when it was interrupted is taken over. The
+    index is tried on it, so that one that cannot be is refused before anything is embedded.
+    Raises:
+        AlreadyExists: a collection of the name exists that is not this deployment's.
+        pymilvus.MilvusException: the engine refuses the index; there is no collection then.
     """
     if client.has_collection(deployment.collection):
         same = _properties(client, deployment.collection).get(FINGERPRINT) == deployment.fingerprint
@@ -96,7 +100,17 @@ def create(client: Client, deployment: Deployment, payload: Payload) -> None:
             raise AlreadyExists(
                 f"the vector engine has a collection {deployment.collection!r} already, of another origin"
             )
-        return
+    else:
+        _create(client, deployment, payload)
+    try:
+        _create_index(client, deployment, payload)
+        client.drop_index(deployment.collection, VECTOR)
+    except milvus.MilvusException:
+        client.drop_collection(deployment.collection)
+        raise
+
+
+def _create(client: Client, deployment: Deployment, payload: Payload) -> None:
     schema = CollectionSchema(
         [*payload.fields, FieldSchema(VECTOR, DataType.FLOAT_VECTOR, dim=deployment.dim)],
         enable_dynamic_field=True,
@@ -126,9 +140,15 @@ def check(client: Client, deployment: Deployment) -> None:
 def build_index(client: Client, deployment: Deployment, payload: Payload) -> None:
     """Make every row durable and build the index over them."""
     client.flush(deployment.collection)
+    _create_index(client, deployment, payload)
+
+
+def _create_index(client: Client, deployment: Deployment, payload: Payload) -> None:
     params = dict(deployment.index)
     index = client.prepare_index_params()
-    index.add_index(VECTOR, index_type=params.pop("index_type"), metric_type=payload.metric, params=params)
+    index.add_index(
+        VECTOR, index_name=VECTOR, index_type=params.pop("index_type"), metric_type=payload.metric, params=params
+    )
     client.create_index(deployment.collection, index)
 
 

@@ -144,3 +144,11 @@ def test_what_differs_has_another_key() -> None:
 def test_fixed_conditions_fold() -> None:
     assert compiled("pk == 1 and 1 > 2").fields == frozenset()
     assert compiled("pk == 1 or 2 > 1").fields == frozenset()
+
+
+@pytest.mark.parametrize("expression", ["s == abc3", "abc3 != s", "i8 < abc3", "abc3 == j['a']"])
+def test_a_text_without_quotes_is_taken_for_a_dynamic_key_and_hinted_at(expression: str) -> None:
+    with pytest.raises(
+        InvalidFilter, match='constants only; abc3 is no field: if it is a text, put it in quotes: "abc3"'
+    ):
+        compile_filter(expression, SCHEMA)

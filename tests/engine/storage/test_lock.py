@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.engine.storage.lock import WriterLock
-from roost.errors import DatabaseLocked, StorageFull
+from roost.errors import DatabaseLocked, StorageFailure, StorageFull
 
 
 def test_the_second_is_told_of_the_first(tmp_path: Path) -> None:
@@ -45,3 +47,17 @@ def test_a_lock_that_cannot_name_its_holder_is_not_held(tmp_path: Path, monkeypa
         with pytest.raises(StorageFull):
             WriterLock(tmp_path / "LOCK")
     WriterLock(tmp_path / "LOCK").release()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    n_open = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(StorageFailure, match="LOCK"):
+            WriterLock(tmp_path / "LOCK")
+    WriterLock(tmp_path / "LOCK").release()
+    assert len(os.listdir("/proc/self/fd")) == n_open

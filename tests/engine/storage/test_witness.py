@@ -22,9 +22,12 @@ def test_the_last_count_is_read_back(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_a_count_of_an_earlier_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_count_of_an_earlier_boot_binds_if_commits_were_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synced: bool
+) -> None:
     path = tmp_path / "roost.commits"
-    counter = Witness(path, read_only=False)
+    counter = Witness(path, read_only=False, synced=synced)
     counter.record(3)
     counter.close()
     boot = tmp_path / "boot_id"
@@ -35,7 +38,7 @@ def test_a_count_of_an_earlier_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             boot.unlink()
         monkeypatch.setattr(witness, "_BOOT_ID", boot)
         later = Witness(path, read_only=True)
-        assert later.read() == (3, False)
+        assert later.read() == (3, synced)
         later.close()
 
 

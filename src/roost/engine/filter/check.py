@@ -172,7 +172,7 @@ class _Checker:
             return Comparison(symbol, first, second)
         kinds = {_kind(first), _kind(second)}
         if Kind.JSON in kinds:
-            raise Fault(both, "a JSON key compares with constants only")
+            raise Fault(both, f"a JSON key compares with constants only{_quoted(second) or _quoted(first)}")
         if not (kinds <= NUMERIC or len(kinds) == 1):
             raise Fault(both, f"{_described(first)} cannot be compared with {_described(second)}")
         if ordering and Kind.BOOL in kinds:
@@ -325,6 +325,14 @@ def _described(operand: Operand) -> str:
     if isinstance(operand, Column):
         return f"the {operand.kind.value} field {operand.name!r}"
     return "a JSON key" if operand.kind is Kind.JSON else f"a computed {operand.kind.value}"
+
+
+def _quoted(operand: Operand) -> str:
+    """Return the hint that a text goes in quotes, for what may be a text without them."""
+    if isinstance(operand, JsonKey) and operand.field == DYNAMIC_FIELD and len(operand.path) == 1:
+        [word] = operand.path
+        return f'; {word} is no field: if it is a text, put it in quotes: "{word}"'
+    return ""
 
 
 def _unknown_function(node: tree.Call) -> NoReturn:

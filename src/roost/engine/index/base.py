@@ -84,7 +84,8 @@ class VectorIndex(ABC):
     def memory_bytes(self) -> int:
         """Bytes that the index holds, in memory or mapped."""
 
-    def search_width(self, k: int, params: Mapping[str, Any]) -> int:
+    @classmethod
+    def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
         """Check the search parameters and return the value that `width_param` takes; 0 without one.
 
         Raises: InvalidArgument: a search parameter is unknown or out of its range.

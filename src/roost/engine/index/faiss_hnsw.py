@@ -48,12 +48,13 @@ class FaissHnsw(FaissIndex):
         index.hnsw.efConstruction = integer(params, "efConstruction", DEFAULT_EF_CONSTRUCTION, 1)
         return index
 
-    def search_width(self, k: int, params: Mapping[str, Any]) -> int:
+    @classmethod
+    def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
         """Return the `ef` that a search for k rows uses.
 
         Raises: InvalidArgument: a parameter is unknown, or `ef` is not a positive integer of at least k.
         """
-        require_known(params, ("ef",), self.index_type)
+        require_known(params, ("ef",), cls.index_type)
         if "ef" not in params:
             return max(k, MIN_DEFAULT_EF)
         ef = integer(params, "ef", MIN_DEFAULT_EF, 1)

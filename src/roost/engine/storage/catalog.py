@@ -82,9 +82,8 @@ class Catalog:
     def __init__(self, directory: Path, *, durability: str = "full", read_only: bool = False) -> None:
         self.path = directory / "roost.db"
         self.lock = threading.RLock()
-        self._durability = durability
         self._files = RecordFiles(directory / "log")
-        self._witness = Witness(directory / "roost.commits", read_only=read_only)
+        self._witness = Witness(directory / "roost.commits", read_only=read_only, synced=durability == "full")
         with storage_errors(self.path):
             try:
                 witnessed = self._witness.read()
@@ -163,9 +162,9 @@ class Catalog:
         if found != "ok":
             raise Corruption(f"{self.path} is damaged: {found}; restore it from a copy")
 
-    def _check_witness(self, commits: int, same_boot: bool) -> None:
+    def _check_witness(self, commits: int, must_have_all: bool) -> None:
         held = self._heads[0].seq
-        if held < commits and (self._durability == "full" or same_boot):
+        if held < commits and must_have_all:
             raise Corruption(
                 f"{self.path}-wal is damaged or missing: {commits - held} acknowledged commits of "
                 f"{commits} are not in the database; restore it from a copy"
@@ -233,6 +232,14 @@ class Catalog:
             path = self._files.path(collection, seq)
             raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")
         return body
+
+    def log_files(self, collection: int) -> list[Path]:
+        """Return the files of a collection's records, for those that have one of their own."""
+        head = self._heads.get(collection, Head())
+        keys = (log_key(collection, head.base_seq), log_key(collection, head.seq))
+        with self.lock, storage_errors(self.path):
+            rows = self._db.execute("SELECT key FROM log WHERE key > ? AND key <= ? AND body IS NULL", keys)
+            return [self._files.path(*record_of(key)) for (key,) in rows]
 
     def log_range(self, collection: int) -> tuple[int, int]:
         """Return the sequence number before the log's first record, and the last one's."""

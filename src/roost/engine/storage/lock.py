@@ -21,27 +21,31 @@ from roost.errors import DatabaseLocked
 class WriterLock:
     """Held from construction to `release`.
 
-    Raises: DatabaseLocked: another process holds it; the message says which.
+    Raises:
+        DatabaseLocked: another process holds it; the message says which.
+        StorageFailure: the file cannot be opened, or its file system has no locks. StorageFull.
     """
 
     def __init__(self, path: Path) -> None:
         with storage_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = _describe(os.pread(self._descriptor, 4096, 0))
-            os.close(self._descriptor)
-            raise DatabaseLocked(
-                f"{path.parent} is open for writing by {holder}; close it there, or open it here with read_only=True"
-            ) from error
-        try:
             with storage_errors(path):
+                self._lock(path)
                 os.ftruncate(self._descriptor, 0)
                 os.pwrite(self._descriptor, json.dumps(_holder()).encode(), 0)
         except BaseException:
             self.release()
             raise
+
+    def _lock(self, path: Path) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = _describe(os.pread(self._descriptor, 4096, 0))
+            raise DatabaseLocked(
+                f"{path.parent} is open for writing by {holder}; close it there, or open it here with read_only=True"
+            ) from error
 
     def release(self) -> None:
         """Let the next writer in. Safe to call twice."""

@@ -7,7 +7,8 @@ many there were. A database that knows of fewer has lost acknowledged writes.
 Order: (1) the commit is durable, (2) the witness is written, (3) the caller is told. A crash after (1)
 leaves the witness one behind, which is no loss. The witness is not fsynced: after a power cut it may be
 older than the database, never newer where commits are synced (`full`). With `normal`, a power cut may
-take the last commits by design, so a witness of an earlier boot is not held against the database.
+take the last commits by design, so such a witness is not held against the database after another boot.
+Which of the two it was stands in the witness: whoever opens the database later may not know.
 """
 
 from __future__ import annotations
@@ -22,15 +23,21 @@ from roost.engine.storage.durable import storage_errors
 from roost.errors import Corruption
 
 _LAYOUT = struct.Struct("<8sQQQ")
-_MAGIC = b"ROOSTWIT"
+_SYNCED, _UNSYNCED = b"ROOSTWIT", b"ROOSTWIN"
+"""How the file begins: whether each commit was synced before it was counted."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Witness:
-    """The open counter file of a database."""
+    """The open counter file of a database.
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
+    Args:
+        synced: whether commits are durable, against a loss of power too, when they are counted from now on.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool, synced: bool = True) -> None:
         self._path = path
+        self._kind = _SYNCED if synced else _UNSYNCED
         flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
         with storage_errors(path):
             self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
@@ -38,12 +45,12 @@ class Witness:
 
     def record(self, commits: int) -> None:
         """Note that `commits` are durable."""
-        body = _LAYOUT.pack(_MAGIC, commits, self._boot, _check(commits, self._boot))
+        body = _LAYOUT.pack(self._kind, commits, self._boot, _check(self._kind, commits, self._boot))
         with storage_errors(self._path):
             os.pwrite(self._descriptor, body, 0)
 
     def read(self) -> tuple[int, bool]:
-        """Return the number of commits seen, and whether this boot of the machine saw them.
+        """Return the number of commits seen, and whether the database must have them all.
 
         Raises: Corruption: the file is damaged.
         """
@@ -52,9 +59,9 @@ class Witness:
         if not body:
             return 0, True
         if len(body) == _LAYOUT.size:
-            magic, commits, boot, check = _LAYOUT.unpack(body)
-            if magic == _MAGIC and check == _check(commits, boot):
-                return commits, boot == self._boot != 0
+            kind, commits, boot, check = _LAYOUT.unpack(body)
+            if kind in (_SYNCED, _UNSYNCED) and check == _check(kind, commits, boot):
+                return commits, kind == _SYNCED or boot == self._boot != 0
         raise Corruption(f"{self._path} is damaged; restore it from a copy together with the database")
 
     def close(self) -> None:
@@ -70,5 +77,5 @@ def _boot() -> int:
         return 0
 
 
-def _check(commits: int, boot: int) -> int:
-    return xxhash.xxh3_64_intdigest(struct.pack("<QQ", commits, boot))
+def _check(kind: bytes, commits: int, boot: int) -> int:
+    return xxhash.xxh3_64_intdigest(struct.pack("<QQ", commits, boot), seed=int(kind == _UNSYNCED))

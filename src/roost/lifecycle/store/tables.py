@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by itself only where the column's type is INTEGER."""
@@ -29,14 +39,32 @@ class EndpointRow(Table):
     fields: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)
     champion_id: Mapped[int | None] = mapped_column(Integer)
-    previous_id: Mapped[int | None] = mapped_column(Integer)
     version: Mapped[int] = mapped_column(Integer, default=1)
     followed_version: Mapped[int] = mapped_column(Integer, default=1)
     created_at: Mapped[str] = mapped_column(String(32))
 
 
+class JobRow(Table):
+    """Long work and how far it has come. `digest` chains the keys of the records already taken."""
+
+    __tablename__ = "roost_jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"), index=True)
+    state: Mapped[str] = mapped_column(String(20))
+    n_done: Mapped[int] = mapped_column(BigInteger, default=0)
+    n_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
+    digest: Mapped[str] = mapped_column(String(80))
+    error: Mapped[str | None] = mapped_column(Text)
+    updated_at: Mapped[str] = mapped_column(String(32))
+
+
 class DeploymentRow(Table):
-    """A model version, its vectors, index and configuration."""
+    """A model version, its vectors, index and configuration.
+
+    `n_stored` and `n_rejected` are read from its jobs and are not columns of the table.
+    """
 
     __tablename__ = "roost_deployments"
     __table_args__ = (UniqueConstraint("endpoint_id", "name"),)
@@ -56,22 +84,18 @@ class DeploymentRow(Table):
     n_records: Mapped[int] = mapped_column(BigInteger, default=0)
     seal: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[str] = mapped_column(String(32))
-
-
-class JobRow(Table):
-    """Long work and how far it has come. `digest` chains the keys of the records already taken."""
-
-    __tablename__ = "roost_jobs"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(String(20))
-    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"), index=True)
-    state: Mapped[str] = mapped_column(String(20))
-    n_done: Mapped[int] = mapped_column(BigInteger, default=0)
-    n_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
-    digest: Mapped[str] = mapped_column(String(80))
-    error: Mapped[str | None] = mapped_column(Text)
-    updated_at: Mapped[str] = mapped_column(String(32))
+    n_stored: Mapped[int] = column_property(
+        select(func.coalesce(func.sum(JobRow.n_done - JobRow.n_rejected), 0))
+        .where(JobRow.deployment_id == id)
+        .correlate_except(JobRow)
+        .scalar_subquery()
+    )
+    n_rejected: Mapped[int] = column_property(
+        select(func.coalesce(func.sum(JobRow.n_rejected), 0))
+        .where(JobRow.deployment_id == id)
+        .correlate_except(JobRow)
+        .scalar_subquery()
+    )
 
 
 class RejectedRow(Table):

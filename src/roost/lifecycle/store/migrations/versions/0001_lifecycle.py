@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.Column("fields", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("champion_id", sa.Integer(), nullable=True),
-        sa.Column("previous_id", sa.Integer(), nullable=True),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("followed_version", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.String(length=32), nullable=False),
