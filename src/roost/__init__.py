@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from roost import errors
     from roost.client import connect
     from roost.embedded import EmbeddedClient
-    from roost.lifecycle.embedder import SklearnEmbedder
+    from roost.lifecycle.embedders.sklearn import SklearnEmbedder
     from roost.workspace import Workspace
 
     __version__: str
@@ -26,7 +26,7 @@ __all__ = ["EmbeddedClient", "SklearnEmbedder", "Workspace", "__version__", "con
 # Loaded when first used, so that `import roost` and the command line's help cost nothing.
 _HOMES = {
     "EmbeddedClient": "roost.embedded",
-    "SklearnEmbedder": "roost.lifecycle.embedder",
+    "SklearnEmbedder": "roost.lifecycle.embedders.sklearn",
     "Workspace": "roost.workspace",
     "connect": "roost.client",
 }

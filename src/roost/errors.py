@@ -309,3 +309,27 @@ class Conflict(WorkspaceError):
     """Another actor changed the same endpoint first."""
 
     name = "conflict"
+
+
+class PermissionDenied(WorkspaceError):
+    """The actor's roles do not allow the step."""
+
+    name = "permission_denied"
+
+
+class ApprovalRequired(WorkspaceError):
+    """The step needs the approval of somebody else first; the message says how to ask for it."""
+
+    name = "approval_required"
+
+
+class JobNotFound(WorkspaceError):
+    """No job of that number exists."""
+
+    name = "job_not_found"
+
+
+class GateFailed(WorkspaceError):
+    """A check that was required before the step was not passed; the message says which, and by how much."""
+
+    name = "gate_failed"

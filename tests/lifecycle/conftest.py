@@ -18,9 +18,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from roost.lifecycle.embedder import SklearnEmbedder
-from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.tracking import Tracking
 from roost.workspace import Workspace

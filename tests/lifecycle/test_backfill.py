@@ -13,8 +13,8 @@ from roost.errors import InvalidArgument, InvalidTransition, StorageFailure, Wor
 from roost.lifecycle import space
 from roost.lifecycle.backfill import Progress
 from roost.lifecycle.deployments import State
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 
 from .conftest import N_RECORDS, Child, Digits, Place

@@ -15,9 +15,9 @@ from roost.errors import (
     InvalidData,
     NotFinite,
 )
-from roost.lifecycle.embedder import SklearnEmbedder
-from roost.lifecycle.endpoint import Endpoint
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.space import FINGERPRINT
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EventRow

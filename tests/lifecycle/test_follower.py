@@ -5,8 +5,8 @@ import time
 import pytest
 from sqlalchemy import select
 
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.promotion import write_champion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
 

@@ -6,11 +6,11 @@ import pytest
 
 from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle import live as module
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.live import LiveTest
 from roost.lifecycle.livetest import SequentialTest
 from roost.lifecycle.recorder import Event, Recorder
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow, LiveTestRow
 from roost.lifecycle.traffic import Answer

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from roost.errors import Corruption
-from roost.lifecycle.embedder import Embedder, FloatArray, register_embedder
+from roost.lifecycle.embedders.base import Embedder, FloatArray, register_embedder
 from roost.lifecycle.model_files import load_model, save_model
 
 

@@ -19,8 +19,8 @@ from roost.errors import (
 )
 from roost.lifecycle import promotion, space
 from roost.lifecycle.deployments import State
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
 from roost.lifecycle.traffic import Answer

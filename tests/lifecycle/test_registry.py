@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from roost.errors import Corruption, InvalidArgument, InvalidName, ModelNotFound, UnsafeModel
-from roost.lifecycle.embedder import SklearnEmbedder
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
 from roost.workspace import Workspace
 

@@ -9,8 +9,8 @@ from pymilvus import DataType, FieldSchema, MilvusException
 
 from roost.errors import InvalidData
 from roost.lifecycle.backfill import Progress
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 
 from .conftest import N_RECORDS, Digits, Place

@@ -34,7 +34,7 @@ from roost.demo.steps import SilentWatcher, Steps, Watcher
 from roost.demo.traffic import BackgroundClient, Trace
 from roost.errors import InvalidArgument, LedgerBroken
 from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedder import SklearnEmbedder
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.live import TestStatus
 from roost.lifecycle.livetest import Side
 from roost.lifecycle.registry import ModelVersion

@@ -3,6 +3,7 @@
 `roost.Workspace` opens it. What users write themselves is an embedder.
 """
 
-from roost.lifecycle.embedder import Embedder, SklearnEmbedder, register_embedder
+from roost.lifecycle.embedders.base import Embedder, register_embedder
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 
 __all__ = ["Embedder", "SklearnEmbedder", "register_embedder"]

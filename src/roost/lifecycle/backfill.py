@@ -25,7 +25,7 @@ from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFin
 from roost.lifecycle import space
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedder import Embedder, FloatArray, embed_checked
+from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
 from roost.lifecycle.space import CONTENT, Payload
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import JobRow, LiveWriteRow, RejectedRow

@@ -163,7 +163,7 @@ def retire(router: Router, name: str, reason: str) -> None:
     with router.change() as (session, endpoint):
         row = row_named(rows_of(session, endpoint.id), name)
         test = promotion.running_test(session, endpoint.id)
-        if test is not None and row.id == test.challenger_id:
+        if test is not None and promotion.challenges(session, test, row.id):
             if name not in router.routing.missing:
                 raise InvalidTransition(f"deployment {name!r} takes part in live test {test.id}: stop the test first")
             promotion.stop_test(session, endpoint, context.actor, f"{name} is retired")

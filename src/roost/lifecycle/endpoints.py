@@ -11,9 +11,9 @@ from sqlalchemy import or_, select
 from roost.errors import AlreadyExists, EndpointNotFound
 from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
-from roost.lifecycle.endpoint import Endpoint
 from roost.lifecycle.follower import Follower
 from roost.lifecycle.names import check_name, identifier, suggestion
+from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import EndpointRow
 
@@ -25,7 +25,7 @@ class Endpoints:
         """Repair what a crash left half done, and open endpoints when they are asked for."""
         self._context = context
         self._opening = threading.Lock()
-        self._open: dict[str, Endpoint] = {}
+        self._open: dict[str, SearchEndpoint] = {}
         promotion.reconcile(context)
         self._follower = Follower(context.store, lambda: dict(self._open))
 
@@ -35,7 +35,7 @@ class Endpoints:
         metric: str = "L2",
         fields: Sequence[FieldSchema] | None = None,
         description: str = "",
-    ) -> Endpoint:
+    ) -> SearchEndpoint:
         """Create an endpoint.
 
         Args:
@@ -66,7 +66,7 @@ class Endpoints:
             ledger.append(session, self._context.actor, "endpoint.create", name, name)
         return self.get(name)
 
-    def get(self, name: str) -> Endpoint:
+    def get(self, name: str) -> SearchEndpoint:
         """Return an endpoint; the same object each time.
 
         Raises: EndpointNotFound: there is none of that name.
@@ -77,7 +77,7 @@ class Endpoints:
                     row = session.scalar(select(EndpointRow).where(EndpointRow.name == name))
                 if row is None:
                     raise EndpointNotFound(f"there is no endpoint {name!r} ({suggestion(str(name), self.list())})")
-                self._open[name] = Endpoint(self._context, row)
+                self._open[name] = SearchEndpoint(self._context, row)
             return self._open[name]
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from roost.errors import Corruption
-from roost.lifecycle.embedder import Embedder, embedder_class
+from roost.lifecycle.embedders.base import Embedder
+from roost.lifecycle.model import Model, model_class
 
 _MANIFEST = "manifest.json"
 
@@ -65,7 +66,7 @@ def save_model(artifacts: Path, name: str, embedder: Embedder, trusted: Collecti
     return ModelFiles(relative, _digest(manifest), tuple(sorted(trusted)))
 
 
-def load_model(artifacts: Path, files: ModelFiles, trusted: Collection[str] = ()) -> Embedder:
+def load_model(artifacts: Path, files: ModelFiles, trusted: Collection[str] = ()) -> Model:
     """Return the embedder whose files were saved, after checking every one of them.
 
     Args:
@@ -81,7 +82,7 @@ def load_model(artifacts: Path, files: ModelFiles, trusted: Collection[str] = ()
     manifest = json.loads((directory / _MANIFEST).read_text())
     for name, digest in manifest["files"].items():
         _check(directory / name, digest)
-    embedder = embedder_class(manifest["kind"]).load(directory, trusted={*files.trusted, *trusted})
+    embedder = model_class(manifest["kind"]).load(directory, trusted={*files.trusted, *trusted})
     if embedder.fingerprint != manifest["fingerprint"]:
         raise Corruption(
             f"the model in {directory} has the fingerprint {embedder.fingerprint} after loading; "

@@ -24,7 +24,7 @@ from roost.lifecycle import ledger, space
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import State, move, row_named, rows_of, was_never_ready
 from roost.lifecycle.store.database import utc_now
-from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArmRow, LiveTestRow
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """MLflow's aliases of a registered model."""
@@ -80,6 +80,17 @@ def running_test(session: Session, endpoint_id: int) -> LiveTestRow | None:
     """Return the row of the endpoint's live test that is running."""
     running = select(LiveTestRow).where(LiveTestRow.endpoint_id == endpoint_id, LiveTestRow.state == "running")
     return session.scalar(running)
+
+
+def arms_of(session: Session, test_id: int) -> list[LiveTestArmRow]:
+    """Return who takes part in a live test, the champion first."""
+    query = select(LiveTestArmRow).where(LiveTestArmRow.test_id == test_id).order_by(LiveTestArmRow.position)
+    return list(session.scalars(query))
+
+
+def challenges(session: Session, test: LiveTestRow | None, deployment_id: int) -> bool:
+    """Return whether a deployment is a challenger of a live test."""
+    return test is not None and deployment_id in {arm.deployment_id for arm in arms_of(session, test.id)[1:]}
 
 
 def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> int | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roost.errors import InvalidArgument, ModelNotFound
 from roost.lifecycle import ledger
-from roost.lifecycle.embedder import Embedder
+from roost.lifecycle.embedders.base import Embedder
 from roost.lifecycle.model_files import ModelFiles, load_model, save_model
 from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.runs import Run

@@ -6,7 +6,7 @@ import logging
 import random
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy.orm import Session
@@ -16,13 +16,13 @@ from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, Works
 from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import LIVE, State, check_seal, deployment_of, move, row_named, rows_of
-from roost.lifecycle.embedder import Embedder
+from roost.lifecycle.embedders.base import Embedder
 from roost.lifecycle.live import Ending, LiveTest, check_test
 from roost.lifecycle.livetest import SequentialTest
 from roost.lifecycle.model_files import ModelFiles
 from roost.lifecycle.space import Payload
 from roost.lifecycle.store.database import utc_now
-from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArmRow, LiveTestRow
 from roost.lifecycle.traffic import Routing, Target
 
 _log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ class Router:
                 row = session.get_one(EndpointRow, self.endpoint_id)
                 live = [deployment for deployment in rows_of(session, row.id) if State(deployment.state) in LIVE]
                 test_row = promotion.running_test(session, row.id)
+                arms = [] if test_row is None else [a.deployment_id for a in promotion.arms_of(session, test_row.id)]
             live.sort(key=lambda deployment: deployment.id != row.champion_id)
             targets: dict[int, Target] = {}
             missing: dict[str, str] = {}
@@ -114,7 +115,7 @@ class Router:
                     missing[deployment.name] = without_secrets(str(error))
                     _log.warning("deployment %r of %r cannot be opened: %s", deployment.name, self.name, error)
             champion = targets.get(row.champion_id) if row.champion_id is not None else None
-            test = self._test(test_row, targets) if test_row is not None else None
+            test = self._test(test_row, arms, targets) if test_row is not None else None
             ended = self.routing.test
             self.routing = Routing(row.version, champion, tuple(targets.values()), test, missing)
             if ended is not None and ended is not test:
@@ -136,7 +137,7 @@ class Router:
             if State(row.state) in LIVE:
                 move(row, State.FAILED)
                 test = promotion.running_test(session, endpoint.id)
-                if test is not None and row.id == test.challenger_id:
+                if promotion.challenges(session, test, row.id):
                     promotion.stop_test(session, endpoint, self.context.actor, f"{name} failed")
                 ledger.append(session, self.context.actor, "fail", endpoint.name, name, reason)
 
@@ -159,7 +160,6 @@ class Router:
                 test = LiveTestRow(
                     endpoint_id=row.id,
                     champion_id=row.champion_id,
-                    challenger_id=rival.id,
                     method=method,
                     max_queries=max_queries,
                     seed=chosen_seed,
@@ -169,6 +169,10 @@ class Router:
                 )
                 session.add(test)
                 session.flush()
+                for position, deployment_id in enumerate((row.champion_id, rival.id)):
+                    session.add(
+                        LiveTestArmRow(test_id=test.id, position=position, deployment_id=deployment_id, weight=0.5)
+                    )
                 self._started_test_id = test.id
                 evidence = {"challenger": name, "method": method, "alpha": alpha, "max_queries": max_queries}
                 ledger.append(
@@ -226,8 +230,8 @@ class Router:
             self._embedders[key] = embedder
         return Target(deployment, self._embedders[key])
 
-    def _test(self, row: LiveTestRow, targets: dict[int, Target]) -> LiveTest | None:
-        if row.challenger_id not in targets:
+    def _test(self, row: LiveTestRow, arms: Sequence[int], targets: dict[int, Target]) -> LiveTest | None:
+        if any(deployment_id not in targets for deployment_id in arms):
             return None
         present = self.routing.test
         if present is not None and present.id == row.id:
@@ -237,7 +241,7 @@ class Router:
             self.context.recorder,
             row.id,
             targets[row.champion_id],
-            targets[row.challenger_id],
+            targets[arms[1]],
             row.alpha,
             row.max_queries,
             row.seed if row.id == self._started_test_id else f"{row.seed}/{secrets.token_hex(8)}",

@@ -13,7 +13,7 @@ from pymilvus import exceptions as milvus
 
 from roost.errors import AlreadyExists, CollectionNotFound, FingerprintMismatch, InvalidArgument, InvalidSchema
 from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedder import FloatArray
+from roost.lifecycle.embedders.base import FloatArray
 
 if TYPE_CHECKING:
     from roost.client import Client

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from roost.errors import DimensionMismatch, FingerprintMismatch, InvalidArgument, InvalidTransition, NotFinite
 from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedder import Embedder, FloatArray, embed_checked
+from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
 from roost.lifecycle.livetest import Id, Side
 from roost.lifecycle.recorder import Event
 from roost.lifecycle.space import VECTOR

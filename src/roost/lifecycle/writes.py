@@ -18,7 +18,7 @@ from roost.errors import FingerprintMismatch, InvalidData, InvalidTransition
 from roost.lifecycle import space, traffic
 from roost.lifecycle.backfill import MAX_BATCH_SIZE, Record
 from roost.lifecycle.deployments import State
-from roost.lifecycle.embedder import FloatArray
+from roost.lifecycle.embedders.base import FloatArray
 from roost.lifecycle.router import Router
 from roost.lifecycle.space import CONTENT, VECTOR
 from roost.lifecycle.store.tables import LiveWriteRow

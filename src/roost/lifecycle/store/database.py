@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from roost.address import without_secrets
 from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
 
-REVISION = "0001"
+REVISION = "0005"
 """The newest migration."""
 
 VERSION_TABLE = "roost_alembic_version"

@@ -35,9 +35,14 @@ class EndpointRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(100), unique=True)
     identifier: Mapped[str] = mapped_column(String(100), unique=True)
+    kind: Mapped[str] = mapped_column(String(20), default="search")
+    task: Mapped[str | None] = mapped_column(String(20))
+    environment: Mapped[str] = mapped_column(String(50), default="production")
+    owner: Mapped[str | None] = mapped_column(String(255))
     metric: Mapped[str] = mapped_column(String(20))
     fields: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)
+    policy: Mapped[str] = mapped_column(Text, default="{}")
     champion_id: Mapped[int | None] = mapped_column(Integer)
     version: Mapped[int] = mapped_column(Integer, default=1)
     followed_version: Mapped[int] = mapped_column(Integer, default=1)
@@ -45,18 +50,30 @@ class EndpointRow(Table):
 
 
 class JobRow(Table):
-    """Long work and how far it has come. `digest` chains the keys of the records already taken."""
+    """Long work and how far it has come.
+
+    `digest` chains the keys of the records already taken. `wanted` is what its owner asks of it: run, pause or
+    cancel. `worker` names the process that carries it out.
+    """
 
     __tablename__ = "roost_jobs"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
-    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"), index=True)
+    endpoint_id: Mapped[int | None] = mapped_column(Integer)
+    deployment_id: Mapped[int | None] = mapped_column(ForeignKey("roost_deployments.id"), index=True)
+    actor: Mapped[str | None] = mapped_column(String(255))
+    request: Mapped[str] = mapped_column(Text, default="{}")
+    result: Mapped[str] = mapped_column(Text, default="{}")
     state: Mapped[str] = mapped_column(String(20))
+    wanted: Mapped[str] = mapped_column(String(20), default="run")
+    worker: Mapped[str | None] = mapped_column(String(255))
+    total: Mapped[int | None] = mapped_column(BigInteger)
     n_done: Mapped[int] = mapped_column(BigInteger, default=0)
     n_rejected: Mapped[int] = mapped_column(BigInteger, default=0)
     digest: Mapped[str] = mapped_column(String(80))
     error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[str | None] = mapped_column(String(32))
     updated_at: Mapped[str] = mapped_column(String(32))
 
 
@@ -81,6 +98,8 @@ class DeploymentRow(Table):
     dim: Mapped[int] = mapped_column(Integer)
     index_params: Mapped[str] = mapped_column(Text)
     search_params: Mapped[str] = mapped_column(Text)
+    configuration: Mapped[str] = mapped_column(Text, default="{}")
+    owner: Mapped[str | None] = mapped_column(String(255))
     n_records: Mapped[int] = mapped_column(BigInteger, default=0)
     seal: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[str] = mapped_column(String(32))
@@ -124,29 +143,53 @@ class LiveWriteRow(Table):
 
 
 class LiveTestRow(Table):
-    """A live test of a champion against a challenger; its outcomes are events."""
+    """A live test of a champion against challengers, which are its arms; its outcomes are events.
+
+    `configuration` holds what the method needs beside the columns, as JSON.
+    """
 
     __tablename__ = "roost_live_tests"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     endpoint_id: Mapped[int] = mapped_column(ForeignKey("roost_endpoints.id"), index=True)
     champion_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"))
-    challenger_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"))
+    winner_id: Mapped[int | None] = mapped_column(Integer)
     method: Mapped[str] = mapped_column(String(20))
     max_queries: Mapped[int | None] = mapped_column(Integer)
     seed: Mapped[int] = mapped_column(BigInteger)
     alpha: Mapped[float]
+    configuration: Mapped[str] = mapped_column(Text, default="{}")
     state: Mapped[str] = mapped_column(String(20))
     decision: Mapped[str | None] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(Text, default="")
     started_at: Mapped[str] = mapped_column(String(32))
     ended_at: Mapped[str | None] = mapped_column(String(32))
 
 
+class LiveTestArmRow(Table):
+    """A deployment that takes part in a live test; the champion has the position 0."""
+
+    __tablename__ = "roost_live_test_arms"
+
+    test_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    deployment_id: Mapped[int] = mapped_column(ForeignKey("roost_deployments.id"))
+    weight: Mapped[float]
+
+
 class EventRow(Table):
-    """One thing that happened in live traffic: a search, a piece of feedback, a query's outcome."""
+    """One thing that happened in live traffic: a search, a piece of feedback, a query's outcome.
+
+    `metric` is the kind of feedback; `event_id` is the sender's own number of it, which counts once.
+    `score` is the distance of a search's first result.
+    """
 
     __tablename__ = "roost_events"
-    __table_args__ = (Index("roost_events_test", "test_id", "kind"),)
+    __table_args__ = (
+        Index("roost_events_test", "test_id", "kind"),
+        Index("roost_events_event_id", "event_id", unique=True),
+        Index("roost_events_time", "endpoint", "at"),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
@@ -158,7 +201,12 @@ class EventRow(Table):
     actor: Mapped[str | None] = mapped_column(String(255))
     latency_ms: Mapped[float | None]
     item: Mapped[str | None] = mapped_column(Text)
+    metric: Mapped[str | None] = mapped_column(String(50))
     value: Mapped[str | None] = mapped_column(Text)
+    event_id: Mapped[str | None] = mapped_column(String(64))
+    n_results: Mapped[int | None] = mapped_column(Integer)
+    score: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
 
 
 class LedgerRow(Table):

@@ -1,4 +1,4 @@
-"""What turns content into vectors, how it is stored, and the fingerprint of the space it makes."""
+"""scikit-learn transformers as embedders."""
 
 from __future__ import annotations
 
@@ -6,93 +6,16 @@ import hashlib
 import io
 import json
 import zipfile
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from roost.errors import (
-    Corruption,
-    DimensionMismatch,
-    InvalidArgument,
-    InvalidData,
-    MissingDependency,
-    NotFinite,
-    UnsafeModel,
-)
-
-FloatArray: TypeAlias = npt.NDArray[np.float32]
-
-
-class Embedder(ABC):
-    """A model that turns content into vectors.
-
-    An embedder does not change after it was made. `embed` may be called from any number of
-    threads at once. A kind that other processes shall load is registered with `register_embedder`.
-    """
-
-    kind: ClassVar[str]
-    """The name under which stored models of this class are loaded."""
-
-    @property
-    @abstractmethod
-    def dim(self) -> int:
-        """Length of the vectors."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """`sha256:` and a digest of the model and its configuration.
-
-        Two embedders with one fingerprint make the same vectors. It is the same in every process
-        and after storing and loading.
-        """
-
-    @abstractmethod
-    def embed(self, batch: Sequence[Any] | npt.NDArray[Any]) -> FloatArray:
-        """Return the vectors, (n, dim) float32, of a batch of n pieces of content, in its order."""
-
-    @abstractmethod
-    def save(self, directory: Path) -> None:
-        """Write the model as files into an empty directory."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, directory: Path, trusted: Collection[str] = ()) -> Embedder:
-        """Return the embedder that `save` wrote.
-
-        Args:
-            trusted: names of types that the stored model may hold beside the safe ones.
-        Raises: UnsafeModel: the files hold other types; nothing of them was run.
-        """
-
-
-def embed_checked(embedder: Embedder, batch: Sequence[Any] | npt.NDArray[Any]) -> FloatArray:
-    """Return the batch's vectors after checking that they can be stored.
-
-    Returns: (len(batch), dim) float32, C-contiguous and finite.
-    Raises:
-        InvalidData: the embedder refused the content, or gave another number of vectors.
-        DimensionMismatch: the vectors have another length than the embedder says.
-        NotFinite: a vector holds NaN or infinity.
-    """
-    try:
-        vectors = np.ascontiguousarray(embedder.embed(batch), dtype=np.float32)
-    except (ValueError, TypeError) as error:
-        raise InvalidData(f"the embedder cannot embed this content: {error}") from error
-    if vectors.ndim != 2 or len(vectors) != len(batch):
-        raise InvalidData(f"the embedder gave an array of shape {vectors.shape} for {len(batch)} pieces of content")
-    if vectors.shape[1] != embedder.dim:
-        raise DimensionMismatch(f"the embedder gave vectors of length {vectors.shape[1]}; it says {embedder.dim}")
-    if not np.isfinite(vectors).all():
-        row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
-        raise NotFinite(f"the vector of content {row} of the batch holds NaN or infinity")
-    return vectors
-
+from roost.errors import Corruption, InvalidArgument, MissingDependency, UnsafeModel
+from roost.lifecycle.embedders.base import Embedder, FloatArray
 
 _FILE = "model.skops"
 
@@ -150,33 +73,6 @@ class SklearnEmbedder(Embedder):
 
     def __repr__(self) -> str:
         return f"SklearnEmbedder({type(self._transformer).__name__}, dim={self.dim})"
-
-
-_KINDS: dict[str, type[Embedder]] = {SklearnEmbedder.kind: SklearnEmbedder}
-
-
-def register_embedder(cls: type[Embedder]) -> type[Embedder]:
-    """Make stored models of the class's kind loadable; may be used as a decorator.
-
-    Raises: InvalidArgument: another class has this kind.
-    """
-    known = _KINDS.setdefault(cls.kind, cls)
-    if known is not cls:
-        raise InvalidArgument(f"embedders of kind {cls.kind!r} are loaded by {known.__name__} already")
-    return cls
-
-
-def embedder_class(kind: str) -> type[Embedder]:
-    """Return the class that loads stored models of a kind.
-
-    Raises: MissingDependency: no class was registered for it in this process.
-    """
-    if kind not in _KINDS:
-        known = ", ".join(sorted(_KINDS))
-        raise MissingDependency(
-            f"no embedder loads models of kind {kind!r} (known: {known}): import the module that registers it"
-        )
-    return _KINDS[kind]
 
 
 def _skops() -> Any:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +11,14 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from roost.errors import (
-    Corruption,
-    DimensionMismatch,
-    InvalidArgument,
-    InvalidData,
-    MissingDependency,
-    NotFinite,
-    UnsafeModel,
-)
-from roost.lifecycle.embedder import (
-    Embedder,
-    FloatArray,
-    SklearnEmbedder,
-    embed_checked,
-    embedder_class,
-    register_embedder,
-)
-
-from .conftest import Digits
+from roost.errors import Corruption, InvalidArgument, UnsafeModel
+from roost.lifecycle.embedders.base import embed_checked
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from tests.lifecycle.conftest import Digits
 
 
 def halved(images: Any) -> Any:
     return images / 2
-
-
-class Scripted(Embedder):
-    """Gives what it is told to."""
-
-    kind = "scripted"
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    @property
-    def dim(self) -> int:
-        return 2
-
-    @property
-    def fingerprint(self) -> str:
-        return "sha256:scripted"
-
-    def embed(self, batch: Sequence[Any] | Any) -> FloatArray:
-        return self.answer
-
-    def save(self, directory: Path) -> None:
-        (directory / "answer.npy").write_bytes(b"")
-
-    @classmethod
-    def load(cls, directory: Path, trusted: Collection[str] = ()) -> Scripted:
-        return cls(None)
 
 
 def test_a_transformer_embeds_content_of_any_shape(digits: Digits) -> None:
@@ -94,7 +51,7 @@ def test_the_fingerprint_is_the_same_in_another_process(digits: Digits, tmp_path
     program = (
         "import sys, skops.io as sio\n"
         "from pathlib import Path\n"
-        "from roost.lifecycle.embedder import SklearnEmbedder\n"
+        "from roost.lifecycle.embedders.sklearn import SklearnEmbedder\n"
         "path = Path(sys.argv[1])\n"
         "print(SklearnEmbedder.load(path).fingerprint)\n"
         "print(SklearnEmbedder(sio.load(path / 'model.skops')).fingerprint)\n"
@@ -132,37 +89,3 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_a_fitted_transformer_is_refused(model: object) -> None:
     with pytest.raises(InvalidArgument, match="fit it first"):
         SklearnEmbedder(model)
-
-
-@pytest.mark.parametrize(
-    ("answer", "error"),
-    [
-        (np.zeros((2, 2)), InvalidData),
-        (np.zeros(2), InvalidData),
-        ([["a", "b"]], InvalidData),
-        (np.zeros((1, 3)), DimensionMismatch),
-        (np.array([[np.nan, 0.0]]), NotFinite),
-        (np.array([[np.inf, 0.0]]), NotFinite),
-    ],
-)
-def test_what_an_embedder_gives_is_checked(answer: Any, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        embed_checked(Scripted(answer), ["content"])
-
-
-def test_content_that_does_not_fit_the_model_is_bad_data(digits: Digits) -> None:
-    with pytest.raises(InvalidData, match="cannot embed"):
-        embed_checked(digits.embedder(4), [np.zeros(63)])
-
-
-def test_kinds_are_registered_once() -> None:
-    assert register_embedder(Scripted) is Scripted
-    assert embedder_class("scripted") is Scripted
-
-    class Other(Scripted):
-        pass
-
-    with pytest.raises(InvalidArgument, match="Scripted already"):
-        register_embedder(Other)
-    with pytest.raises(MissingDependency, match="'unheard-of'"):
-        embedder_class("unheard-of")

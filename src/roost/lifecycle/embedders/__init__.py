@@ -1,0 +1,1 @@
+"""Models that turn content into vectors: the contract, and one module a kind."""
