@@ -17,7 +17,7 @@ help: ## show this list
 demo: $(STAMP) ## from handwritten digits to a promoted model: ARGS="--uri http://127.0.0.1:19530"
 	$(BIN)/roost demo $(ARGS)
 
-test: $(STAMP) ## every test; ROOST_MILVUS_URI adds those that need a Milvus server
+test: $(STAMP) ## every test; ROOST_MILVUS_URI and ROOST_POSTGRES_URL add those that need a server
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, layers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -17,16 +18,16 @@ REQUIREMENTS = {
 }
 
 
-def make(name: str) -> Path:
+def make(name: str, requirements: Mapping[str, tuple[str, ...]] = REQUIREMENTS) -> Path:
     """Return the Python that has the peer, installed first where it is missing or has another version.
 
     Raises: subprocess.CalledProcessError: pip could not install it.
     """
-    folder, wanted = VENVS / name, "\n".join(REQUIREMENTS[name])
+    folder, wanted = VENVS / name, "\n".join(requirements[name])
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([sys.executable, REPOSITORY / ".ci" / "make_venv.py", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", *REQUIREMENTS[name]], check=True)
+        subprocess.run([python, "-m", "pip", "install", *requirements[name]], check=True)
         stamp.write_text(wanted)
     return python
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from tests import postgres
+
 settings.register_profile("roost", deadline=None, print_blob=True)
 settings.load_profile("roost")
 
@@ -50,3 +52,28 @@ def milvus_prefix(milvus_uri: str) -> Iterator[str]:
                 client.drop_alias(alias)
             client.drop_collection(name)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """The URL of a real PostgreSQL server; the test is skipped where there is none."""
+    url = os.environ.get("ROOST_POSTGRES_URL", "")
+    if not url:
+        pytest.skip("needs a PostgreSQL server: python .ci/with_postgres.py make test, or set ROOST_POSTGRES_URL")
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, which is dropped afterwards."""
+    url = postgres.create(postgres_server)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind that a workspace's store may be in."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    return f"sqlite:///{tmp_path / 'store.db'}"

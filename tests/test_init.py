@@ -27,11 +27,12 @@ import sys
 for library in ("sqlalchemy", "sklearn", "skops", "mlflow", "alembic"):
     sys.modules[library] = None
 import roost
-try:
-    roost.Workspace
-except roost.errors.MissingDependency as error:
-    print(error.message)
+for name in ("Workspace", "OpenAIEmbedder"):
+    try:
+        getattr(roost, name)
+    except roost.errors.MissingDependency as error:
+        print(error.message)
 """
     seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "roost.Workspace needs " in seen.stdout
-    assert "roost[lifecycle]" in seen.stdout
+    assert "roost.Workspace needs " in seen.stdout and "roost.OpenAIEmbedder needs " in seen.stdout
+    assert seen.stdout.count("roost[lifecycle]") == 2

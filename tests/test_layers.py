@@ -26,7 +26,26 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
 """From the ground up: each layer's rooms, and the modules of each room. A room may import from the layers
 under it and from itself, never from a room beside it. The longest name that fits a module is its room."""
 
-OPTIONAL = frozenset({"alembic", "matplotlib", "mlflow", "sklearn", "skops", "sqlalchemy"})
+OPTIONAL = frozenset(
+    {
+        "PIL",
+        "alembic",
+        "fastapi",
+        "httpx",
+        "matplotlib",
+        "mlflow",
+        "onnxruntime",
+        "prometheus_client",
+        "ray",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "skops",
+        "sqlalchemy",
+        "tokenizers",
+        "uvicorn",
+    }
+)
 """Libraries of the extras. The core imports none of them; others may import them inside a function."""
 
 CORE_LAYERS = 5

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from roost.errors import Closed, InvalidArgument, StorageFailure
 from roost.workspace import Workspace
@@ -26,6 +29,28 @@ def test_the_store_and_the_artifacts_may_be_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "s.db").is_file() and (tmp_path / "models").is_dir()
     with Workspace(tmp_path / "b", store=tmp_path / "c"):
         assert (tmp_path / "c" / "store.db").is_file() and (tmp_path / "c" / "artifacts").is_dir()
+
+
+@pytest.mark.postgres
+def test_a_closed_workspace_has_no_connection_to_its_store(postgres_url: str, tmp_path: Path) -> None:
+    """MLflow would keep its own."""
+    with Workspace(tmp_path / "w", store=postgres_url, artifacts=tmp_path / "models") as workspace:
+        workspace.endpoints.create("search")
+        with workspace.runs.start("train"):
+            assert n_connections(postgres_url) >= 2
+    for _ in range(100):
+        if n_connections(postgres_url) == 0:
+            break
+        time.sleep(0.05)
+    assert n_connections(postgres_url) == 0
+
+
+def n_connections(url: str) -> int:
+    """Return how many others are connected to a database."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE {others}").scalar() or 0)
 
 
 def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:

@@ -16,17 +16,45 @@ if TYPE_CHECKING:
     from roost import errors
     from roost.client import connect
     from roost.embedded import EmbeddedClient
+    from roost.lifecycle.embedders.cached import CachedEmbedder
+    from roost.lifecycle.embedders.callable import CallableEmbedder
+    from roost.lifecycle.embedders.onnx import OnnxEmbedder
+    from roost.lifecycle.embedders.openai import OpenAIEmbedder
+    from roost.lifecycle.embedders.safetensors import SafetensorsEmbedder
     from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+    from roost.lifecycle.predictors.onnx import OnnxPredictor
+    from roost.lifecycle.predictors.sklearn import SklearnPredictor
     from roost.workspace import Workspace
 
     __version__: str
 
-__all__ = ["EmbeddedClient", "SklearnEmbedder", "Workspace", "__version__", "connect", "errors"]
+__all__ = [
+    "CachedEmbedder",
+    "CallableEmbedder",
+    "EmbeddedClient",
+    "OnnxEmbedder",
+    "OnnxPredictor",
+    "OpenAIEmbedder",
+    "SafetensorsEmbedder",
+    "SklearnEmbedder",
+    "SklearnPredictor",
+    "Workspace",
+    "__version__",
+    "connect",
+    "errors",
+]
 
 # Loaded when first used, so that `import roost` and the command line's help cost nothing.
 _HOMES = {
+    "CachedEmbedder": "roost.lifecycle.embedders.cached",
+    "CallableEmbedder": "roost.lifecycle.embedders.callable",
     "EmbeddedClient": "roost.embedded",
+    "OnnxEmbedder": "roost.lifecycle.embedders.onnx",
+    "OnnxPredictor": "roost.lifecycle.predictors.onnx",
+    "OpenAIEmbedder": "roost.lifecycle.embedders.openai",
+    "SafetensorsEmbedder": "roost.lifecycle.embedders.safetensors",
     "SklearnEmbedder": "roost.lifecycle.embedders.sklearn",
+    "SklearnPredictor": "roost.lifecycle.predictors.sklearn",
     "Workspace": "roost.workspace",
     "connect": "roost.client",
 }
@@ -42,12 +70,13 @@ def __getattr__(name: str) -> Any:
     try:
         home = import_module(_HOMES[name])
     except ModuleNotFoundError as missing:
-        if name != "Workspace" or (missing.name or "").startswith("roost"):
+        is_optional = _HOMES[name].startswith(("roost.lifecycle", "roost.workspace"))
+        if not is_optional or (missing.name or "").startswith("roost"):
             raise
         from roost.errors import MissingDependency
 
         raise MissingDependency(
-            f"roost.Workspace needs {missing.name}, which is not installed: pip install 'roost[lifecycle]'"
+            f"roost.{name} needs {missing.name}, which is not installed: pip install 'roost[lifecycle]'"
         ) from missing
     return getattr(home, name)
 

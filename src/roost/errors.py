@@ -323,6 +323,12 @@ class ApprovalRequired(WorkspaceError):
     name = "approval_required"
 
 
+class JobStopped(WorkspaceError):
+    """Somebody paused or cancelled the job; the message says who, and what can be done."""
+
+    name = "job_stopped"
+
+
 class JobNotFound(WorkspaceError):
     """No job of that number exists."""
 
@@ -333,3 +339,9 @@ class GateFailed(WorkspaceError):
     """A check that was required before the step was not passed; the message says which, and by how much."""
 
     name = "gate_failed"
+
+
+class ModelUnavailable(WorkspaceError):
+    """The service behind a model did not answer, refused, or answered what is no answer."""
+
+    name = "model_unavailable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 from roost.address import without_secrets
 from roost.client import connect, embedded_path
 from roost.errors import Closed, InvalidArgument
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.context import Context
+from roost.lifecycle.data_versions import DataVersions
 from roost.lifecycle.endpoints import Endpoints
+from roost.lifecycle.governance.governance import Governance
+from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.monitor.monitors import Monitors
 from roost.lifecycle.recorder import Recorder
 from roost.lifecycle.registry import Models
+from roost.lifecycle.retrain.retraining import Retraining
 from roost.lifecycle.runs import Runs
 from roost.lifecycle.store import Store
 from roost.lifecycle.tracking import Tracking, disable_telemetry
@@ -91,7 +98,11 @@ class Workspace:
         models = Models(self._tracking, self._store, self.actor)
         self._context = Context(self._store, vectors, models, self._recorder, self.actor, self._check_open)
         try:
+            models.reconcile()
             self._endpoints = Endpoints(self._context)
+            runs = Runs(self._tracking, self.actor)
+            self._retraining = Retraining(self._context, self._endpoints, runs, self.artifacts)
+            self._monitors = Monitors(self._context, self._endpoints, self.artifacts)
         except BaseException:
             self._store.close()
             raise
@@ -115,6 +126,18 @@ class Workspace:
         return self._endpoints
 
     @property
+    def monitors(self) -> Monitors:
+        """What watches the endpoints: statistics, recall, drift, alerts."""
+        self._check_open()
+        return self._monitors
+
+    @property
+    def jobs(self) -> Jobs:
+        """Long work: how far it has come; pause it, cancel it."""
+        self._check_open()
+        return Jobs(self._context, self._endpoints.get)
+
+    @property
     def ledger(self) -> Ledger:
         """Who changed what, when, and why."""
         self._check_open()
@@ -126,6 +149,37 @@ class Workspace:
         self._check_open()
         return Runs(self._tracking, self.actor)
 
+    @property
+    def data(self) -> DataVersions:
+        """Versions of data: `data.describe` gives the digest of an array, a file or a collection."""
+        self._check_open()
+        return DataVersions(lambda: self.vectors, self.location)
+
+    @property
+    def governance(self) -> Governance:
+        """Who may do what, and who approved it."""
+        self._check_open()
+        return Governance(self._context)
+
+    @property
+    def retraining(self) -> Retraining:
+        """The plans by which models are trained again."""
+        self._check_open()
+        return self._retraining
+
+    def acting_as(self, actor: str) -> AbstractContextManager[None]:
+        """Let what this thread does in a block be somebody's doing, for the ledger and for their roles.
+
+            with ws.acting_as("bob"):
+                ws.endpoints.get("image-search").promote("digits-v2", reason="...")
+
+        What the workspace does by itself meanwhile, in threads of its own, stays its own actor's.
+
+        Raises: InvalidArgument: it is no name.
+        """
+        self._check_open()
+        return acting_as(actor)
+
     def flush_events(self) -> None:
         """Write the events of live traffic that are waiting to the store."""
         self._check_open()
@@ -133,14 +187,17 @@ class Workspace:
 
     def close(self) -> None:
         """Write what is waiting and close everything; nothing if it is closed."""
+        self._retraining.stop()
         with self._closing:
             if self._closed:
                 return
             self._closed = True
+        self._monitors.close()
         self._endpoints.close()
         try:
             self._recorder.close()
         finally:
+            self._tracking.close()
             self._store.close()
             self._vectors.close()
 

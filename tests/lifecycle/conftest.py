@@ -1,4 +1,8 @@
-"""Workspaces for the tests of the lifecycle: embedded, or on the Milvus server that ROOST_MILVUS_URI names."""
+"""Workspaces for the tests of the lifecycle.
+
+They are embedded, or on the Milvus server that ROOST_MILVUS_URI names; their store is SQLite, or a
+database of its own on the PostgreSQL server that ROOST_POSTGRES_URL names.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ import numpy.typing as npt
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
@@ -24,9 +30,16 @@ from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.tracking import Tracking
 from roost.workspace import Workspace
+from tests import postgres
 
 Records: TypeAlias = list[dict[str, Any]]
 N_RECORDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "place" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.workspace)
 
 
 @dataclass(frozen=True)
@@ -48,40 +61,80 @@ def digits() -> Digits:
 
 
 @pytest.fixture(scope="session")
-def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with Roost's and MLflow's empty tables, whose making takes a second."""
-    path = tmp_path_factory.mktemp("blank") / "store.db"
-    url = f"sqlite:///{path}"
+def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a store with Roost's and MLflow's empty tables, whose making takes seconds."""
+    folder = tmp_path_factory.mktemp("blank")
+    server = os.environ.get("ROOST_POSTGRES_URL")
+    url = postgres.create(server) if server else f"sqlite:///{folder / 'store.db'}"
     Store(url).close()
-    Tracking(url, path.parent).client.search_registered_models()
-    return path
+    tracking = Tracking(url, folder)
+    tracking.client.search_registered_models()
+    tracking.close()
+    yield url
+    if server:
+        postgres.drop(url)
 
 
 @dataclass
 class Place:
-    """Where a test's workspace is. It may be opened again and again."""
+    """Where a test's workspace is. It may be opened again and again.
+
+    Attributes:
+        uri: of the Milvus server; None for the embedded engine.
+        store: the URL of the workspace's store.
+    """
 
     home: Path
     uri: str | None
+    store: str
     endpoint: str = field(default_factory=lambda: f"t-{uuid4().hex[:10]}")
 
     @property
     def arguments(self) -> list[str]:
+        """What a child process gives to `Workspace`."""
+        if not self.store.startswith("sqlite"):
+            return [self.uri or str(self.home), self.store, "tester", str(self.home / "artifacts")]
         return [self.uri, str(self.home)] if self.uri else [str(self.home)]
 
     def open(self, **options: Any) -> Workspace:
-        return Workspace(*self.arguments, **options)
+        location, *others = self.arguments
+        return Workspace(location, **dict(zip(("store", "actor", "artifacts"), others, strict=False)) | options)
+
+    def execute(self, *statements: str) -> None:
+        """Change the store as somebody would who has its password, or its file."""
+        engine = create_engine(self.store, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
 
 @pytest.fixture
-def place(tmp_path: Path, blank_store: Path) -> Iterator[Place]:
-    home = tmp_path / "workspace"
-    home.mkdir()
-    shutil.copy(blank_store, home / "store.db")
-    made = Place(home, os.environ.get("ROOST_MILVUS_URI") or None)
-    yield made
-    if made.uri:
-        _drop_collections(made)
+def places(tmp_path: Path, blank_store: str) -> Iterator[Callable[[], Place]]:
+    """Make places for workspaces, which are gone afterwards."""
+    server, made = os.environ.get("ROOST_POSTGRES_URL"), []
+
+    def make() -> Place:
+        home = tmp_path / (f"workspace-{len(made)}" if made else "workspace")
+        home.mkdir()
+        store = f"sqlite:///{home / 'store.db'}"
+        if server:
+            store = postgres.create(server, template=blank_store)
+        else:
+            shutil.copy(blank_store.removeprefix("sqlite:///"), home / "store.db")
+        made.append(Place(home, os.environ.get("ROOST_MILVUS_URI") or None, store))
+        return made[-1]
+
+    yield make
+    for place in made:
+        if place.uri:
+            _drop_collections(place)
+        if server:
+            postgres.drop(place.store)
+
+
+@pytest.fixture
+def place(places: Callable[[], Place]) -> Place:
+    return places()
 
 
 def _drop_collections(place: Place) -> None:

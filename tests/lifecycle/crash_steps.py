@@ -75,6 +75,7 @@ def die_before_drop(workspace: Workspace, endpoint: str) -> None:
     chosen = workspace.endpoints.get(endpoint)
     workspace.vectors.drop_collection = die
     chosen.retire("digits-v2", "not needed")
+    chosen.purge("digits-v2", "not needed")
 
 
 STEPS: dict[str, Callable[[Workspace, str], None]] = {

@@ -5,10 +5,21 @@ from itertools import product
 import pytest
 
 from roost.errors import InvalidTransition
-from roost.lifecycle.deployments import State, move, seal
+from roost.lifecycle.deployments import (
+    State,
+    configuration_of,
+    deployment_of,
+    is_kept,
+    mark_purged,
+    move,
+    note,
+    seal,
+)
 from roost.lifecycle.store.tables import DeploymentRow
 
 ALLOWED = {
+    ("draft", "building"),
+    ("draft", "retired"),
     ("building", "ready"),
     ("building", "failed"),
     ("building", "retired"),
@@ -17,6 +28,7 @@ ALLOWED = {
     ("ready", "retired"),
     ("serving", "ready"),
     ("failed", "retired"),
+    ("retired", "serving"),
 }
 
 
@@ -62,3 +74,29 @@ def test_the_seal_changes_with_every_part_of_the_configuration() -> None:
     }
     assert len(seals) == len(changes) + 2
     assert seal(row(), "L2", "[]") == seal(row(state="ready"), "L2", "[]")
+
+
+def test_what_was_purged_goes_nowhere() -> None:
+    kept, never_sealed = row(state="retired", seal="sha256:1"), row(state="retired")
+    assert is_kept(kept) and not is_kept(never_sealed) and not is_kept(row(state="ready", seal="sha256:1"))
+    with pytest.raises(InvalidTransition, match="'v1' is ready: retire it before"):
+        mark_purged(row(state="ready"), "2026-01-01")
+    mark_purged(kept, "2026-01-01")
+    assert not is_kept(kept)
+    with pytest.raises(InvalidTransition, match="was purged: its vectors are gone"):
+        move(kept, State.SERVING)
+    with pytest.raises(InvalidTransition, match="was purged already"):
+        mark_purged(kept, "2026-01-02")
+
+
+def test_notes_keep_what_others_noted() -> None:
+    deployment = row()
+    note(deployment, delivered_from="search@staging/v1")
+    note(deployment, other_classes=True)
+    assert configuration_of(deployment) == {"delivered_from": "search@staging/v1", "other_classes": True}
+
+
+def test_a_deployment_is_shown_in_words_and_in_a_notebook() -> None:
+    shown = deployment_of(row(id=1, n_records=1200, n_stored=0, n_rejected=0, created_at="now", state="ready"), "<b>")
+    assert repr(shown) == "Deployment('v1' of '<b>', ready, model digits/1, 1,200 records)"
+    assert "digits/1" in shown._repr_html_() and "<b>v1" not in shown._repr_html_()

@@ -148,7 +148,7 @@ def test_searches_and_feedback_are_recorded(
     answer = endpoint.search(digits.images[0], user="u1")
     endpoint.feedback(answer.query_id, answer.ids[0])
     workspace.flush_events()
-    store = Store(f"sqlite:///{place.home / 'store.db'}")
+    store = Store(place.store)
     with store.read() as session:
         feedback, search = session.scalars(select(EventRow).order_by(EventRow.kind))
     store.close()

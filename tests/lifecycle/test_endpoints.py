@@ -5,6 +5,7 @@ from pymilvus import DataType, FieldSchema
 
 from roost.errors import AlreadyExists, EndpointNotFound, InvalidArgument, InvalidName, InvalidSchema, InvalidTransition
 from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 
 from .conftest import Digits, Place
@@ -20,7 +21,7 @@ def test_an_endpoint_is_found_again(place: Place) -> None:
         assert workspace.endpoints.list() == [place.endpoint]
         found = workspace.endpoints.get(place.endpoint)
         assert (found.metric, found.description, found.champion) == ("COSINE", "finds images", None)
-        assert repr(found) == f"Endpoint('{place.endpoint}', champion=None)"
+        assert repr(found) == f"SearchEndpoint('{place.endpoint}', champion=None)"
 
 
 def test_names_are_checked_and_taken_once(workspace: Workspace) -> None:
@@ -81,3 +82,28 @@ def test_without_a_champion_there_is_no_answer(workspace: Workspace, digits: Dig
         endpoint.search(digits.images[0])
     with pytest.raises(InvalidTransition, match="no deployment yet"):
         endpoint.write(digits.records(0, 1))
+
+
+def test_environments_are_apart(place: Place, workspace: Workspace, weak: ModelVersion, digits: Digits) -> None:
+    production = workspace.endpoints.create(place.endpoint)
+    staging = workspace.endpoints.create(place.endpoint, environment="staging", owner="ann")
+    assert (production.environment, staging.environment, staging.owner) == ("production", "staging", "ann")
+    assert staging.name == f"{place.endpoint}@staging"
+    assert workspace.endpoints.get(staging.name) is staging
+    assert workspace.endpoints.list() == [production.name, staging.name]
+    assert workspace.endpoints.list("staging") == [staging.name]
+    assert workspace.endpoints.list(environment="dev") == []
+    staging.promote(staging.deploy(weak, digits.records(0, 50)), "try it")
+    assert staging.search(digits.images[3], limit=1).endpoint == staging.name
+    described = workspace.vectors.describe_collection(staging.alias)
+    assert described["collection_name"] == f"{staging.alias}__digits_v1"
+    assert production.champion is None and production.deployments() == []
+    with pytest.raises(InvalidName):
+        workspace.endpoints.create("search@staging")
+    with pytest.raises(AlreadyExists, match="@staging"):
+        workspace.endpoints.create(f"{place.endpoint}-at-staging")
+
+
+def test_an_endpoint_is_shown_in_a_notebook(endpoint: SearchEndpoint) -> None:
+    shown = endpoint._repr_html_()
+    assert "digits-v1" in shown and "serving" in shown and "digits/1" in shown

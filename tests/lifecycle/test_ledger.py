@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from roost.errors import InvalidArgument, LedgerBroken, StorageFailure
 from roost.lifecycle.ledger import GENESIS, Ledger, append, canonical_json
@@ -15,13 +17,8 @@ N_ENTRIES = 5
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "store.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{path}")
+def store(store_url: str) -> Iterator[Store]:
+    opened = Store(store_url)
     yield opened
     opened.close()
 
@@ -34,12 +31,19 @@ def ledger(store: Store) -> Ledger:
     return Ledger(store)
 
 
-def tamper(path: Path, *statements: str) -> None:
-    """Change rows as somebody would who has the file."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    for statement in ("DROP TRIGGER roost_ledger_no_update", "DROP TRIGGER roost_ledger_no_delete", *statements):
-        connection.execute(statement)
-    connection.close()
+def execute(url: str, *statements: str) -> None:
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def tamper(url: str, *statements: str) -> None:
+    """Change rows as somebody would who has the file, or owns the table."""
+    if url.startswith("sqlite"):
+        execute(url, "DROP TRIGGER roost_ledger_no_update", "DROP TRIGGER roost_ledger_no_delete", *statements)
+    else:
+        execute(url, "ALTER TABLE roost_ledger DISABLE TRIGGER ALL", *statements)
 
 
 def test_entries_say_who_did_what_when_and_why(ledger: Ledger) -> None:
@@ -80,11 +84,9 @@ def test_it_knows_the_champion_of_every_moment(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("statement", ["UPDATE roost_ledger SET actor = 'eve'", "DELETE FROM roost_ledger"])
-def test_the_database_refuses_changes(ledger: Ledger, path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        connection.execute(statement)
-    connection.close()
+def test_the_database_refuses_changes(ledger: Ledger, store_url: str, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="append-only"):
+        execute(store_url, statement)
     assert ledger.verify() == N_ENTRIES
 
 
@@ -109,17 +111,19 @@ def test_the_database_refuses_changes(ledger: Ledger, path: Path, statement: str
         ),
     ],
 )
-def test_tampering_is_found_at_its_first_row(ledger: Ledger, path: Path, statements: list[str], message: str) -> None:
-    tamper(path, *statements)
+def test_tampering_is_found_at_its_first_row(
+    ledger: Ledger, store_url: str, statements: list[str], message: str
+) -> None:
+    tamper(store_url, *statements)
     with pytest.raises(LedgerBroken, match=message):
         ledger.verify()
 
 
-def test_a_head_that_was_kept_shows_a_ledger_that_was_cut_off_with_its_own_head(ledger: Ledger, path: Path) -> None:
+def test_a_head_that_was_kept_shows_a_ledger_that_was_cut_off_with_its_own_head(ledger: Ledger, store_url: str) -> None:
     older, kept = ledger.entries()[2].hash, ledger.head[1]
     assert ledger.verify(older) == ledger.verify(kept) == N_ENTRIES
     tamper(
-        path,
+        store_url,
         "DELETE FROM roost_ledger WHERE seq > 3",
         f"UPDATE roost_ledger_head SET seq = 3, hash = '{older}'",
     )
@@ -143,8 +147,8 @@ def test_what_json_cannot_say_is_no_evidence(store: Store) -> None:
     assert canonical_json({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'
 
 
-def test_two_stores_on_one_file_make_one_chain(store: Store, path: Path) -> None:
-    other = Store(f"sqlite:///{path}")
+def test_two_stores_on_one_database_make_one_chain(store: Store, store_url: str) -> None:
+    other = Store(store_url)
     for number in range(6):
         with (store, other)[number % 2].write() as session:
             append(session, "ann", "promote", "search", f"v{number}")
@@ -156,3 +160,34 @@ def test_a_store_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"this is not a database, and long enough to be taken for one" * 20)
     with pytest.raises(StorageFailure, match="cannot be opened"):
         Store(f"sqlite:///{tmp_path / 'store.db'}")
+
+
+def test_it_says_what_was_in_production_at_a_time_and_why(store: Store) -> None:
+    steps = [("promote", "v1"), ("promote", "v2"), ("retire", "v0"), ("rollback", "v1")]
+    for action, subject in steps:
+        with store.write() as session:
+            append(session, "ann", action, "search", subject, f"why {subject}", {"model": f"digits/{subject[1:]}"})
+    ledger = Ledger(store)
+    first, second, _, back = ledger.entries()
+    found = ledger.why("search", second.at)
+    assert found == second and (found.reason, found.evidence) == ("why v2", {"model": "digits/2"})
+    assert ledger.why("search", "1999-01-01T00:00:00+00:00") is None
+    assert ledger.why("other", second.at) is None
+    periods = ledger.history("search")
+    assert [(p.deployment, p.model, p.since, p.until) for p in periods] == [
+        ("v1", "digits/1", first.at, second.at),
+        ("v2", "digits/2", second.at, back.at),
+        ("v1", "digits/1", back.at, None),
+    ]
+    assert periods[1].entry == second and (periods[1].actor, periods[1].reason) == ("ann", "why v2")
+    assert ledger.history("other") == []
+
+
+def test_an_entry_is_shown_in_words_and_in_a_notebook(store: Store) -> None:
+    with store.write() as session:
+        append(session, "ann", "promote", "search", "v1", "<b>better</b>")
+    ledger = Ledger(store)
+    entry = ledger.entries()[0]
+    assert repr(entry).endswith("ann promote v1 on search: <b>better</b>)")
+    assert "&lt;b&gt;better" in entry._repr_html_()
+    assert "&lt;b&gt;better" in ledger.history("search")[0]._repr_html_()

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from roost.errors import InvalidArgument, InvalidTransition
-from roost.lifecycle import live as module
-from roost.lifecycle.live import LiveTest
+from roost.lifecycle.live import LiveTest, TestStatus
 from roost.lifecycle.livetest import SequentialTest
 from roost.lifecycle.recorder import Event, Recorder
 from roost.lifecycle.registry import ModelVersion
@@ -99,14 +100,21 @@ def test_clicks_are_gathered_until_every_hit_was_judged(contested: Endpoint, dig
     assert (test.status().n_queries, test.status().champion_wins) == (1, 1)
 
 
-def test_clicks_count_when_their_time_is_over(
-    contested: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    test = contested.start_test("digits-v2")
+def wait_for_queries(test: LiveTest, n_queries: int) -> TestStatus:
+    for _ in range(200):
+        if test.status().n_queries >= n_queries:
+            break
+        time.sleep(0.05)
+    return test.status()
+
+
+def test_clicks_count_when_their_time_is_over(contested: Endpoint, digits: Digits) -> None:
+    test = contested.start_test("digits-v2", window_s=0.1)
     answer, item = contested_answer(contested, digits)
-    monkeypatch.setattr(module, "FEEDBACK_WINDOW_S", 0.0)
     contested.feedback(answer.query_id, item)
-    assert (test.status().n_queries, test.status().challenger_wins) == (1, 1)
+    assert test.standing().n_queries == 0
+    status = wait_for_queries(test, 1)
+    assert (status.n_queries, status.challenger_wins) == (1, 1)
 
 
 def test_feedback_that_cannot_be_is_refused_and_changes_nothing(contested: Endpoint, digits: Digits) -> None:
@@ -185,7 +193,7 @@ def test_a_test_goes_on_after_the_workspace_was_opened_again(
     with place.open() as reopened:
         endpoint = reopened.endpoints.get(place.endpoint)
         again = endpoint.test
-        assert again is not None and again.status() == before
+        assert again is not None and replace(again.status(), arms=()) == replace(before, arms=())
         replay(endpoint, digits, again, 5)
         assert again.status().n_queries == 45
 
@@ -212,7 +220,7 @@ def test_a_model_deployed_twice_is_never_decided_however_often_one_looks(
 
 def count_elsewhere(place: Place, test: LiveTest, *outcomes: str) -> None:
     """Record outcomes as another process of the same endpoint does."""
-    store = Store(f"sqlite:///{place.home / 'store.db'}")
+    store = Store(place.store)
     recorder = Recorder(store)
     for number, outcome in enumerate(outcomes):
         recorder.put(Event("outcome", place.endpoint, "digits-v1", f"elsewhere-{number}", test.id, value=outcome))
@@ -251,7 +259,7 @@ def test_a_test_that_another_process_ended_is_not_ended_again(
     place: Place, contested: Endpoint, workspace: Workspace
 ) -> None:
     test = contested.start_test("digits-v2")
-    store = Store(f"sqlite:///{place.home / 'store.db'}")
+    store = Store(place.store)
     with store.write() as session:
         session.query(LiveTestRow).one().state = "stopped"
         session.query(EndpointRow).one().version += 1

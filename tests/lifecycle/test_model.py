@@ -51,7 +51,7 @@ def test_roost_s_own_kinds_need_no_import_and_cannot_be_taken() -> None:
 
 
 def test_an_unknown_kind_says_which_are_known() -> None:
-    with pytest.raises(MissingDependency, match="'unheard-of'.*known: .*sklearn"):
+    with pytest.raises(MissingDependency, match=r"'unheard-of'.*known: .*sklearn"):
         model_class("unheard-of")
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import threading
 import time
 from typing import Any
@@ -15,6 +14,7 @@ from roost.errors import (
     InvalidArgument,
     InvalidTransition,
     ModelNotFound,
+    PermissionDenied,
     WorkspaceError,
 )
 from roost.lifecycle import promotion, space
@@ -95,21 +95,32 @@ def test_what_cannot_be_promoted_is_refused(endpoint: Endpoint, strong: ModelVer
     assert seen and states(endpoint)["digits-v1"] == "serving"
 
 
-def test_a_retired_deployment_is_gone_for_good(contested: Endpoint, workspace: Workspace) -> None:
+def test_a_purged_deployment_is_gone_for_good(contested: Endpoint, workspace: Workspace) -> None:
     with pytest.raises(InvalidTransition, match="serving and cannot become retired"):
         contested.retire("digits-v1", "not needed")
+    with pytest.raises(InvalidTransition, match="is ready: retire it before"):
+        contested.purge("digits-v2", "not needed")
     collection = contested.deployment("digits-v2").collection
     contested.retire("digits-v2", reason="weak")
+    assert workspace.vectors.has_collection(collection)
+    assert not contested.deployment("digits-v2").purged
+    contested.purge("digits-v2", reason="no space")
     assert not workspace.vectors.has_collection(collection)
-    with pytest.raises(InvalidTransition, match="retired"):
+    assert contested.deployment("digits-v2").purged
+    with pytest.raises(InvalidTransition, match="was purged"):
         contested.promote("digits-v2", "better")
-    assert workspace.ledger.entries(contested.name)[-1].reason == "weak"
+    with pytest.raises(InvalidTransition, match="was purged already"):
+        contested.purge("digits-v2", reason="again")
+    assert [(e.action, e.reason) for e in workspace.ledger.entries(contested.name)[-2:]] == [
+        ("retire", "weak"),
+        ("purge", "no space"),
+    ]
 
 
-def test_retiring_the_previous_champion_leaves_nothing_to_roll_back_to(contested: Endpoint) -> None:
+def test_a_rollback_passes_over_the_retired_and_names_them(contested: Endpoint) -> None:
     contested.promote("digits-v2", "better")
     contested.retire("digits-v1", "not needed")
-    with pytest.raises(InvalidTransition, match="no earlier champion"):
+    with pytest.raises(InvalidTransition, match=r"no earlier champion.*retired, and reached by `to`: digits-v1"):
         contested.rollback(reason="worse")
 
 
@@ -120,8 +131,6 @@ def test_rolling_back_again_goes_further_back_and_never_forward(
     contested.promote("digits-v2", "better")
     contested.promote("third", "better still")
     assert contested.rollback(reason="worse").champion == "digits-v2"
-    with pytest.raises(InvalidTransition, match="'third' was not champion before the present one"):
-        contested.rollback(to="third", reason="forward")
     assert contested.rollback(reason="worse").champion == "digits-v1"
     assert_champion(workspace, contested, "digits-v1", 1)
     with pytest.raises(InvalidTransition, match="no earlier champion"):
@@ -132,6 +141,18 @@ def test_rolling_back_again_goes_further_back_and_never_forward(
     with pytest.raises(InvalidTransition, match="no earlier champion"):
         contested.rollback(reason="worse")
     assert_champion(workspace, contested, "digits-v1", 1)
+
+
+def test_only_what_was_champion_once_is_rolled_back_to(contested: Endpoint, weak: ModelVersion, digits: Digits) -> None:
+    """A promotion may need an approval; a rollback goes back to what had it."""
+    contested.deploy(weak, digits.records(0, 50), name="third")
+    with pytest.raises(InvalidTransition, match="'third' was never champion: promote it instead"):
+        contested.rollback(to="third", reason="forward")
+    with pytest.raises(InvalidTransition, match="is the champion already"):
+        contested.rollback(to="digits-v1", reason="forward")
+    contested.promote("third", "better")
+    contested.rollback(reason="worse")
+    assert contested.rollback(to="third", reason="it was the other one's fault").champion == "third"
 
 
 def test_a_retired_champion_is_passed_over_by_a_rollback(
@@ -152,6 +173,7 @@ def test_a_retired_champion_is_passed_over_by_a_rollback(
         ([("promote", "a"), ("promote", "b"), ("rollback", "a"), ("promote", "b")], ["a", "b"]),
         ([("promote", "a"), ("promote", "b"), ("promote", "a"), ("rollback", "b")], ["a", "b"]),
         ([("promote", "a"), ("rollback", "c")], ["c"]),
+        ([("promote", "a"), ("promote", "b"), ("promote", "c"), ("rollback", "x")], ["a", "b", "x"]),
     ],
 )
 def test_the_line_of_champions_ends_with_the_present_one(changes: list[tuple[str, str]], line: list[str]) -> None:
@@ -175,7 +197,7 @@ def test_a_change_without_a_reason_is_refused(contested: Endpoint, workspace: Wo
 def test_another_actor_s_change_is_a_conflict_and_then_seen(
     place: Place, contested: Endpoint, workspace: Workspace
 ) -> None:
-    store = Store(f"sqlite:///{place.home / 'store.db'}")
+    store = Store(place.store)
     with store.write() as session:
         session.query(EndpointRow).one().version += 1
     store.close()
@@ -300,7 +322,7 @@ def test_a_promotion_that_was_killed_is_whole_or_not_at_all(
 
 
 @pytest.mark.crash
-def test_the_vectors_of_a_retirement_that_was_killed_are_dropped_at_open(
+def test_the_vectors_of_a_purge_that_was_killed_are_dropped_at_open(
     place: Place, contested: Endpoint, workspace: Workspace, child: Child
 ) -> None:
     collection = contested.deployment("digits-v2").collection
@@ -309,6 +331,7 @@ def test_the_vectors_of_a_retirement_that_was_killed_are_dropped_at_open(
     with place.open() as reopened:
         assert not reopened.vectors.has_collection(collection)
         assert states(reopened.endpoints.get(place.endpoint))["digits-v2"] == "retired"
+        assert reopened.endpoints.get(place.endpoint).deployment("digits-v2").purged
 
 
 def test_opening_checks_that_collections_are_of_their_models(
@@ -332,8 +355,13 @@ def test_two_endpoints_of_one_model_keep_their_own_aliases(
     second.deploy(strong, digits.records(0, 50))
     assert workspace.models.get("digits", "champion").version == 1
     second.promote("digits-v2", "better")
-    assert workspace.models.get("digits", "champion").version == 2
+    assert workspace.models.get("digits", f"champion--{contested.alias}").version == 1
+    assert workspace.models.get("digits", f"champion--{second.alias}").version == 2
+    with pytest.raises(ModelNotFound):
+        workspace.models.get("digits", "champion")
     assert aliased(workspace, contested) != aliased(workspace, second)
+    contested.promote("digits-v2", "better")
+    assert workspace.models.get("digits", "champion").version == 2
 
 
 @pytest.mark.parametrize("damage", ["collection", "model", "row"])
@@ -348,9 +376,7 @@ def test_a_challenger_that_is_damaged_does_not_keep_its_champion_from_answering(
     workspace.close()
     assert test.running
     if damage == "row":
-        connection = sqlite3.connect(place.home / "store.db", isolation_level=None)
-        connection.execute("UPDATE roost_deployments SET search_params = '{}', index_params = '{}' WHERE id = 2")
-        connection.close()
+        place.execute("UPDATE roost_deployments SET search_params = '{}', index_params = '{}' WHERE id = 2")
     with place.open() as reopened:
         endpoint = reopened.endpoints.get(place.endpoint)
         assert endpoint.search(digits.images[0]).deployment == "digits-v1"
@@ -392,10 +418,38 @@ def test_a_collection_with_rows_is_not_taken_over(
 ) -> None:
     """On a server that two workspaces share, the other one may have the same model under the same names."""
     deployment = empty_endpoint.deploy(weak, digits.records(0, 50))
-    connection = sqlite3.connect(place.home / "store.db", isolation_level=None)
-    connection.execute("UPDATE roost_deployments SET name = 'old', collection = 'old'")
-    connection.close()
+    place.execute("UPDATE roost_deployments SET name = 'old', collection = 'old'")
     with pytest.raises(AlreadyExists, match="of another origin"):
         empty_endpoint.deploy(weak, digits.records(50, 100))
     assert workspace.vectors.get_collection_stats(deployment.collection)["row_count"] == 50
     assert [d.name for d in empty_endpoint.deployments()] == ["old"]
+
+
+def test_who_may_not_change_the_champion_changes_nothing(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    """A viewer is refused within the transaction of each change."""
+    workspace.governance.grant("tester", "admin")
+    workspace.governance.grant("victor", "viewer")
+    contested._context.actor = "victor"
+    n_entries = workspace.ledger.verify()
+    for change in (
+        lambda: contested.promote("digits-v2", "better"),
+        lambda: contested.retire("digits-v2", "not needed"),
+        lambda: contested.purge("digits-v2", "not needed"),
+        lambda: contested.keep_retired(1),
+        lambda: contested.draft(workspace.models.get("digits", 1), name="third"),
+        lambda: contested.deploy(workspace.models.get("digits", 1), digits.records(0, 5), name="third"),
+        lambda: workspace.endpoints.create(f"{place.endpoint}-b"),
+    ):
+        with pytest.raises(PermissionDenied, match="victor"):
+            change()
+    assert workspace.ledger.verify() == n_entries
+    assert states(contested) == {"digits-v1": "serving", "digits-v2": "ready"}
+    assert workspace.endpoints.list() == [place.endpoint]
+
+
+def test_a_switch_is_shown_in_words_and_in_a_notebook() -> None:
+    switch = promotion.Switch("search", "<old>", "new", None, 0.004, 0.05)
+    assert repr(switch) == "Switch('search': '<old>' -> 'new' in 4.0 ms, aliases after 50.0 ms)"
+    assert "&lt;old&gt;" in switch._repr_html_()

@@ -3,20 +3,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
 from roost.lifecycle import recorder as module
+from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.recorder import Event, Recorder
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EventRow
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(f"sqlite:///{tmp_path / 'store.db'}")
+def store(store_url: str) -> Iterator[Store]:
+    opened = Store(store_url)
     yield opened
     opened.close()
 
@@ -52,13 +52,26 @@ def test_closing_writes_what_waits(store: Store) -> None:
     assert n_events(store) == 1200
 
 
-def test_outcomes_come_back_in_order(store: Store) -> None:
+def test_an_event_with_a_number_counts_once(store: Store) -> None:
     recorder = Recorder(store)
-    for value in ("champion", "tie", "challenger"):
-        recorder.put(event("outcome", 1, value))
-        recorder.put(event("outcome", 2, "tie"))
-    assert recorder.outcomes(1) == ["champion", "tie", "challenger"]
+    for _ in range(3):
+        recorder.put(Event("feedback", "search", "v1", "q", event_id="7"))
+    recorder.flush()
+    recorder.put(Event("feedback", "search", "v1", "q", event_id="7"))
+    recorder.put(Event("feedback", "search", "v1", "q"))
+    recorder.put(Event("feedback", "search", "v1", "q"))
     recorder.close()
+    assert n_events(store) == 3
+    assert recorder.n_duplicates == 3
+
+
+def test_a_value_is_written_down_when_the_event_is(store: Store) -> None:
+    recorder = Recorder(store)
+    recorder.put(Event("search", "search", "v1", "q", value=Drawn(ids=("1", "2"))))
+    recorder.close()
+    with store.read() as session:
+        [row] = session.scalars(select(EventRow))
+    assert Drawn.from_json(row.value) == Drawn(ids=("1", "2"))
 
 
 def test_under_pressure_searches_are_left_out_and_feedback_is_not(

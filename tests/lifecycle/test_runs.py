@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roost.lifecycle.runs import data_digest
+from roost.lifecycle.data_versions import data_digest
 from roost.workspace import Workspace
 
 from .conftest import Digits
@@ -14,7 +14,7 @@ from .conftest import Digits
 def recorded(workspace: Workspace, run_id: str) -> Any:
     from mlflow.tracking import MlflowClient
 
-    url = f"sqlite:///{workspace.artifacts.parent / 'store.db'}"
+    url = workspace._tracking.url
     return MlflowClient(tracking_uri=url, registry_uri=url).get_run(run_id)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from pymilvus import DataType, FieldSchema, MilvusException
 
 from roost.errors import InvalidData
+from roost.lifecycle import space
 from roost.lifecycle.backfill import Progress
+from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
@@ -128,3 +131,79 @@ def test_writes_during_a_backfill_win_over_its_older_records(
     for name in ("digits-v1", "digits-v2"):
         found = rows(workspace, endpoint, name, [0, N_RECORDS - 1, N_RECORDS - 2, 5000])
         assert found == {0: 90, N_RECORDS - 1: 90, 5000: 91}
+
+
+@pytest.fixture
+def elsewhere(place: Place, endpoint: Endpoint) -> Iterator[Endpoint]:
+    """The endpoint as another process of a server's workspace sees it; its follower is asleep."""
+    if not place.uri:
+        pytest.skip("one process owns an embedded database: set ROOST_MILVUS_URI")
+    with place.open() as other:
+        found = other.endpoints.get(place.endpoint)
+        other.endpoints.close()
+        yield found
+
+
+def test_another_process_writes_to_a_deployment_that_it_has_not_heard_of(
+    endpoint: Endpoint, elsewhere: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    done = []
+
+    def change(at: Progress) -> None:
+        if at.stage == "embed" and not done:
+            done.append(at)
+            elsewhere.write(
+                [{"id": i, "content": digits.images[i % 1000], "label": 90} for i in (0, N_RECORDS - 1, 5000)]
+            )
+            elsewhere.delete([1, N_RECORDS - 2])
+
+    endpoint.deploy(strong, digits.records(), batch_size=50, progress=change)
+    for name in ("digits-v1", "digits-v2"):
+        found = rows(workspace, endpoint, name, [0, 1, N_RECORDS - 2, N_RECORDS - 1, 5000])
+        assert found == {0: 90, N_RECORDS - 1: 90, 5000: 90}
+
+
+def test_a_write_of_another_process_waits_for_the_batch_that_holds_its_key_and_wins(
+    endpoint: Endpoint,
+    elsewhere: Endpoint,
+    workspace: Workspace,
+    strong: ModelVersion,
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upsert, writers = space.upsert, []
+
+    def slowly(client: Any, deployment: Deployment, some: Any, vectors: Any) -> None:
+        if client is workspace.vectors and not writers:
+            newer = [{"id": some[0]["id"], "content": digits.images[7], "label": 91}]
+            writers.append(threading.Thread(target=elsewhere.write, args=(newer,)))
+            writers.append(threading.Thread(target=elsewhere.delete, args=([some[1]["id"]],)))
+            for writer in writers:
+                writer.start()
+                writer.join(timeout=0.3)
+                assert writer.is_alive()
+        upsert(client, deployment, some, vectors)
+
+    monkeypatch.setattr(space, "upsert", slowly)
+    endpoint.deploy(strong, digits.records(), batch_size=50)
+    for writer in writers:
+        writer.join()
+    for name in ("digits-v1", "digits-v2"):
+        assert rows(workspace, endpoint, name, [0, 1]) == {0: 91}
+
+
+def test_a_write_that_the_champion_refuses_does_not_keep_the_backfill_from_the_record(
+    place: Place, workspace: Workspace, weak: ModelVersion, strong: ModelVersion, digits: Digits
+) -> None:
+    fields = [FieldSchema("id", DataType.INT64, is_primary=True), FieldSchema("label", DataType.INT64)]
+    endpoint = workspace.endpoints.create(place.endpoint, fields=fields)
+    endpoint.promote(endpoint.deploy(weak, digits.records()), "first")
+
+    def refused(at: Progress) -> None:
+        if at.stage == "embed" and at.n_done == 50:
+            with pytest.raises(MilvusException):
+                endpoint.write([{"id": N_RECORDS - 1, "content": digits.images[1], "label": "not a number"}])
+
+    endpoint.deploy(strong, digits.records(), batch_size=50, rate_limit=500, progress=refused)
+    last = {N_RECORDS - 1: int(digits.labels[N_RECORDS - 1])}
+    assert rows(workspace, endpoint, "digits-v2", last) == rows(workspace, endpoint, "digits-v1", last) == last

@@ -9,30 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from roost.cli.output import AsJson, print_json, shortened, stdout
-from roost.cli.store import WorkspaceArgument, opened_store
+from roost.cli.output import AsJson, at, print_json, print_plain, print_table, say, shortened, stdout
+from roost.cli.workspaces import reads
 
 if TYPE_CHECKING:
+    from roost.cli.administration import Administration
     from roost.lifecycle.ledger import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Who changed what, when, and on what evidence.")
 
 
+_Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its name, as in `search` or `search@staging`.")]
+
+
 @app.command()
+@reads
 def verify(
-    workspace: WorkspaceArgument,
+    workspace: Administration,
     head: Annotated[
         str | None, typer.Option(help="A head that an earlier run printed; the chain must go through it.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that no entry was altered, removed or reordered; the exit status is 1 if one was."""
-    with opened_store(workspace) as store:
-        from roost.lifecycle.ledger import GENESIS, Ledger
+    from roost.lifecycle.ledger import GENESIS
 
-        ledger = Ledger(store)
-        n_entries = ledger.verify(head or GENESIS)
-        head_hash = ledger.head[1]
+    n_entries = workspace.ledger.verify(head or GENESIS)
+    head_hash = workspace.ledger.head[1]
     if as_json:
         print_json({"n_entries": n_entries, "head": head_hash})
     else:
@@ -40,22 +43,57 @@ def verify(
 
 
 @app.command()
+@reads
 def show(
-    workspace: WorkspaceArgument,
+    workspace: Administration,
     endpoint: Annotated[str | None, typer.Option(help="Only the entries of this endpoint.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the newest entries, this many.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the entries, oldest first."""
-    with opened_store(workspace) as store:
-        from roost.lifecycle.ledger import Ledger
-
-        entries = Ledger(store).entries(endpoint=endpoint, limit=limit)
+    entries = workspace.ledger.entries(endpoint=endpoint, limit=limit)
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
     for entry in entries:
         _print_entry(entry)
+
+
+@app.command("at")
+@reads
+def show_at(
+    workspace: Administration,
+    endpoint: _Endpoint,
+    moment: Annotated[
+        str, typer.Argument(metavar="TIME", help="ISO 8601, as in 2026-01-31T12:00:00+00:00; local without a zone.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say what was in production at a time, and who made it that, why, and on what evidence."""
+    workspace.endpoint(endpoint)
+    entry = workspace.ledger.why(endpoint, moment)
+    if as_json:
+        print_plain({"deployment": entry.subject if entry else None, "entry": entry})
+    elif entry is None:
+        say(f"{endpoint} had no champion yet")
+    else:
+        say(f"{entry.subject} was in production")
+        _print_entry(entry)
+
+
+@app.command()
+@reads
+def history(workspace: Administration, endpoint: _Endpoint, as_json: AsJson = False) -> None:
+    """List an endpoint's champions one after the other, the present one last."""
+    workspace.endpoint(endpoint)
+    periods = workspace.ledger.history(endpoint)
+    if as_json:
+        print_plain(periods)
+        return
+    print_table(
+        ("Deployment", "Model", "Since", "Until", "By", "Reason~"),
+        ((p.deployment, p.model or "", at(p.since), at(p.until) or "now", p.actor, p.reason) for p in periods),
+    )
 
 
 def _print_entry(entry: Entry) -> None:

@@ -97,3 +97,20 @@ def in_bytes(size_bytes: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024.0
     return f"{size:.1f} {_UNITS[-1]}"
+
+
+def print_plain(value: Any) -> None:
+    """Print a result of the lifecycle as JSON."""
+    from roost.lifecycle.plain import plain
+
+    print_json(plain(value))
+
+
+def say(text: str) -> None:
+    """Print a sentence for people."""
+    stdout().print(Text(shortened(text)), soft_wrap=True)
+
+
+def at(moment: str | None) -> str:
+    """Return a moment of the store as people read it."""
+    return moment[:19].replace("T", " ") if moment else ""

@@ -1,43 +1,47 @@
-"""Which results the endpoint's last queries had, to check feedback by."""
+"""What this process answered lately, to check feedback by."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-
-from roost.errors import InvalidArgument
-from roost.lifecycle.livetest import Id
-from roost.lifecycle.traffic import Answer
+from dataclasses import dataclass
 
 MAX_REMEMBERED = 10_000
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An answer.
+
+    Attributes:
+        deployment: who gave it.
+        ids: of its results, as text; None where there are none or they are not known.
+        test_id: the live test that it is part of.
+        at: when it was given, in seconds since 1970.
+    """
+
+    deployment: str
+    ids: tuple[str, ...] | None
+    test_id: int | None
+    at: float
+
+
 class Answered:
-    """The results of the last `MAX_REMEMBERED` queries of this process. Safe to use from any thread."""
+    """The last `MAX_REMEMBERED` answers of this process. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._shown: OrderedDict[str, tuple[Id, ...]] = OrderedDict()
+        self._answers: OrderedDict[str, Remembered] = OrderedDict()
 
-    def remember(self, answers: Iterable[Answer]) -> None:
-        """Take answers in, and forget the oldest beyond the limit."""
+    def remember(self, answers: Iterable[tuple[str, Remembered]]) -> None:
+        """Take answers in by their queries' ids, and forget the oldest beyond the limit."""
         with self._lock:
-            for answer in answers:
-                self._shown[answer.query_id] = tuple(answer.ids)
-            while len(self._shown) > MAX_REMEMBERED:
-                self._shown.popitem(last=False)
+            self._answers.update(answers)
+            while len(self._answers) > MAX_REMEMBERED:
+                self._answers.popitem(last=False)
 
-    def check(self, query_id: str, items: Iterable[Id]) -> bool:
-        """Return whether the query is remembered.
-
-        Raises: InvalidArgument: it is, and an item was not among its results.
-        """
+    def get(self, query_id: str) -> Remembered | None:
+        """Return an answer; None where it is not remembered."""
         with self._lock:
-            shown = self._shown.get(query_id)
-        if shown is None:
-            return False
-        for item in items:
-            if item not in shown:
-                raise InvalidArgument(f"feedback names {item!r}, which was not among the results shown")
-        return True
+            return self._answers.get(query_id)

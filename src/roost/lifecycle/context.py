@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from roost.lifecycle.actor import acting
 from roost.lifecycle.recorder import Recorder
 from roost.lifecycle.registry import Models
 from roost.lifecycle.store import Store
+from roost.lifecycle.tap import Tap
 
 if TYPE_CHECKING:
     from roost.client import Client
 
 
 class Context:
-    """The open parts of a workspace, and who is acting."""
+    """The open parts of a workspace, and who is acting.
+
+    Attributes:
+        tap: where traffic leaves what monitoring is to see.
+    """
 
     def __init__(
         self,
@@ -35,7 +41,13 @@ class Context:
         self._check_open = check_open
         self.models = models
         self.recorder = recorder
-        self.actor = actor
+        self._actor = actor
+        self.tap = Tap()
+
+    @property
+    def actor(self) -> str:
+        """Who is acting: the workspace's own actor, unless `acting_as` says somebody else."""
+        return acting(self._actor)
 
     @property
     def store(self) -> Store:

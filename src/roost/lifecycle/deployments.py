@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.errors import Corruption, DeploymentNotFound, InvalidTransition
+from roost.lifecycle.html import properties
 from roost.lifecycle.ledger import canonical_json
 from roost.lifecycle.names import suggestion
 from roost.lifecycle.store.tables import DeploymentRow
@@ -21,12 +22,15 @@ from roost.lifecycle.store.tables import DeploymentRow
 class State(str, Enum):
     """Where a deployment is in its life.
 
-    `building` is being filled, also while its backfill is interrupted. `ready` has all its vectors;
-    it may become the champion, also again after it was one. `serving` is the champion. `failed`
-    could not be built, or missed a write; it can only be retired, or, where it was never ready, be
-    replaced by a new one of its name. `retired` has no vectors any more.
+    `draft` is configured and holds nothing yet; its configuration may still change. `building` is
+    being filled, also while its backfill is interrupted. `ready` has all its vectors and takes the
+    endpoint's writes; it may become the champion, also again after it was one. `serving` is the
+    champion. `retired` takes no writes any more; it can become the champion again while its vectors
+    are kept. `failed` could not be built, or missed a write; it can only be retired, or, where it
+    was never ready, be replaced by a new one of its name.
     """
 
+    DRAFT = "draft"
     BUILDING = "building"
     READY = "ready"
     SERVING = "serving"
@@ -35,28 +39,34 @@ class State(str, Enum):
 
 
 _NEXT: Mapping[State, frozenset[State]] = {
+    State.DRAFT: frozenset({State.BUILDING, State.RETIRED}),
     State.BUILDING: frozenset({State.READY, State.FAILED, State.RETIRED}),
     State.READY: frozenset({State.SERVING, State.FAILED, State.RETIRED}),
     State.SERVING: frozenset({State.READY}),
     State.FAILED: frozenset({State.RETIRED}),
-    State.RETIRED: frozenset(),
+    State.RETIRED: frozenset({State.SERVING}),
 }
 
 LIVE = frozenset({State.BUILDING, State.READY, State.SERVING})
 """The states in which a deployment takes the endpoint's writes."""
 
+_PURGED_AT = "purged_at"
+
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment as it was when it was read; its configuration never changes, its state does.
+    """A deployment as it was when it was read; once sealed its configuration never changes, its state does.
 
     Attributes:
-        collection: the collection of the vector engine that holds the vectors.
+        collection: the collection of the vector engine that holds the vectors; a predictor has none there.
         fingerprint: of the model that made them.
+        dim: length of the vectors; 0 for a predictor.
         index: the index type and its parameters.
         n_records: rows in the collection when it was sealed; while it is building, records stored so far.
-        n_rejected: records that its building set aside; `Endpoint.rejected` says why.
+        n_rejected: records that its building set aside; `SearchEndpoint.rejected` says why.
         seal: digest of the configuration, taken when the deployment became ready; None before.
+        configuration: what else was asked for or noted, for example `delivered_from`.
+        owner: who answers for it.
     """
 
     id: int
@@ -74,15 +84,41 @@ class Deployment:
     n_rejected: int
     seal: str | None
     created_at: str
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    owner: str | None = None
 
     @property
     def model(self) -> str:
         """Name and version of the model, as in `digits/1`."""
         return f"{self.model_name}/{self.model_version}"
 
+    @property
+    def purged(self) -> bool:
+        """Whether it is retired for good: its vectors are gone, and nothing leads back to it."""
+        return _PURGED_AT in self.configuration
+
+    def __repr__(self) -> str:
+        records = f", {self.n_records:,} records" if self.dim else ""
+        return f"Deployment({self.name!r} of {self.endpoint!r}, {self.state.value}, model {self.model}{records})"
+
+    def _repr_html_(self) -> str:
+        return properties(f"Deployment {self.name}", summary(self))
+
+
+def summary(deployment: Deployment) -> dict[str, object]:
+    """Return what a table shows of a deployment."""
+    shown: dict[str, object] = {
+        "deployment": deployment.name,
+        "state": "purged" if deployment.purged else deployment.state.value,
+        "model": deployment.model,
+    }
+    if deployment.dim:
+        shown |= {"records": deployment.n_records, "dimensions": deployment.dim, "index": dict(deployment.index)}
+    return {**shown, "fingerprint": deployment.fingerprint, "created": deployment.created_at}
+
 
 def deployment_of(row: DeploymentRow, endpoint: str) -> Deployment:
-    """Return a row as a value."""
+    """Return the deployment that a row describes."""
     return Deployment(
         id=row.id,
         endpoint=endpoint,
@@ -99,7 +135,42 @@ def deployment_of(row: DeploymentRow, endpoint: str) -> Deployment:
         n_rejected=row.n_rejected,
         seal=row.seal,
         created_at=row.created_at,
+        configuration=configuration_of(row),
+        owner=row.owner,
     )
+
+
+def configuration_of(row: DeploymentRow) -> dict[str, Any]:
+    """Return what is configured or noted beside the columns."""
+    found: dict[str, Any] = json.loads(row.configuration or "{}")
+    return found
+
+
+def note(row: DeploymentRow, **values: Any) -> None:
+    """Set values of a deployment's configuration within the caller's transaction, and keep the others."""
+    row.configuration = canonical_json({**configuration_of(row), **values})
+
+
+def is_kept(row: DeploymentRow) -> bool:
+    """Return whether a deployment is retired and may become the champion again: its vectors are kept."""
+    return row.state == State.RETIRED and row.seal is not None and _PURGED_AT not in configuration_of(row)
+
+
+def is_purged(row: DeploymentRow) -> bool:
+    """Return whether a deployment's vectors were given up."""
+    return _PURGED_AT in configuration_of(row)
+
+
+def mark_purged(row: DeploymentRow, moment: str) -> None:
+    """Note that a retired deployment's vectors are given up, before they are dropped.
+
+    Raises: InvalidTransition: it is not retired, or was purged before.
+    """
+    if row.state != State.RETIRED:
+        raise InvalidTransition(f"deployment {row.name!r} is {row.state}: retire it before its vectors are dropped")
+    if is_purged(row):
+        raise InvalidTransition(f"deployment {row.name!r} was purged already")
+    note(row, **{_PURGED_AT: moment})
 
 
 def rows_of(session: Session, endpoint_id: int) -> list[DeploymentRow]:
@@ -135,6 +206,8 @@ def move(row: DeploymentRow, state: State) -> None:
         raise InvalidTransition(
             f"deployment {row.name!r} is {row.state} and cannot become {state.value}; it can become: {names}"
         )
+    if is_purged(row):
+        raise InvalidTransition(f"deployment {row.name!r} was purged: its vectors are gone, deploy its model again")
     row.state = state.value
 
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from roost.errors import WorkspaceError
-from roost.lifecycle import builder, promotion, traffic
-from roost.lifecycle.answered import Answered
+from sqlalchemy.orm import Session
+
+from roost.errors import Conflict, InvalidTransition, WorkspaceError
+from roost.lifecycle import ledger, promotion, retirement
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import Deployment, deployment_of, row_named, rows_of
-from roost.lifecycle.ledger import canonical_json
-from roost.lifecycle.live import LiveTest, TestStatus
-from roost.lifecycle.livetest import Id
+from roost.lifecycle.deployments import Deployment, deployment_of, row_named, rows_of, summary
+from roost.lifecycle.governance import permits
+from roost.lifecycle.html import table
+from roost.lifecycle.live import TestStatus
+from roost.lifecycle.live.tested import Tested
+from roost.lifecycle.policy import Policy, check_keep_retired, policy_of
+from roost.lifecycle.probation import ACTOR as PROBATION_ACTOR
+from roost.lifecycle.probation import Probation, Review
 from roost.lifecycle.promotion import Switch
-from roost.lifecycle.recorder import Event
 from roost.lifecycle.router import Router
-from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 
 _log = logging.getLogger(__name__)
 
 
-class Endpoint:
+class Endpoint(Tested):
     """A stable name, behind which models change. Safe to use from any thread.
 
     This is what endpoints that are searched and endpoints that predict have in common. Traffic waits for no
@@ -33,23 +38,69 @@ class Endpoint:
     def __init__(self, context: Context, row: EndpointRow) -> None:
         self.name = row.name
         self.alias = row.identifier
+        self.kind = row.kind
+        self.task = row.task
+        self.environment = row.environment
+        self.owner = row.owner
         self.metric = row.metric
         self.description = row.description
         self._context = context
         self._router = Router(context, row)
-        self._answered = Answered()
+        super().__init__(context, row.name)
+        self._review = Review(context.store, row.name)
 
     # Deployments
 
     def retire(self, deployment: Deployment | str, reason: str) -> None:
-        """End a deployment and drop its vectors; there is no way back to it.
+        """Take a deployment out of use. It takes no writes any more, and its collection leaves the memory.
+
+        One that was ready keeps its vectors, so that `rollback` can go back to it, until `purge`.
+        Those of any other are dropped.
 
         Raises:
             InvalidTransition: it is the champion, or takes part in a live test.
             InvalidArgument: the reason is empty.
+            PermissionDenied: the actor may not.
         """
-        builder.retire(self._router, name_of(deployment), reason)
+        retirement.retire(self._router, name_of(deployment), reason)
         promotion.follow(self._context, self._router.endpoint_id)
+
+    def purge(self, deployment: Deployment | str, reason: str) -> None:
+        """Drop the vectors of a retired deployment; there is no way back to it.
+
+        Raises:
+            InvalidTransition: it is not retired, or was purged before.
+            InvalidArgument: the reason is empty.
+            PermissionDenied: the actor may not.
+        """
+        retirement.purge(self._router, name_of(deployment), reason)
+
+    def missed(self, deployment: Deployment | str) -> list[str]:
+        """Return the keys, as text, that were written or deleted while a deployment was retired.
+
+        They are still listed when it is champion again: write these records once more then.
+        """
+        return retirement.missed(self._router, name_of(deployment))
+
+    @property
+    def policy(self) -> Policy:
+        """What the endpoint does by itself."""
+        with self._context.store.read() as session:
+            return policy_of(session.get_one(EndpointRow, self._router.endpoint_id))
+
+    def keep_retired(self, n_deployments: int | None) -> None:
+        """Keep the vectors of this many retired deployments from the next retirement on; None for all.
+
+        Raises:
+            InvalidArgument: it is not a number of deployments.
+            PermissionDenied: the actor may not.
+        """
+        check_keep_retired(n_deployments)
+        with self._router.change() as (session, row):
+            permits.check(session, self._context.actor, "endpoint.policy", row.environment, row.name)
+            promotion.set_policy(row, keep_retired=n_deployments)
+            evidence = {"keep_retired": n_deployments}
+            ledger.append(session, self._context.actor, "endpoint.policy", row.name, row.name, evidence=evidence)
 
     def deployments(self) -> list[Deployment]:
         """Return all deployments, oldest first, the retired ones included."""
@@ -81,6 +132,9 @@ class Endpoint:
         reason: str,
         evidence: Mapping[str, Any] | TestStatus | None = None,
         expected_version: int | None = None,
+        *,
+        probation: Probation | None = None,
+        accept_missing: bool = False,
     ) -> Switch:
         """Make a deployment the champion. A live test that is running is stopped: see `Switch.stopped_test`.
 
@@ -88,126 +142,146 @@ class Endpoint:
             reason: why, for the ledger.
             evidence: what the decision rests on: figures, or the result of a live test.
             expected_version: the `version` that the decision rests on; by default the last one seen.
+            probation: guardrails that the new champion has to keep for a while; when it breaks one, the
+                endpoint rolls back to the former champion by itself.
+            accept_missing: promote a retired deployment although it missed records; see `missed`.
         Raises:
-            InvalidTransition: the deployment is the champion already, or is not ready.
+            InvalidTransition: the deployment is the champion already, is not ready, or missed records.
             InvalidArgument: the reason is empty.
             WorkspaceError: it cannot be opened; or it is the champion now, and its aliases could not be moved.
             Conflict: another actor changed the endpoint since; nothing was changed.
+            PermissionDenied: the actor may not.
+            ApprovalRequired: somebody else has to approve it first.
         """
-        return self._switch("promote", name_of(deployment), reason, evidence, expected_version)
+        change = _Change("promote", self._context.actor, reason, _facts(evidence), accept_missing, probation)
+        return self._switch(change, name_of(deployment), expected_version)
 
     def rollback(
-        self, to: Deployment | str | None = None, *, reason: str, expected_version: int | None = None
+        self,
+        to: Deployment | str | None = None,
+        *,
+        reason: str,
+        evidence: Mapping[str, Any] | TestStatus | None = None,
+        expected_version: int | None = None,
+        accept_missing: bool = False,
     ) -> Switch:
         """Go back to an earlier champion, by default to the last one before the present that is ready.
 
-        Rolling back again goes further back; what was rolled back is reached by `promote` alone. A
-        live test that is running is stopped, as by `promote`.
+        Rolling back again goes further back; what was rolled back is reached by its name alone. A
+        live test that is running is stopped, as by `promote`. A retired deployment is loaded first,
+        while the present champion answers.
 
         Args:
+            to: any deployment that was champion once and is ready, or retired with its vectors kept.
             reason: why, for the ledger.
+            accept_missing: go back to a retired deployment although it missed records; see `missed`.
         Raises:
-            InvalidTransition: there is no earlier champion, or `to` is none, or it is not ready.
+            InvalidTransition: there is no earlier champion; or `to` never was champion, was purged, or missed records.
             InvalidArgument: the reason is empty.
             Conflict: another actor changed the endpoint since; nothing was changed.
+            PermissionDenied: the actor may not.
         """
-        return self._switch("rollback", name_of(to) if to is not None else None, reason, None, expected_version)
-
-    # Live tests
-
-    def start_test(
-        self,
-        challenger: Deployment | str,
-        method: str = "interleave",
-        alpha: float = 0.05,
-        max_queries: int | None = None,
-        seed: int | None = None,
-    ) -> LiveTest:
-        """Let a challenger answer together with the champion until one is known to be better.
-
-        Args:
-            alpha: probability of a decision although both are equally good, however often one looks.
-            max_queries: end undecided after as many queries with feedback.
-            seed: of the coin that interleaves; by default a fresh one, which is recorded.
-        Raises:
-            InvalidTransition: a test is running, or the challenger is not ready.
-            InvalidArgument: the method is not known, or alpha is not between 0 and 1.
-        """
-        return self._router.start_test(name_of(challenger), method, alpha, max_queries, seed)
-
-    @property
-    def test(self) -> LiveTest | None:
-        """The live test that is running."""
-        return self._router.routing.test
-
-    def feedback(self, query_id: str, item: Id | Mapping[Id, float], value: float = 1.0) -> bool:
-        """Say how good results were.
-
-        It is recorded in any case, and counted by the live test of which the query is part; a test
-        counts a query once.
-
-        Args:
-            item: the id of one result, whose gain is `value`; or the gains of all results that
-                have one, which judges the query as a whole.
-            value: 1 for a click or a right result, a grade, or negative for a rejection.
-        Returns: whether the query is among the last 10,000 that this process answered. Feedback for another one,
-            answered elsewhere or long ago or never, cannot be checked against its results and counts in no test.
-        Raises: InvalidArgument: an item was not among the results of a query that is known, or a gain is not a
-            finite number; nothing was recorded.
-        """
-        gains = traffic.checked_feedback(query_id, dict(item) if isinstance(item, Mapping) else {item: value})
-        is_known = self._answered.check(query_id, gains)
-        test = self._router.routing.test
-        if test is not None:
-            test.credit(query_id, gains, whole=isinstance(item, Mapping))
-        champion = self.champion
-        self._context.recorder.put(
-            Event(
-                kind="feedback",
-                endpoint=self.name,
-                deployment=champion.name if champion is not None else "",
-                query_id=query_id,
-                test_id=test.id if test is not None else None,
-                value=canonical_json({str(key): gain for key, gain in gains.items()}),
-            )
-        )
-        if test is not None and test.complete:
-            self._router.end_test(test, "decided", "")
-        return is_known
+        change = _Change("rollback", self._context.actor, reason, _facts(evidence), accept_missing)
+        return self._switch(change, name_of(to) if to is not None else None, expected_version)
 
     def refresh(self) -> None:
         """Take over what other processes changed."""
         self._router.refresh()
 
+    def verify(self) -> None:
+        """Look whether the collections are still those that the deployments' models filled.
+
+        An endpoint whose champion's collection was put there by somebody else refuses to answer and
+        to take writes until its own is back. Open endpoints are looked at every few seconds.
+
+        Raises: pymilvus.MilvusException: the vector engine did not answer; nothing was changed.
+        """
+        self._router.verify()
+
+    def review(self) -> Switch | None:
+        """Look how the champion keeps its probation, end it when it is over, and roll back when a guardrail is broken.
+
+        Open endpoints are looked at every second. Returns: the rollback; None without one.
+        """
+        version, on_probation = self.version, self.policy.probation
+        finding = self._review.look(on_probation) if on_probation is not None else None
+        if finding is None or on_probation is None:
+            return None
+        reason = finding.reason
+        try:
+            if finding.outcome == "broken":
+                change = _Change("rollback", PROBATION_ACTOR, reason, finding.evidence, is_permitted=True)
+                try:
+                    return self._switch(change, on_probation["previous"], version)
+                except InvalidTransition as error:
+                    _log.error(
+                        "the champion of %r broke %s, and it cannot be rolled back: %s", self.name, reason, error
+                    )
+                    reason = f"{reason}; it could not be rolled back: {error.message}"
+            with self._router.change(version) as (session, row):
+                promotion.set_policy(row, probation=None)
+                subject = on_probation["deployment"]
+                ledger.append(session, PROBATION_ACTOR, "probation.end", row.name, subject, reason, finding.evidence)
+        except Conflict:
+            _log.info("the probation of %r was ended by another process, or is looked at again", self.name)
+        return None
+
     def __repr__(self) -> str:
         champion = self.champion
-        return f"Endpoint({self.name!r}, champion={champion.name if champion is not None else None!r})"
+        return f"{type(self).__name__}({self.name!r}, champion={champion.name if champion is not None else None!r})"
 
-    def _switch(
-        self,
-        action: Literal["promote", "rollback"],
-        name: str | None,
-        reason: str,
-        evidence: Mapping[str, Any] | TestStatus | None,
-        expected_version: int | None,
-    ) -> Switch:
-        promotion.check_reason(reason)
-        given = evidence.as_evidence() if isinstance(evidence, TestStatus) else dict(evidence or {})
+    def _repr_html_(self) -> str:
+        rows = [{**summary(one), "champion": one.id == self._champion_id} for one in self.deployments()]
+        return table(rows, title=f"Endpoint {self.name}: {self.description}" if self.description else self.name)
+
+    @property
+    def _champion_id(self) -> int | None:
+        champion = self.champion
+        return champion.id if champion is not None else None
+
+    def _switch(self, change: _Change, name: str | None, expected_version: int | None) -> Switch:
+        promotion.check_reason(change.reason)
         expected = expected_version if expected_version is not None else self.version
         started = time.perf_counter()
         chosen = name or ""
         with self._router.changing:
+            if name is not None and self._router.routing.target(name) is None:
+                self._router.prepare(name)
             with self._router.change(expected, then=lambda: self._router.route_to(chosen)) as (session, row):
-                rolls_back = action == "rollback"
+                rolls_back = change.action == "rollback"
                 chosen = promotion.rollback_target(session, row, name) if rolls_back or name is None else name
-                self._router.check_opened(chosen)
-                previous, stopped = promotion.write_champion(
-                    session, row, chosen, self._context.actor, action, reason, given
-                )
+                previous, stopped = self._write_champion(session, row, chosen, change)
             routed = time.perf_counter() - started
             self._router.refresh()
             self._follow(chosen)
         return Switch(self.name, previous, chosen, stopped, routed, time.perf_counter() - started)
+
+    def _write_champion(
+        self, session: Session, row: EndpointRow, chosen: str, change: _Change
+    ) -> tuple[str | None, int | None]:
+        if not change.is_permitted:
+            permits.check(session, change.actor, change.action, row.environment, f"{row.name}/{chosen}")
+        self._router.check_opened(chosen)
+        rows = rows_of(session, row.id)
+        deployment = row_named(rows, chosen)
+        n_missed = retirement.check_complete(session, deployment, change.accept_missing)
+        self._router.load(deployment)
+        self._check_fit(deployment)
+        facts = {**change.evidence, **({"n_missed": n_missed} if n_missed else {})}
+        probation = change.probation
+        if probation is not None:
+            facts["probation"] = [str(text) for text in probation.guardrails]
+        previous, stopped = promotion.write_champion(
+            session, row, chosen, change.actor, change.action, change.reason, facts, rows
+        )
+        if probation is not None:
+            if previous is None:
+                raise InvalidTransition(f"{chosen!r} is the first champion: there is none to roll back to on probation")
+            promotion.set_policy(row, probation=probation.begin(chosen, previous))
+        return previous, stopped
+
+    def _check_fit(self, row: DeploymentRow) -> None:
+        """Raise InvalidTransition for a deployment whose answers the endpoint's users would not expect."""
 
     def _follow(self, champion: str) -> None:
         try:
@@ -215,8 +289,25 @@ class Endpoint:
         except Exception as error:
             raise WorkspaceError(
                 f"{champion!r} is the champion of {self.name!r} and answers, but its aliases could not be moved "
-                f"({error}); they are moved when the workspace is opened next"
+                f"({error}); that is tried again every second, and when the workspace is opened next"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change of champion that somebody wants. `is_permitted`: it was allowed when it was arranged."""
+
+    action: Literal["promote", "rollback"]
+    actor: str
+    reason: str
+    evidence: Mapping[str, Any]
+    accept_missing: bool = False
+    probation: Probation | None = None
+    is_permitted: bool = False
+
+
+def _facts(evidence: Mapping[str, Any] | TestStatus | None) -> dict[str, Any]:
+    return evidence.as_evidence() if isinstance(evidence, TestStatus) else dict(evidence or {})
 
 
 def name_of(deployment: Deployment | str) -> str:

@@ -18,14 +18,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from roost.errors import InvalidArgument, LedgerBroken
+from roost.lifecycle.html import properties
 from roost.lifecycle.store.database import Store, utc_now, utc_text
 from roost.lifecycle.store.tables import LedgerHeadRow, LedgerRow
 
@@ -59,6 +62,40 @@ class Entry:
     previous_hash: str
     hash: str
 
+    def __repr__(self) -> str:
+        where = f" on {self.endpoint}" if self.endpoint is not None else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"Entry({self.seq}, {self.at}, {self.actor} {self.action} {self.subject}{where}{why})"
+
+    def _repr_html_(self) -> str:
+        shown = {name: getattr(self, name) for name in ("at", "actor", "action", "endpoint", "subject", "reason")}
+        return properties(f"Ledger entry {self.seq}", {**shown, "evidence": self.evidence, "hash": self.hash})
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A time during which one deployment was an endpoint's champion, and why it became that.
+
+    Attributes:
+        since: when it became champion, ISO 8601 in UTC.
+        until: when the next one did; None for the present champion.
+        model: name and version, as in `digits/1`; None where the entry does not say.
+        entry: the promotion or rollback.
+    """
+
+    endpoint: str
+    deployment: str
+    model: str | None
+    since: str
+    until: str | None
+    actor: str
+    reason: str
+    entry: Entry = field(repr=False)
+
+    def _repr_html_(self) -> str:
+        names = ("deployment", "model", "since", "until", "actor", "reason")
+        return properties(f"Champion of {self.endpoint}", {name: getattr(self, name) for name in names})
+
 
 class Ledger:
     """The ledger of a workspace."""
@@ -90,15 +127,46 @@ class Ledger:
             moment: a datetime (without a zone: local time), or ISO 8601 text.
         Raises: InvalidArgument: the text is not a time.
         """
+        entry = self.why(endpoint, moment)
+        return entry.subject if entry is not None else None
+
+    def why(self, endpoint: str, moment: datetime | str) -> Entry | None:
+        """Return what made the champion of a moment the champion: who, when, for which reason, on what evidence.
+
+        Args:
+            moment: a datetime (without a zone: local time), or ISO 8601 text.
+        Returns: the promotion or rollback; None before the first.
+        Raises: InvalidArgument: the text is not a time.
+        """
         query = (
-            select(LedgerRow.subject)
+            select(LedgerRow)
             .where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
             .where(LedgerRow.at <= utc_text(_parse(moment)))
             .order_by(LedgerRow.seq.desc())
             .limit(1)
         )
         with self._store.read() as session:
-            return session.scalar(query)
+            row = session.scalar(query)
+        return _entry(row) if row is not None else None
+
+    def history(self, endpoint: str) -> list[Period]:
+        """Return an endpoint's champions one after the other, the present one last."""
+        query = select(LedgerRow).where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
+        with self._store.read() as session:
+            changes = [_entry(row) for row in session.scalars(query.order_by(LedgerRow.seq))]
+        return [
+            Period(
+                endpoint=endpoint,
+                deployment=change.subject,
+                model=change.evidence.get("model"),
+                since=change.at,
+                until=changes[number + 1].at if number + 1 < len(changes) else None,
+                actor=change.actor,
+                reason=change.reason,
+                entry=change,
+            )
+            for number, change in enumerate(changes)
+        ]
 
     def verify(self, head: str = GENESIS) -> int:
         """Check the whole chain and return the number of entries.
@@ -144,11 +212,7 @@ def append(
 
     Raises: InvalidArgument: the evidence cannot be written as JSON.
     """
-    head = session.get(LedgerHeadRow, 1, with_for_update=True)
-    if head is None:
-        head = LedgerHeadRow(id=1, seq=0, hash=GENESIS)
-        session.add(head)
-        session.flush()
+    head = session.get(LedgerHeadRow, 1, with_for_update=True) or _first_head(session)
     row = LedgerRow(
         seq=head.seq + 1,
         at=utc_now(),
@@ -170,6 +234,14 @@ def champion_changes(session: Session, endpoint: str) -> list[tuple[str, str]]:
     query = select(LedgerRow.action, LedgerRow.subject)
     own = query.where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
     return [(action, champion) for action, champion in session.execute(own.order_by(LedgerRow.seq))]
+
+
+def _first_head(session: Session) -> LedgerHeadRow:
+    """Make the head of an empty ledger; where another transaction makes it at the same time, wait and take that one."""
+    session.flush()
+    with suppress(IntegrityError), session.begin_nested():
+        session.add(LedgerHeadRow(id=1, seq=0, hash=GENESIS))
+    return session.get_one(LedgerHeadRow, 1, with_for_update=True)
 
 
 def canonical_json(value: Any) -> str:

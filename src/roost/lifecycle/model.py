@@ -54,7 +54,15 @@ _Class = TypeVar("_Class", bound=type[Model])
 
 # Loaded when a model of the kind is: most processes need one kind and none of the others' libraries.
 _HOMES = {
+    "cached": "roost.lifecycle.embedders.cached:CachedEmbedder",
+    "batched": "roost.lifecycle.embedders.batched:BatchedEmbedder",
+    "callable": "roost.lifecycle.embedders.callable:CallableEmbedder",
+    "onnx": "roost.lifecycle.embedders.onnx:OnnxEmbedder",
+    "onnx-predictor": "roost.lifecycle.predictors.onnx:OnnxPredictor",
+    "openai": "roost.lifecycle.embedders.openai:OpenAIEmbedder",
+    "safetensors": "roost.lifecycle.embedders.safetensors:SafetensorsEmbedder",
     "sklearn": "roost.lifecycle.embedders.sklearn:SklearnEmbedder",
+    "sklearn-predictor": "roost.lifecycle.predictors.sklearn:SklearnPredictor",
 }
 _kinds: dict[str, type[Model]] = {}
 _lock = threading.Lock()

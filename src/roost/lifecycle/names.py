@@ -11,6 +11,11 @@ from roost.errors import InvalidName
 MAX_NAME_LENGTH = 100
 """Two names and a separator fit into Milvus's 255 characters for a collection."""
 
+PRODUCTION = "production"
+"""The environment whose endpoints are called by their plain names."""
+
+MAX_ENVIRONMENT_LENGTH = 50
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -35,9 +40,26 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return (f"did you mean {near[0]!r}? " if near else "") + f"there are: {', '.join(names) or 'none'}"
 
 
+def qualified(name: object, environment: object = PRODUCTION) -> str:
+    """Return what an endpoint is called everywhere: `image-search` in production, else `image-search@staging`.
+
+    Raises: InvalidName: the name or the environment is not allowed, or both together are too long.
+    """
+    plain = check_name("endpoint", name)
+    where = check_name("environment", environment)
+    if len(where) > MAX_ENVIRONMENT_LENGTH:
+        raise InvalidName(f"environment name {where!r} is longer than {MAX_ENVIRONMENT_LENGTH} characters")
+    if where == PRODUCTION:
+        return plain
+    full = f"{plain}@{where}"
+    if len(identifier(full)) > MAX_NAME_LENGTH:
+        raise InvalidName(f"endpoint name {full!r} is longer than the {MAX_NAME_LENGTH - 3} characters that it may be")
+    return full
+
+
 def identifier(name: str) -> str:
-    """Return the name as the vector engine allows it, where `-` is not a letter."""
-    return name.replace("-", "_")
+    """Return the name as the vector engine allows it, where `-` and `@` are no letters."""
+    return name.replace("-", "_").replace("@", "_at_")
 
 
 def collection_name(endpoint: str, deployment: str) -> str:

@@ -12,19 +12,24 @@ Steps of a promotion or rollback:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger, space
-from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import State, move, row_named, rows_of, was_never_ready
+from roost.lifecycle.deployments import State, is_kept, is_purged, move, row_named, rows_of, was_never_ready
+from roost.lifecycle.html import properties
+from roost.lifecycle.names import PRODUCTION
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArmRow, LiveTestRow
+
+if TYPE_CHECKING:
+    from roost.lifecycle.context import Context
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """MLflow's aliases of a registered model."""
@@ -48,19 +53,44 @@ class Switch:
     seconds: float
     total_seconds: float
 
+    def __repr__(self) -> str:
+        return (
+            f"Switch({self.endpoint!r}: {self.previous!r} -> {self.champion!r} in {self.seconds * 1000:.1f} ms, "
+            f"aliases after {self.total_seconds * 1000:.1f} ms)"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = {
+            "before": self.previous,
+            "champion": self.champion,
+            "milliseconds": self.seconds * 1000.0,
+            "until the aliases followed": self.total_seconds * 1000.0,
+            "live test that it stopped": self.stopped_test,
+        }
+        return properties(f"Switch of {self.endpoint}", shown)
+
 
 def write_champion(
-    session: Session, row: EndpointRow, name: str, actor: str, action: str, reason: str, evidence: Mapping[str, Any]
+    session: Session,
+    row: EndpointRow,
+    name: str,
+    actor: str,
+    action: str,
+    reason: str,
+    evidence: Mapping[str, Any],
+    rows: Sequence[DeploymentRow] | None = None,
 ) -> tuple[str | None, int | None]:
-    """Make a deployment the champion within the caller's transaction.
+    """Make a deployment the champion within the caller's transaction; the caller has asked for the permit.
 
+    Args:
+        rows: the endpoint's deployments, where the caller has read them in this transaction.
     Returns: the previous champion's name, and the number of the live test that this stopped.
 
     Raises:
         DeploymentNotFound: the endpoint has no such deployment.
         InvalidTransition: it is the champion already, or not ready.
     """
-    rows = rows_of(session, row.id)
+    rows = rows if rows is not None else rows_of(session, row.id)
     chosen = row_named(rows, name)
     if chosen.id == row.champion_id:
         raise InvalidTransition(f"deployment {name!r} is the champion already")
@@ -69,6 +99,7 @@ def write_champion(
     if previous is not None:
         move(previous, State.READY)
     row.champion_id = chosen.id
+    set_policy(row, probation=None)
     stopped = stop_test(session, row, actor, f"{action} of {name}")
     previous_name = previous.name if previous is not None else None
     recorded = {**evidence, "previous": previous_name, "model": f"{chosen.model_name}/{chosen.model_version}"}
@@ -103,32 +134,44 @@ def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> in
     return test.id
 
 
+def set_policy(row: EndpointRow, **values: Any) -> None:
+    """Set values of an endpoint's policy within the caller's transaction; None takes one away, the others are kept."""
+    policy = {**json.loads(row.policy or "{}"), **values}
+    row.policy = ledger.canonical_json({name: value for name, value in policy.items() if value is not None})
+
+
 def rollback_target(session: Session, row: EndpointRow, to: str | None) -> str:
-    """Return the deployment to roll back to, always an earlier champion.
+    """Return the deployment to roll back to, always one that was champion before.
 
     Args:
-        to: the one that is asked for; None for the last one before the present that is still ready.
+        to: the one that is asked for, also a retired one; None for the last one before the present that is ready.
     Raises:
         DeploymentNotFound: the endpoint has no such deployment.
         InvalidTransition: there is no earlier champion, or the one that is asked for was none.
     """
     rows = rows_of(session, row.id)
-    if to is not None and row_named(rows, to).id == row.champion_id:
-        raise InvalidTransition(f"deployment {to!r} is the champion already")
-    line = champion_line(ledger.champion_changes(session, row.name))
-    names = {d.name for d in rows if d.state == State.READY} if to is None else {to}
-    target = next((name for name in reversed(line[:-1]) if name in names), None)
+    changes = ledger.champion_changes(session, row.name)
+    if to is not None:
+        if row_named(rows, to).id == row.champion_id:
+            raise InvalidTransition(f"deployment {to!r} is the champion already")
+        if to not in {champion for _, champion in changes}:
+            raise InvalidTransition(f"deployment {to!r} was never champion: promote it instead")
+        return to
+    ready = {deployment.name for deployment in rows if deployment.state == State.READY}
+    earlier = champion_line(changes)[:-1]
+    target = next((name for name in reversed(earlier) if name in ready), None)
     if target is None:
-        if to is not None:
-            raise InvalidTransition(f"deployment {to!r} was not champion before the present one: promote it instead")
-        raise InvalidTransition(f"endpoint {row.name!r} has no earlier champion to roll back to that is ready")
+        kept = [deployment.name for deployment in rows if is_kept(deployment) and deployment.name in earlier]
+        advice = f"; retired, and reached by `to`: {', '.join(kept)}" if kept else ""
+        raise InvalidTransition(f"endpoint {row.name!r} has no earlier champion to roll back to that is ready{advice}")
     return target
 
 
 def champion_line(changes: Iterable[tuple[str, str]]) -> list[str]:
     """Return the champions that led to the present one, which is the last.
 
-    A rollback takes everything after its target off the line, so what was rolled back is not led to again.
+    A rollback takes everything after its target off the line, so what was rolled back is not led to
+    again. A target that is not on the line takes the place of the champion that it replaces.
 
     Args:
         changes: action and champion of every promotion and rollback, oldest first.
@@ -136,8 +179,7 @@ def champion_line(changes: Iterable[tuple[str, str]]) -> list[str]:
     line: list[str] = []
     for action, champion in changes:
         if action == "rollback":
-            while line and line[-1] != champion:
-                line.pop()
+            del line[line.index(champion) + 1 if champion in line else -1 :]
         if not line or line[-1] != champion:
             line.append(champion)
     return line
@@ -153,9 +195,13 @@ def check_reason(reason: object) -> None:
 
 
 def follow(context: Context, endpoint_id: int) -> None:
-    """Bring the aliases to where the endpoint's row says, and note that they are there."""
-    while not _follow_once(context, endpoint_id):
-        pass
+    """Bring the aliases to where the endpoint's row says, and note that they are there.
+
+    One process at a time does so: MLflow refuses an alias that another one sets at the same moment.
+    """
+    with context.store.lock("aliases"):
+        while not _follow_once(context, endpoint_id):
+            pass
 
 
 def _follow_once(context: Context, endpoint_id: int) -> bool:
@@ -166,20 +212,22 @@ def _follow_once(context: Context, endpoint_id: int) -> bool:
     with context.store.read() as session:
         row = session.get_one(EndpointRow, endpoint_id)
         deployments = rows_of(session, endpoint_id)
-        elsewhere = _champion_models(session, endpoint_id)
     champion = next((d for d in deployments if d.id == row.champion_id), None)
-    if champion is not None:
-        present = [d.collection for d in deployments if d.state != State.RETIRED and d.id != champion.id]
+    if champion is not None and holds_vectors(champion):
+        present = [d.collection for d in deployments if holds_vectors(d) and d.id != champion.id]
         space.point_alias(context.vectors, row.identifier, champion.collection, present)
-    for model in sorted({d.model_name for d in deployments} - elsewhere):
-        named = {CHAMPION: champion, CHALLENGER: _challenger(deployments, champion)}
+    for model in sorted({d.model_name for d in deployments}):
+        named = {
+            model_alias(CHAMPION, row.environment): champion,
+            model_alias(CHALLENGER, row.environment): _challenger(deployments, champion),
+        }
         versions = {
             alias: chosen.model_version if chosen is not None and chosen.model_name == model else None
             for alias, chosen in named.items()
         }
-        context.models.point_aliases(model, versions)
+        context.models.point_aliases(model, versions, row.identifier)
     with context.store.write() as session:
-        now = session.get_one(EndpointRow, endpoint_id)
+        now = session.get_one(EndpointRow, endpoint_id, with_for_update=True)
         now.followed_version = row.version
         return now.version == row.version
 
@@ -193,7 +241,9 @@ def reconcile(context: Context) -> None:
         if row.followed_version != row.version:
             follow(context, row.id)
     for deployment in deployments:
-        if deployment.state == State.RETIRED:
+        if deployment.dim == 0:
+            continue
+        if is_purged(deployment):
             space.drop(context.vectors, deployment.collection)
         elif was_never_ready(deployment):
             drop_failed(context, deployment.id)
@@ -201,8 +251,12 @@ def reconcile(context: Context) -> None:
 
 def drop_failed(context: Context, deployment_id: int) -> None:
     """Drop the collection of a deployment that was never ready, unless its name was given to a new one meanwhile."""
-    with context.store.write() as session:
-        row = session.get(DeploymentRow, deployment_id, with_for_update=True)
+    with context.store.read() as session:
+        endpoint_id = session.scalar(select(DeploymentRow.endpoint_id).where(DeploymentRow.id == deployment_id))
+    # Who makes a deployment of this endpoint holds the lock; no transaction waits for the vector engine.
+    with context.store.lock(f"deploy-{endpoint_id}"):
+        with context.store.read() as session:
+            row = session.get(DeploymentRow, deployment_id)
         if row is not None and was_never_ready(row):
             space.drop(context.vectors, row.collection)
 
@@ -214,15 +268,11 @@ def _challenger(deployments: Sequence[DeploymentRow], champion: DeploymentRow | 
     return ready[-1] if ready else None
 
 
-def _champion_models(session: Session, endpoint_id: int) -> set[str]:
-    """Return the models whose aliases belong to other endpoints.
+def holds_vectors(row: DeploymentRow) -> bool:
+    """Return whether the vector engine has a collection of the deployment."""
+    return row.dim > 0 and row.state != State.DRAFT and not is_purged(row) and not was_never_ready(row)
 
-    A registered model has one champion, so an endpoint leaves the aliases of a model alone that is
-    champion elsewhere, unless it is its own champion too.
-    """
-    champions = select(EndpointRow.id, DeploymentRow.model_name).join(
-        DeploymentRow, EndpointRow.champion_id == DeploymentRow.id
-    )
-    found = session.execute(champions).all()
-    own = {model for endpoint, model in found if endpoint == endpoint_id}
-    return {model for endpoint, model in found if endpoint != endpoint_id} - own
+
+def model_alias(role: str, environment: str) -> str:
+    """Return MLflow's alias of a role: `champion` in production, elsewhere as in `champion-staging`."""
+    return role if environment == PRODUCTION else f"{role}-{environment}"

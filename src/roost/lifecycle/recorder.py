@@ -1,7 +1,7 @@
 """Events of live traffic, written to the store in the background.
 
 A search hands its event over and goes on. A crash loses the events of the last moments, at most
-`FLUSH_EVERY_S` of them. When the store is slower than the traffic, searches are left out and
+`FLUSH_EVERY_S` of them. When the store is slower than the traffic, answers are left out and
 counted; feedback and outcomes are never left out.
 """
 
@@ -11,11 +11,11 @@ import logging
 import threading
 from collections import deque
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any, Protocol
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, Insert
+from sqlalchemy.dialects import postgresql, sqlite
 
-from roost.lifecycle.livetest import Outcome
 from roost.lifecycle.store.database import Store, utc_now
 from roost.lifecycle.store.tables import EventRow
 
@@ -23,15 +23,29 @@ FLUSH_EVERY_S = 0.2
 MAX_WAITING = 50_000
 
 _BATCH_SIZE = 200
+_MANY = frozenset({"search", "predict", "shadow"})
+"""Kinds of events that come with the traffic, and are left out when the store cannot keep up with it."""
+
 _PAUSE_S = 0.02
 """Between two batches, so that whoever changes an endpoint meanwhile gets the store soon."""
 
 _log = logging.getLogger(__name__)
 
 
+class Jsonable(Protocol):
+    """What can be written down as JSON."""
+
+    def to_json(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened; see `EventRow`."""
+    """One thing that happened; see `EventRow`.
+
+    Attributes:
+        value: text, or what is written down as text when the event is written to the store.
+        event_id: an event with one that the store has already is left out.
+    """
 
     kind: str
     endpoint: str
@@ -41,8 +55,13 @@ class Event:
     actor: str | None = None
     latency_ms: float | None = None
     item: str | None = None
-    value: str | None = None
+    value: str | Jsonable | None = None
     at: str = field(default_factory=utc_now)
+    metric: str | None = None
+    event_id: str | None = None
+    n_results: int | None = None
+    score: float | None = None
+    error: str | None = None
 
 
 class Recorder:
@@ -57,10 +76,11 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self.n_left_out = 0
+        self.n_duplicates = 0
 
     def put(self, event: Event) -> None:
         """Hand an event over; it never waits for the store."""
-        if event.kind != "search":
+        if event.kind not in _MANY:
             self._others.append(event)
         elif len(self._searches) < MAX_WAITING:
             self._searches.append(event)
@@ -95,21 +115,15 @@ class Recorder:
                     with self._store.write() as session:
                         # With RETURNING one statement takes all rows; without it, SQLite's driver waits for the
                         # interpreter lock after every row, and whoever promotes waits for the store.
-                        statement = insert(EventRow).returning(EventRow.id)
-                        session.execute(statement, [_columns(event) for event in batch])
+                        statement = _insert(session.connection()).returning(EventRow.id)
+                        written = session.execute(statement, [_columns(event) for event in batch]).all()
                 except BaseException:
                     waiting.extendleft(reversed(batch))
                     raise
+            self.n_duplicates += len(batch) - len(written)
             n_left -= len(batch)
             if pause_s and n_left > 0:
                 self._closed.wait(pause_s)
-
-    def outcomes(self, test_id: int) -> list[Outcome]:
-        """Return the outcomes of a live test in the order in which they came."""
-        self.flush_feedback()
-        query = select(EventRow.value).where(EventRow.test_id == test_id, EventRow.kind == "outcome")
-        with self._store.read() as session:
-            return [cast(Outcome, value) for value in session.scalars(query.order_by(EventRow.id))]
 
     def close(self) -> None:
         """Write what is left and end the thread."""
@@ -137,4 +151,14 @@ _COLUMNS = tuple(column.name for column in fields(Event))
 
 
 def _columns(event: Event) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in _COLUMNS}
+    columns = {name: getattr(event, name) for name in _COLUMNS}
+    if event.value is not None and not isinstance(event.value, str):
+        columns["value"] = event.value.to_json()
+    return columns
+
+
+def _insert(connection: Connection) -> Insert:
+    """Return the statement that leaves out rows whose number is there; the two databases spell it alike."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(EventRow).on_conflict_do_nothing(index_elements=["event_id"])
+    return sqlite.insert(EventRow).on_conflict_do_nothing(index_elements=["event_id"])

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from roost.errors import InvalidArgument, ModelNotFound
-from roost.lifecycle import ledger
+from roost.errors import Conflict, InvalidArgument, ModelNotFound, RoostError
+from roost.lifecycle import registration
+from roost.lifecycle.actor import acting
+from roost.lifecycle.aliases import aliases_of
+from roost.lifecycle.data_versions import DataVersion
 from roost.lifecycle.embedders.base import Embedder
-from roost.lifecycle.model_files import ModelFiles, load_model, save_model
+from roost.lifecycle.environment import LOCK_FILE, environment_lock
+from roost.lifecycle.model import Model
+from roost.lifecycle.model_files import ModelFiles, fresh_path, load_model, read_beside, save_model
+from roost.lifecycle.model_version import FILES, ModelVersion, tags_of, version_of
 from roost.lifecycle.names import check_name, suggestion
-from roost.lifecycle.runs import Run
+from roost.lifecycle.predictors.base import Predictor
+from roost.lifecycle.preprocess.base import Batch
+from roost.lifecycle.runs import Run, RunOrigin, code_version, origin_of
+from roost.lifecycle.signature import Signature, signature_of
 from roost.lifecycle.store import Store
+from roost.lifecycle.store.locks import exclusive
 from roost.lifecycle.tracking import Tracking
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
-_FILES, _FINGERPRINT, _DIM, _METRIC = "roost.files", "roost.fingerprint", "roost.dim", "metric."
+__all__ = ["ModelVersion", "Models"]
 
-
-@dataclass(frozen=True, slots=True)
-class ModelVersion:
-    """A version of a registered model.
-
-    Attributes:
-        fingerprint: digest of the model and its configuration; names the space of its vectors.
-        uri: MLflow's URI of the version.
-        run_id: the MLflow run that made it; None where it was registered without one.
-        aliases: MLflow's aliases that named it when it was read.
-    """
-
-    name: str
-    version: int
-    fingerprint: str
-    dim: int
-    uri: str
-    run_id: str | None
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    aliases: tuple[str, ...]
-    files: ModelFiles = field(repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.version}"
+_PAGE_SIZE = 1000
 
 
 class Models:
@@ -58,56 +45,121 @@ class Models:
     def register(
         self,
         name: str,
-        embedder: Embedder,
+        model: Model,
         run: Run | str | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
         trusted: Collection[str] = (),
+        data: DataVersion | Sequence[DataVersion] | None = None,
+        owner: str | None = None,
+        description: str = "",
+        signature: Signature | Batch | None = None,
     ) -> ModelVersion:
-        """Store an embedder as the next version of a registered model, which is made if it is new.
+        """Store a model as the next version of a registered model, which is made if it is new.
+
+        With it go the code's version (the run's, or else that of the current directory), and the exact versions of
+        all installed packages. If the process is killed on the way, opening the workspace finishes the registration
+        or takes away what it left.
 
         Args:
+            model: an `Embedder` or a `Predictor`.
             run: the run that trained it, or its id.
             metrics: what was measured; also logged to the run.
-            trusted: types beside the safe ones that the stored model may hold. The registry
+            trusted: types and functions beside the safe ones that the stored model may use. The registry
                 remembers them together with the checksum of the very files that they are for.
+            data: what it was made from, as `workspace.data.describe` gives it; by default the run's data.
+            owner: who answers for it.
+            signature: shapes and types of what goes in and comes out; or an example batch, from which it is read.
         Raises:
             InvalidName: the name is not allowed.
-            InvalidArgument: it is not an embedder.
+            InvalidArgument: it is not a model, there is no such run, or a tag is one of Roost's own.
+            InvalidData: the model does not take the example.
             UnsafeModel: the stored model holds other types; the message names them.
+            PermissionDenied, ApprovalRequired: the actor may not register models.
         """
         check_name("model", name)
-        if not isinstance(embedder, Embedder):
-            kind = type(embedder).__name__
-            raise InvalidArgument(
-                f"a model is registered as an Embedder, not as {kind}: wrap a fitted scikit-learn transformer as "
-                f"SklearnEmbedder({kind}(...)), or derive a class from roost.lifecycle.Embedder"
-            )
-        files = save_model(self._tracking.artifacts, name, embedder, trusted)
-        client = self._tracking.client
-        if not client.search_registered_models(f"name = '{name}'", max_results=1):
-            client.create_registered_model(name)
+        _check_model(model)
+        _check_tags(tags or {})
+        described = signature_of(model, signature)
         run_id = run.id if isinstance(run, Run) else run
-        stored = client.create_model_version(
-            name,
-            source=(self._tracking.artifacts / files.path).absolute().as_uri(),
-            run_id=run_id,
-            tags={
-                **(tags or {}),
-                **{f"{_METRIC}{key}": repr(float(value)) for key, value in (metrics or {}).items()},
-                _FILES: files.to_json(),
-                _FINGERPRINT: embedder.fingerprint,
-                _DIM: str(embedder.dim),
-            },
-        )
-        if run_id is not None:
-            for key, value in (metrics or {}).items():
-                client.log_metric(run_id, key, float(value))
-        version = _version(stored)
-        with self._store.write() as session:
-            evidence = {"fingerprint": version.fingerprint, "run_id": run_id, "trusted": list(files.trusted)}
-            ledger.append(session, self._actor, "register", None, str(version), evidence=evidence)
+        origin = origin_of(self._tracking.client, run_id) if run_id is not None else RunOrigin(code_version(), ())
+        versions = (data,) if isinstance(data, DataVersion) else tuple(data) if data is not None else origin.data
+        note = registration.begin(self._store, acting(self._actor), name, fresh_path(name))
+        try:
+            files = save_model(
+                self._tracking.artifacts, name, model, trusted, note.path, {LOCK_FILE: environment_lock()}
+            )
+            own = tags_of(model, files, metrics or {}, versions, origin.code, described, owner)
+            version = self._create(name, files, run_id, {**(tags or {}), **own}, description)
+            self._finish(note, version)
+            self._log_metrics(run_id, metrics or {})
+        except Exception:
+            self._undo(note)
+            raise
+        finally:
+            registration.leave(note)
         return version
+
+    def _create(
+        self, name: str, files: ModelFiles, run_id: str | None, tags: dict[str, str], description: str
+    ) -> ModelVersion:
+        client = self._tracking.client
+        source = (self._tracking.artifacts / files.path).absolute().as_uri()
+        # MLflow asks for the newest number and takes the next: of two at once, one would fail.
+        with exclusive(self._tracking.url):
+            if not client.search_registered_models(f"name = '{name}'", max_results=1):
+                client.create_registered_model(name)
+            made = client.create_model_version(
+                name, source=source, run_id=run_id, tags=tags, description=description or None
+            )
+        return version_of(made)
+
+    def _finish(self, note: registration.Note, version: ModelVersion) -> None:
+        noted = registration.finish(self._store, note, version)
+        # Whoever opened the workspace meanwhile saw the version and wrote the entry, or else took the files away.
+        if not noted and not (self._tracking.artifacts / version.files.path).is_dir():
+            self._tracking.client.delete_model_version(version.name, str(version.version))
+            raise Conflict(f"the registration of {version} took so long that it was taken for killed; repeat it")
+
+    def _log_metrics(self, run_id: str | None, metrics: Mapping[str, float]) -> None:
+        if run_id is not None:
+            for key, value in metrics.items():
+                self._tracking.client.log_metric(run_id, key, float(value))
+
+    def _undo(self, note: registration.Note) -> None:
+        from mlflow.exceptions import MlflowException
+
+        # What cannot be undone now is undone when a workspace opens; the failure that led here is the one to see.
+        with suppress(RoostError, MlflowException):
+            self._settle(note)
+
+    def reconcile(self) -> None:
+        """Finish or undo the registrations of processes that were killed."""
+        for note in registration.under_way(self._store):
+            self._settle(note, only_dead=True)
+
+    def _settle(self, note: registration.Note, only_dead: bool = False) -> None:
+        """Write the ledger's entry of a version that MLflow has; take away the files of one that it has not.
+
+        Args:
+            only_dead: whether a registration is left alone that may still come to MLflow.
+        """
+        for stored in self._stored(note.name):
+            if FILES in stored.tags and ModelFiles.from_json(stored.tags[FILES]).path == note.path:
+                registration.finish(self._store, note, version_of(stored))
+                return
+        if only_dead and not registration.is_dead(note):
+            return
+        if registration.cancel(self._store, note):
+            shutil.rmtree(self._tracking.artifacts / note.path, ignore_errors=True)
+
+    def environment(self, version: ModelVersion) -> str | None:
+        """Return the packages that were installed when a version was registered, as `pip install -r` takes them.
+
+        Returns: None for a version that was registered without.
+        Raises: Corruption: the file is missing or not what was saved.
+        """
+        return read_beside(self._tracking.artifacts, version.files, LOCK_FILE)
 
     def get(self, name: str, version: int | str) -> ModelVersion:
         """Return a version by its number or by an alias.
@@ -119,8 +171,8 @@ class Models:
         client = self._tracking.client
         try:
             if isinstance(version, int):
-                return _version(client.get_model_version(name, str(version)))
-            return _version(client.get_model_version_by_alias(name, version))
+                return version_of(client.get_model_version(name, str(version)))
+            return version_of(client.get_model_version_by_alias(name, version))
         except MlflowException as error:
             raise ModelNotFound(self._not_found(name, version)) from error
 
@@ -129,16 +181,14 @@ class Models:
         if name not in models:
             return f"there is no model {name!r} ({suggestion(str(name), models)})"
         if isinstance(version, int):
-            found = self._tracking.client.search_model_versions(f"name = '{name}'", max_results=1000)
-            numbers = ", ".join(str(number) for number in sorted(int(one.version) for one in found)) or "none"
+            found = sorted(int(one.version) for one in self._stored(name))
+            numbers = ", ".join(str(number) for number in found) or "none"
             return f"model {name!r} has no version {version} (there are: {numbers})"
         aliases = self._tracking.client.get_registered_model(name).aliases
         return f"model {name!r} has no alias {version!r} ({suggestion(version, aliases)})"
 
-    def load(
-        self, version: ModelVersion | str, alias: int | str | None = None, trusted: Collection[str] = ()
-    ) -> Embedder:
-        """Return the embedder of a version, after checking its files.
+    def load(self, version: ModelVersion | str, alias: int | str | None = None, trusted: Collection[str] = ()) -> Any:
+        """Return the model of a version, an `Embedder` or a `Predictor`, after checking its files.
 
         Args:
             version: the version, or the model's name with the number or alias in `alias`.
@@ -156,8 +206,33 @@ class Models:
         return load_model(self._tracking.artifacts, version.files, trusted)
 
     def load_files(self, files: ModelFiles) -> Embedder:
-        """Return the embedder of stored files, after checking them; without asking MLflow."""
-        return load_model(self._tracking.artifacts, files)
+        """Return the embedder of stored files, after checking them; without asking MLflow.
+
+        Raises: InvalidArgument: they are not an embedder's.
+        """
+        model = load_model(self._tracking.artifacts, files)
+        if not isinstance(model, Embedder):
+            raise InvalidArgument(f"the model in {files.path} is a {type(model).__name__}, which gives no vectors")
+        return model
+
+    def load_predictor(self, files: ModelFiles) -> Predictor:
+        """Return the predictor of stored files, after checking them; without asking MLflow.
+
+        Raises: InvalidArgument: they are not a predictor's.
+        """
+        model = load_model(self._tracking.artifacts, files)
+        if not isinstance(model, Predictor):
+            raise InvalidArgument(f"the model in {files.path} is a {type(model).__name__}, which predicts nothing")
+        return model
+
+    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+        """Set tags of a version, in MLflow.
+
+        Raises: InvalidArgument: a tag is one of Roost's own.
+        """
+        _check_tags(tags)
+        for key, text in tags.items():
+            self._tracking.client.set_model_version_tag(version.name, str(version.version), key, text)
 
     def list(self) -> list[str]:
         """Return the names of the registered models."""
@@ -173,36 +248,56 @@ class Models:
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Return the versions of a model that Roost registered, oldest first; none for an unknown name."""
         check_name("model", name)
-        found = self._tracking.client.search_model_versions(f"name = '{name}'", max_results=1000)
-        numbers = sorted(int(version.version) for version in found if _FILES in version.tags)
+        numbers = sorted(int(stored.version) for stored in self._stored(name) if FILES in stored.tags)
         return [self.get(name, number) for number in numbers]
 
-    def point_aliases(self, name: str, versions: Mapping[str, int | None]) -> None:
-        """Let aliases name versions, or nothing; without a write where they do already."""
+    def _stored(self, name: str) -> Sequence[MlflowVersion]:
+        """Return a model's versions as MLflow gives them to a search, which leaves their aliases out."""
+        found: list[MlflowVersion] = []
+        token: str | None = None
+        while True:
+            page = self._tracking.client.search_model_versions(
+                f"name = '{name}'", max_results=_PAGE_SIZE, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def point_aliases(self, name: str, versions: Mapping[str, int | None], endpoint: str | None = None) -> None:
+        """Let aliases name versions, or nothing; without a write where they do already.
+
+        Args:
+            endpoint: whose aliases they are. An alias then exists twice: as `<alias>--<endpoint>`, which is this
+                endpoint's alone, and as `<alias>`, which names the version that all endpoints agree on that use the
+                model, and nothing where they do not.
+        """
         client = self._tracking.client
-        aliases = client.get_registered_model(name).aliases
-        for alias, version in versions.items():
-            current = aliases.get(alias)
-            if version is None:
-                if current is not None:
+        while True:
+            present = {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
+            wanted = aliases_of(present, versions, endpoint)
+            changes = {alias: number for alias, number in wanted.items() if present.get(alias) != number}
+            for alias, number in changes.items():
+                if number is None:
                     client.delete_registered_model_alias(name, alias)
-            elif current is None or int(current) != version:
-                client.set_registered_model_alias(name, alias, str(version))
+                else:
+                    client.set_registered_model_alias(name, alias, str(number))
+            # Another endpoint may have moved its own meanwhile: the shared ones are looked at again.
+            if not changes or endpoint is None:
+                return
 
 
-def _version(stored: MlflowVersion) -> ModelVersion:
-    tags: dict[str, Any] = dict(stored.tags)
-    if _FILES not in tags:
-        raise ModelNotFound(f"{stored.name}/{stored.version} is MLflow's alone: register it through Workspace.models")
-    return ModelVersion(
-        name=stored.name,
-        version=int(stored.version),
-        fingerprint=tags.pop(_FINGERPRINT),
-        dim=int(tags.pop(_DIM)),
-        uri=f"models:/{stored.name}/{stored.version}",
-        run_id=stored.run_id or None,
-        files=ModelFiles.from_json(tags.pop(_FILES)),
-        metrics={key.removeprefix(_METRIC): float(tags.pop(key)) for key in sorted(tags) if key.startswith(_METRIC)},
-        tags=tags,
-        aliases=tuple(stored.aliases or ()),
-    )
+def _check_model(model: object) -> None:
+    if not isinstance(model, (Embedder, Predictor)):
+        kind = type(model).__name__
+        raise InvalidArgument(
+            f"a model is registered as an Embedder or a Predictor, not as {kind}: wrap a fitted scikit-learn model as "
+            f"SklearnEmbedder({kind}(...)) or SklearnPredictor({kind}(...)), or derive a class from "
+            "roost.lifecycle.Embedder or Predictor"
+        )
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    taken = sorted(tag for tag in tags if tag.startswith(("roost.", "metric.")))
+    if taken:
+        raise InvalidArgument(f"the tags {', '.join(taken)} are Roost's own: choose names without roost. and metric.")

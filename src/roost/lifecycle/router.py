@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-import random
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.address import without_secrets
-from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, WorkspaceError
+from roost.errors import CollectionNotFound, Conflict, FingerprintMismatch, WorkspaceError
 from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import LIVE, State, check_seal, deployment_of, move, row_named, rows_of
+from roost.lifecycle.deployments import LIVE, State, check_seal, deployment_of, is_kept, move, row_named, rows_of
 from roost.lifecycle.embedders.base import Embedder
-from roost.lifecycle.live import Ending, LiveTest, check_test
-from roost.lifecycle.livetest import SequentialTest
+from roost.lifecycle.live import Ending, LiveTest, course
 from roost.lifecycle.model_files import ModelFiles
+from roost.lifecycle.predictors.base import Predictor
 from roost.lifecycle.space import Payload
-from roost.lifecycle.store.database import utc_now
-from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArmRow, LiveTestRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 from roost.lifecycle.traffic import Routing, Target
+
+SEARCH, PREDICT = "search", "predict"
+"""The kinds of endpoints."""
+
+GRACE_S = 1.0
+"""How long writes wait after a process was killed in the middle of one, for what it had sent to a server."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,22 +38,24 @@ class Router:
     Attributes:
         routing: immutable; replaced as a whole after every change.
         changing: held by whoever changes the endpoint in this process; may be taken again.
-        filling: names of the deployments that this process is filling.
-        write_gate: held while records are written, so that all deployments see one order.
+        write_gate: held while records are written, by one thread of all processes, so that all deployments see one
+            order of the writes.
     """
 
     def __init__(self, context: Context, row: EndpointRow) -> None:
         self.context = context
         self.endpoint_id = row.id
         self.name = row.name
+        self.kind = row.kind
+        self.task = row.task
+        self.environment = row.environment
         self._configuration = (row.metric, row.fields)
         self.payload = Payload.from_json(row.fields, row.metric)
         self.changing = threading.RLock()
-        self.filling: set[str] = set()
-        self.write_gate = threading.Lock()
+        self.write_gate = context.store.lock(f"writes-{row.id}", GRACE_S)
         self.routing = Routing()
-        self._embedders: dict[tuple[int, str], Embedder] = {}
-        self._started_test_id: int | None = None
+        self._opened: dict[tuple[int, str], Embedder | Predictor] = {}
+        self.started_test_id: int | None = None
         self.refresh()
 
     @contextmanager
@@ -88,38 +94,103 @@ class Router:
                 self.refresh()
                 return
             others = tuple(target for target in routing.live if target is not champion)
-            self.routing = Routing(routing.version + 1, champion, (champion, *others), missing=routing.missing)
+            self.routing = Routing(
+                routing.version + 1,
+                champion,
+                (champion, *others),
+                missing=routing.missing,
+                retired=routing.retired,
+            )
             if routing.test is not None:
                 routing.test.finish("stopped")
+
+    def catch_up(self) -> None:
+        """Route as the store says, where another process has changed it since."""
+        with self.context.store.read() as session:
+            version = session.scalars(select(EndpointRow.version).where(EndpointRow.id == self.endpoint_id)).one()
+        if version != self.routing.version:
+            self.refresh()
 
     def refresh(self) -> None:
         """Route as the store says.
 
         A deployment that cannot be opened keeps nobody from the champion: it is left out and remembered as missing.
+        When the champion's collection is not its own any more, the endpoint refuses to answer and to take writes.
+
+        Raises: RoostError: the champion cannot be opened for another reason, or was never open in this process.
         """
         with self.changing:
             with self.context.store.read() as session:
                 row = session.get_one(EndpointRow, self.endpoint_id)
-                live = [deployment for deployment in rows_of(session, row.id) if State(deployment.state) in LIVE]
+                rows = rows_of(session, row.id)
                 test_row = promotion.running_test(session, row.id)
                 arms = [] if test_row is None else [a.deployment_id for a in promotion.arms_of(session, test_row.id)]
+            live = [deployment for deployment in rows if State(deployment.state) in LIVE]
             live.sort(key=lambda deployment: deployment.id != row.champion_id)
-            targets: dict[int, Target] = {}
-            missing: dict[str, str] = {}
-            for deployment in live:
-                try:
-                    targets[deployment.id] = self._target(deployment)
-                except Exception as error:
-                    if deployment.id == row.champion_id:
-                        raise
-                    missing[deployment.name] = without_secrets(str(error))
-                    _log.warning("deployment %r of %r cannot be opened: %s", deployment.name, self.name, error)
+            targets, missing, refused = self._open_all(live, row.champion_id)
             champion = targets.get(row.champion_id) if row.champion_id is not None else None
-            test = self._test(test_row, arms, targets) if test_row is not None else None
+            test = (
+                course.take_up(self, test_row, arms, targets) if test_row is not None and champion is not None else None
+            )
+            retired = tuple(deployment.id for deployment in rows if is_kept(deployment))
             ended = self.routing.test
-            self.routing = Routing(row.version, champion, tuple(targets.values()), test, missing)
+            self.routing = Routing(
+                row.version, champion, tuple(targets.values()), test, missing, retired=retired, refused=refused
+            )
             if ended is not None and ended is not test:
                 ended.finish("stopped")
+
+    def verify(self) -> None:
+        """Look whether the open collections are still those that their models filled, and route by the outcome.
+
+        Raises: pymilvus.MilvusException: the vector engine did not answer; nothing was changed.
+        """
+        if self.kind != SEARCH:
+            return
+        routing, is_wrong = self.routing, self.routing.refused is not None
+        for target in routing.live:
+            try:
+                space.check(self.context.vectors, target.deployment)
+            except (FingerprintMismatch, CollectionNotFound):
+                is_wrong = True
+                with self.changing:
+                    self._opened.pop((target.deployment.id, target.deployment.created_at), None)
+        if is_wrong:
+            self.refresh()
+
+    def prepare(self, name: str) -> None:
+        """Open a retired deployment whose vectors are kept, so that it can answer at once when it is champion again.
+
+        Raises:
+            DeploymentNotFound: there is none of that name.
+            RoostError: it cannot be opened.
+        """
+        with self.context.store.read() as session:
+            row = row_named(rows_of(session, self.endpoint_id), name)
+        if is_kept(row):
+            with self.changing:
+                self._opened.pop((row.id, row.created_at), None)
+                self._target(row)
+
+    def adopt(self, row: DeploymentRow, model: Embedder | Predictor) -> None:
+        """Use a model that the caller has loaded already for a new deployment."""
+        self._opened[row.id, row.created_at] = model
+
+    def opened(self, row: DeploymentRow) -> Target:
+        """Return a deployment with its model.
+
+        Raises: RoostError: it cannot be opened.
+        """
+        with self.changing:
+            return self._target(row)
+
+    def load(self, row: DeploymentRow) -> None:
+        """Load the collection of a retired deployment, within the transaction that brings it back.
+
+        It may have been released since `prepare`, and is not any more once the transaction holds the endpoint's row.
+        """
+        if row.state == State.RETIRED and self.kind == SEARCH:
+            self.context.vectors.load_collection(row.collection)
 
     def check_opened(self, name: str) -> None:
         """Check that this process can use a live deployment.
@@ -141,109 +212,54 @@ class Router:
                     promotion.stop_test(session, endpoint, self.context.actor, f"{name} failed")
                 ledger.append(session, self.context.actor, "fail", endpoint.name, name, reason)
 
-    def start_test(self, name: str, method: str, alpha: float, max_queries: int | None, seed: int | None) -> LiveTest:
-        """Let a challenger take part in the answers; see `Endpoint.start_test`."""
-        check_test(method, max_queries, seed)
-        SequentialTest(alpha=alpha)
-        chosen_seed = seed if seed is not None else random.SystemRandom().getrandbits(31)
-        with self.changing:
-            with self.change(self.routing.version) as (session, row):
-                running = promotion.running_test(session, row.id)
-                if running is not None:
-                    raise InvalidTransition(f"live test {running.id} of {self.name!r} is running")
-                self.check_opened(name)
-                rival = row_named(rows_of(session, row.id), name)
-                if row.champion_id is None:
-                    raise InvalidTransition(f"endpoint {self.name!r} has no champion to test {name!r} against")
-                if rival.state != State.READY:
-                    raise InvalidTransition(f"the challenger of a live test must be ready; {name!r} is {rival.state}")
-                test = LiveTestRow(
-                    endpoint_id=row.id,
-                    champion_id=row.champion_id,
-                    method=method,
-                    max_queries=max_queries,
-                    seed=chosen_seed,
-                    alpha=alpha,
-                    state="running",
-                    started_at=utc_now(),
-                )
-                session.add(test)
-                session.flush()
-                for position, deployment_id in enumerate((row.champion_id, rival.id)):
-                    session.add(
-                        LiveTestArmRow(test_id=test.id, position=position, deployment_id=deployment_id, weight=0.5)
-                    )
-                self._started_test_id = test.id
-                evidence = {"challenger": name, "method": method, "alpha": alpha, "max_queries": max_queries}
-                ledger.append(
-                    session, self.context.actor, "test.start", self.name, f"test {test.id}", evidence=evidence
-                )
-            started = self.routing.test
-        if started is None:
-            raise Conflict(f"the live test of {self.name!r} was ended by another actor at once")
-        return started
+    def end_test(self, test: LiveTest, state: Ending, reason: str, by_hand: bool = False) -> bool:
+        """Record how a live test ended and answer by the champion alone; return whether this call did it."""
+        return course.end(self, test, state, reason, by_hand)
 
-    def end_test(self, test: LiveTest, state: Ending, reason: str) -> None:
-        """Record how a live test ended and answer by the champion alone.
-
-        Nothing if it has ended, here or by another process, or if it is to be decided and the
-        outcomes of all processes together do not decide it.
-        """
-        with self.changing:
-            if not test.running:
-                return
-            # Read before the transaction: on SQLite it would keep the recorder from writing what waits.
-            complete = test.recount(self.context.recorder.outcomes(test.id))
-            if state == "decided" and not complete:
-                return
-            result, is_ours = test.status(), False
-
-            def ended() -> None:
-                if is_ours:
-                    test.finish(state)
-                self.refresh()
-
-            with self.change(then=ended) as (session, _):
-                row = session.get_one(LiveTestRow, test.id)
-                if row.state == "running":
-                    is_ours = True
-                    row.state, row.decision, row.ended_at = state, result.decision, utc_now()
-                    action = "test.decide" if state == "decided" else "test.stop"
-                    subject, evidence = f"test {test.id}", result.as_evidence()
-                    ledger.append(session, self.context.actor, action, self.name, subject, reason, evidence)
+    def _open_all(
+        self, live: Sequence[DeploymentRow], champion_id: int | None
+    ) -> tuple[dict[int, Target], dict[str, str], str | None]:
+        """Return what can be opened, why the others cannot, and why the champion must not answer."""
+        targets: dict[int, Target] = {}
+        missing: dict[str, str] = {}
+        refused = None
+        for row in live:
+            try:
+                targets[row.id] = self._target(row)
+            except Exception as error:
+                reason = without_secrets(str(error))
+                if row.id == champion_id:
+                    was_open = self.routing.champion is not None or self.routing.refused is not None
+                    if not was_open or not isinstance(error, (FingerprintMismatch, CollectionNotFound)):
+                        raise
+                    refused = reason
+                    _log.error("the champion %r of %r must not answer: %s", row.name, self.name, reason)
+                else:
+                    missing[row.name] = reason
+                    _log.warning("deployment %r of %r cannot be opened: %s", row.name, self.name, error)
+        kept = {(row.id, row.created_at) for row in live}
+        self._opened = {key: model for key, model in self._opened.items() if key in kept}
+        return targets, missing, refused
 
     def _target(self, row: DeploymentRow) -> Target:
         deployment = deployment_of(row, self.name)
         # The number alone may be another deployment's by now: that of one that was never ready is given out again.
         key = row.id, row.created_at
-        if key not in self._embedders:
+        if key not in self._opened:
             check_seal(row, *self._configuration)
-            embedder = self.context.models.load_files(ModelFiles.from_json(row.model_files))
-            if embedder.fingerprint != row.fingerprint:
+            model = self._model(ModelFiles.from_json(row.model_files))
+            if model.fingerprint != row.fingerprint:
                 raise FingerprintMismatch(
                     f"deployment {row.name!r} was made by {row.fingerprint}; its model's files are of "
-                    f"{embedder.fingerprint}"
+                    f"{model.fingerprint}"
                 )
-            space.check(self.context.vectors, deployment)
-            if deployment.state != State.BUILDING:
-                self.context.vectors.load_collection(deployment.collection)
-            self._embedders[key] = embedder
-        return Target(deployment, self._embedders[key])
+            if self.kind == SEARCH:
+                space.check(self.context.vectors, deployment)
+                if deployment.state != State.BUILDING:
+                    self.context.vectors.load_collection(deployment.collection)
+            self._opened[key] = model
+        return Target(deployment, self._opened[key])
 
-    def _test(self, row: LiveTestRow, arms: Sequence[int], targets: dict[int, Target]) -> LiveTest | None:
-        if any(deployment_id not in targets for deployment_id in arms):
-            return None
-        present = self.routing.test
-        if present is not None and present.id == row.id:
-            return present
-        return LiveTest(
-            self.end_test,
-            self.context.recorder,
-            row.id,
-            targets[row.champion_id],
-            targets[arms[1]],
-            row.alpha,
-            row.max_queries,
-            row.seed if row.id == self._started_test_id else f"{row.seed}/{secrets.token_hex(8)}",
-            self.context.recorder.outcomes(row.id),
-        )
+    def _model(self, files: ModelFiles) -> Embedder | Predictor:
+        models = self.context.models
+        return models.load_files(files) if self.kind == SEARCH else models.load_predictor(files)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from roost.address import without_secrets
+from roost.errors import InvalidArgument
+from roost.lifecycle.actor import acting
+from roost.lifecycle.data_versions import (
+    DataVersion,
+    array_version,
+    data_versions_from_json,
+    data_versions_to_json,
+)
 from roost.lifecycle.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -23,6 +30,9 @@ if TYPE_CHECKING:
 
 _PACKAGES = ("roost", "numpy", "scikit-learn", "skops", "torch", "onnxruntime")
 _GIT_TIMEOUT_S = 5.0
+
+COMMIT, DIRTY, DATA = "mlflow.source.git.commit", "roost.code.dirty", "roost.data"
+"""Tags of a run."""
 
 
 class Run:
@@ -77,33 +87,30 @@ class Runs:
         self,
         name: str,
         params: Mapping[str, Any] | None = None,
-        data: npt.NDArray[Any] | None = None,
+        data: npt.NDArray[Any] | DataVersion | None = None,
         seed: int | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Run:
         """Start a run, and record code version, environment, seed, and a digest of the data.
 
         Args:
-            data: what is trained on; only its digest, shape and type are kept.
+            data: what is trained on, or its version as `workspace.data.describe` gives it; of an array only the
+                digest and the shape are kept.
             seed: recorded; seeding is the caller's.
         """
         client = self._tracking.client
-        recorded = {**_environment(), **_code_version(), **(tags or {}), "mlflow.user": self._actor}
+        recorded = {**_environment(), **_code_tags(), **(tags or {}), "mlflow.user": acting(self._actor)}
         if data is not None:
-            recorded |= {"roost.data.digest": data_digest(data), "roost.data.shape": str(data.shape)}
+            described = data if isinstance(data, DataVersion) else array_version(data)
+            recorded |= {DATA: data_versions_to_json([described]), "roost.data.digest": described.digest}
+        if data is not None and not isinstance(data, DataVersion):
+            recorded["roost.data.shape"] = str(data.shape)
         if seed is not None:
             recorded["roost.seed"] = str(seed)
         made = client.create_run(self._tracking.experiment_id, run_name=name, tags=recorded)
         run = Run(client, made.info.run_id, name)
         run.log_params(params or {})
         return run
-
-
-def data_digest(data: npt.NDArray[Any]) -> str:
-    """Return `sha256:` and a digest of an array's values, shape and type."""
-    digest = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
-    digest.update(np.ascontiguousarray(data).tobytes())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def _environment() -> dict[str, str]:
@@ -121,12 +128,54 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _code_version() -> dict[str, str]:
-    tags = {"mlflow.source.name": sys.argv[0] or "python"}
+@dataclass(frozen=True, slots=True)
+class CodeVersion:
+    """The version of the code in the current directory.
+
+    Attributes:
+        commit: Git's; None outside a repository.
+        is_dirty: whether files that Git knows differ from the commit.
+    """
+
+    commit: str | None
+    is_dirty: bool = False
+
+
+def code_version() -> CodeVersion:
+    """Return the version of the code in the current directory, as Git says it."""
     commit = _git("rev-parse", "HEAD")
-    if commit:
-        tags["mlflow.source.git.commit"] = commit
-        tags["roost.code.dirty"] = str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()
+    return CodeVersion(commit, bool(commit and _git("status", "--porcelain", "--untracked-files=no")))
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrigin:
+    """What a run was made from: the version of the code, and of the data."""
+
+    code: CodeVersion
+    data: tuple[DataVersion, ...]
+
+
+def origin_of(client: MlflowClient, run_id: str) -> RunOrigin:
+    """Return what a run was made from, as it was recorded.
+
+    Raises: InvalidArgument: there is no such run.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_run(run_id)
+    except MlflowException as error:
+        raise InvalidArgument(f"there is no run {run_id!r} in this workspace") from error
+    tags = found.data.tags
+    code = CodeVersion(tags.get(COMMIT), tags.get(DIRTY) == "true")
+    return RunOrigin(code, data_versions_from_json(tags.get(DATA, "[]")))
+
+
+def _code_tags() -> dict[str, str]:
+    code = code_version()
+    tags = {"mlflow.source.name": sys.argv[0] or "python"}
+    if code.commit:
+        tags |= {COMMIT: code.commit, DIRTY: str(code.is_dirty).lower()}
     return tags
 
 

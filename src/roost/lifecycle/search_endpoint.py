@@ -4,39 +4,124 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy.typing as npt
 
-from roost.lifecycle import builder, promotion, traffic, writes
-from roost.lifecycle.backfill import Progress, Record, check_batch_size
+from roost.lifecycle import builder, drafts, promotion, space, traffic, writes
+from roost.lifecycle.answered import Remembered
+from roost.lifecycle.backfill import Estimate, Options, Price, Progress, Record, Records, estimate
+from roost.lifecycle.bridge.bridging import Bridging
+from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.embedders.base import FloatArray
 from roost.lifecycle.endpoint import Endpoint, name_of
+from roost.lifecycle.live import LiveTest
+from roost.lifecycle.live.judging import Drawn, Rival
+from roost.lifecycle.live.serving import Batch, Response
 from roost.lifecycle.livetest import Id
+from roost.lifecycle.monitor import recall
 from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.traffic import Answer, Hit, Query, Routing
+from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.tap import noting_failures
+from roost.lifecycle.traffic import Answer, Hit, Query
 
 DEFAULT_BATCH_SIZE = 256
+DEFAULT_VERIFY = 64
+DEFAULT_SAMPLE = 2_048
+MAX_ROWS_READ = 200_000
+"""Of a challenger's collection, to compare one sampled query of a live test with an exact search."""
 
 _log = logging.getLogger(__name__)
 
 
 class SearchEndpoint(Endpoint):
-    """An endpoint whose deployments are collections of vectors. Safe to use from any thread."""
+    """An endpoint whose deployments are collections of vectors. Safe to use from any thread.
+
+    Attributes:
+        bridge: lets a new model answer before its vectors are made.
+    """
+
+    def __init__(self, context: Context, row: EndpointRow) -> None:
+        super().__init__(context, row)
+        self.bridge = Bridging(self._router, self.metric)
 
     # Deployments
 
-    def deploy(
+    def draft(
         self,
         model: ModelVersion,
-        records: Iterable[Record],
         *,
         index: Mapping[str, Any] | None = None,
         search_params: Mapping[str, Any] | None = None,
         name: str | None = None,
+        delivered_from: Deployment | str | None = None,
+        owner: str | None = None,
+    ) -> Deployment:
+        """Configure a deployment that holds nothing yet, to be looked at, estimated and reviewed; see `deploy`.
+
+        `configure` may change it until `deploy(draft, records)` begins it.
+        """
+        return drafts.draft(
+            self._router, model, drafts.Configuration(index, search_params, name, delivered_from, owner)
+        )
+
+    def configure(
+        self,
+        draft: Deployment | str,
+        *,
+        index: Mapping[str, Any] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+    ) -> Deployment:
+        """Change the configuration of a draft; what is not given stays.
+
+        Raises:
+            InvalidTransition: it is no draft any more.
+            InvalidArgument: the index has no type.
+        """
+        return drafts.configure(self._router, name_of(draft), index, search_params)
+
+    def estimate(
+        self,
+        model: ModelVersion,
+        records: Records,
+        *,
+        index: Mapping[str, Any] | None = None,
+        sample: int = DEFAULT_SAMPLE,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        price: Price | None = None,
+    ) -> Estimate:
+        """Say what `deploy` would take: time with its uncertainty, memory and cost; nothing is left behind.
+
+        Args:
+            records: a sequence, or a source; its first records are embedded, and written to a collection for the test.
+            sample: how many of them.
+            price: for the records, or for the time.
+        Raises: InvalidArgument: there are too few records, or they can be read only once.
+        """
+        embedder = self._context.models.load_files(model.files)
+        chosen = dict(index if index is not None else space.DEFAULT_INDEX)
+        return estimate(
+            self._context.vectors, self._router.payload, embedder, records, chosen, sample, batch_size, price
+        )
+
+    def deploy(
+        self,
+        model: ModelVersion | Deployment | str,
+        records: Records,
+        *,
+        index: Mapping[str, Any] | None = None,
+        search_params: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        delivered_from: Deployment | str | None = None,
+        owner: str | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        workers: int = 1,
+        runner: Literal["threads", "ray"] = "threads",
+        rate_limit: float | None = None,
+        verify: int = DEFAULT_VERIFY,
         progress: Callable[[Progress], None] | None = None,
     ) -> Deployment:
         """Make a deployment of a model version: embed the records, index them, check them, seal it.
@@ -50,40 +135,79 @@ class SearchEndpoint(Endpoint):
         logged warning count them, and `rejected` says why.
 
         Args:
+            model: a model version, or a draft, which has its configuration already.
             records: dictionaries with the endpoint's key, `content` for the model, and what is to
-                be stored beside the vector. Keys are unique.
+                be stored beside the vector. Keys are unique. Or a source, which a job that is resumed
+                does not read from its beginning: ParquetSource, CollectionSource, ArraySource.
             index: type and parameters; by default HNSW with M 16 and efConstruction 200.
             search_params: of every search, for example {"ef": 64}.
             name: by default the model's name and version, as in `digits-v1`.
-            progress: called after every batch and at the start of every stage.
+            delivered_from: the deployment of the same model version elsewhere whose success is the
+                reason to deliver it here, for the ledger: itself, or as in "image-search@staging/digits-v1".
+            owner: who answers for it.
+            batch_size: records that are embedded and written together.
+            workers: batches that are embedded at once.
+            runner: "threads" of this process, or the processes of "ray".
+            rate_limit: records per second; by default as fast as it goes.
+            verify: records that are read back and embedded again at the end.
+            progress: called in this thread after every batch and at the start of every stage.
         Raises:
             AlreadyExists: the endpoint has a deployment of that name.
             InvalidArgument: the vector engine refuses the index; nothing was embedded.
-            WorkspaceError: nothing could be stored, or the rows are not as many as were written.
+            InvalidTransition: the draft was deployed already.
+            PermissionDenied: the actor may not.
+            JobStopped: somebody paused or cancelled it.
+            WorkspaceError: nothing could be stored, or the collection does not hold what was written.
         """
-        check_batch_size(batch_size)
-        deployment = builder.begin(self._router, model, index, search_params, name)
-        return self.resume(deployment.name, records, batch_size=batch_size, progress=progress)
+        options = Options(batch_size, workers, runner, rate_limit, verify)
+        wanted = drafts.Configuration(index, search_params, name, delivered_from, owner)
+        deployment = drafts.begin(self._router, model, wanted)
+        return self._fill(deployment.name, records, options, progress)
 
     def resume(
         self,
         deployment: Deployment | str,
-        records: Iterable[Record],
+        records: Records | None = None,
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        workers: int = 1,
+        runner: Literal["threads", "ray"] = "threads",
+        rate_limit: float | None = None,
+        verify: int = DEFAULT_VERIFY,
         progress: Callable[[Progress], None] | None = None,
     ) -> Deployment:
-        """Go on with a deployment whose building was interrupted.
+        """Go on with a deployment whose building was interrupted or paused; see `deploy` for the arguments.
 
         Args:
             records: the same records in the same order; those that were taken are not embedded again.
+                None for the Parquet files or the collection that it was begun with.
         Raises:
-            InvalidTransition: the deployment is not being built.
+            InvalidTransition: the deployment is not being built, or is being filled, here or elsewhere.
             InvalidArgument: the records are not those that the deployment had begun with.
+            JobStopped: somebody paused or cancelled it.
         """
-        built = builder.fill(self._router, name_of(deployment), records, batch_size, progress)
-        promotion.follow(self._context, self._router.endpoint_id)
-        return built
+        options = Options(batch_size, workers, runner, rate_limit, verify)
+        return self._fill(name_of(deployment), records, options, progress)
+
+    def pause(self, deployment: Deployment | str, reason: str = "") -> None:
+        """Let a deployment's building stop after its present batch, whichever process carries it out.
+
+        `deploy` or `resume` raises JobStopped there; `resume` goes on, anywhere.
+
+        Raises:
+            InvalidTransition: it is not being built, or nobody is at it.
+            PermissionDenied: the actor may not deploy.
+        """
+        builder.pause(self._router, name_of(deployment), reason)
+
+    def cancel(self, deployment: Deployment | str, reason: str = "") -> None:
+        """Give a deployment up that is being built: it is `failed`, and its vectors are dropped.
+
+        Raises:
+            InvalidTransition: it is not being built.
+            PermissionDenied: the actor may not deploy.
+        """
+        builder.cancel(self._router, name_of(deployment), reason)
 
     def rejected(self, deployment: Deployment | str) -> list[tuple[str, str]]:
         """Return key and reason of the records that could not be embedded or stored."""
@@ -110,6 +234,7 @@ class SearchEndpoint(Endpoint):
         """
         return self.search_batch([content], limit, filter, output_fields, search_params, user)[0]
 
+    @noting_failures
     def search_batch(
         self,
         contents: Sequence[Any] | npt.NDArray[Any],
@@ -124,15 +249,18 @@ class SearchEndpoint(Endpoint):
         routing = self._router.routing
         query = Query(limit, filter, output_fields, search_params or {}, user)
         champion = traffic.serving(routing, self.name)
-        hits = self._hits(champion, traffic.embed(champion, contents), query)
-        rivals = self._rivals(routing, contents, query)
-        if routing.test is not None and rivals is not None:
-            test = routing.test
-            answers = [test.interleave(own, rival, limit) for own, rival in zip(hits, rivals, strict=True)]
-        else:
-            answers = [self._answer(champion.deployment, found) for found in hits]
-        return self._noted(answers, query, started)
+        if routing.test is not None and routing.test.serving:
+            return self._tested(routing.test, contents, query, started)
+        bridge = self.bridge.over(champion)
+        if bridge is not None:
+            hits = bridge.search(contents, query)
+            answers = [replace(self._answer(champion.deployment, own), bridged_to=bridge.model) for own in hits]
+            return self._noted(answers, query, started, None)
+        vectors = traffic.embed(champion, contents)
+        answers = [self._answer(champion.deployment, found) for found in self._hits(champion, vectors, query)]
+        return self._noted(answers, query, started, vectors)
 
+    @noting_failures
     def search_vectors(
         self,
         vectors: Any,
@@ -153,16 +281,18 @@ class SearchEndpoint(Endpoint):
         started = time.perf_counter()
         champion = traffic.serving(self._router.routing, self.name)
         query = Query(limit, filter, output_fields, search_params or {}, user)
-        hits = self._hits(champion, traffic.own_vectors(champion, vectors, fingerprint), query)
-        answers = [self._answer(champion.deployment, found) for found in hits]
-        return self._noted(answers, query, started)
+        own = traffic.own_vectors(champion, vectors, fingerprint)
+        answers = [self._answer(champion.deployment, found) for found in self._hits(champion, own, query)]
+        return self._noted(answers, query, started, own)
 
     def write(self, records: Sequence[Record]) -> int:
         """Write records to the champion and every live deployment, and return how many.
 
         Raises: InvalidData: a record does not fit; nothing was written.
         """
-        return writes.write(self._router, records)
+        n_written = writes.write(self._router, records)
+        self.bridge.forget([record[self._router.payload.key] for record in records])
+        return n_written
 
     def write_vectors(self, rows: Sequence[Mapping[str, Any]], fingerprint: str) -> int:
         """Write rows that bring their `vector`; only possible while all live deployments are of its model.
@@ -175,30 +305,71 @@ class SearchEndpoint(Endpoint):
         """Delete records from the champion and every live deployment, and return how many keys were given."""
         return writes.delete(self._router, keys)
 
+    def _fill(
+        self, name: str, records: Records | None, options: Options, progress: Callable[[Progress], None] | None
+    ) -> Deployment:
+        built = builder.fill(self._router, name, records, options, progress)
+        promotion.follow(self._context, self._router.endpoint_id)
+        return built
+
     def _hits(self, target: traffic.Target, vectors: FloatArray, query: Query) -> list[tuple[Hit, ...]]:
         return traffic.search(self._context.vectors, target, self.metric, self._router.payload.key, vectors, query)
 
-    def _rivals(
-        self, routing: Routing, contents: Sequence[Any] | npt.NDArray[Any], query: Query
-    ) -> list[tuple[Hit, ...]] | None:
-        """Return the challenger's hits; None without a test, or when the challenger fails.
+    def _tested(
+        self, test: LiveTest, contents: Sequence[Any] | npt.NDArray[Any], query: Query, started: float
+    ) -> list[Answer]:
+        """Return the answers of a live test."""
+        plain = replace(query, output_fields=())
+        parts = test.serve(contents, query.user, lambda target, some: self._batch(target, some, query), query.limit)
+        answers: dict[int, Answer] = {}
+        for part in parts:
+            own = [
+                self._answer(part.target.deployment, hits, test if drawn is not None else None, drawn)
+                for hits, drawn in zip(part.results, part.drawn, strict=True)
+            ]
+            answers.update(zip(part.positions, own, strict=True))
+            ids = [answer.query_id for answer in own]
+            test.opened(part, ids, query.user)
+            test.mirror(contents, part, ids, lambda target, some: self._batch(target, some, plain))
+            self._noted(own, query, started, part.inputs)
+        return [answers[position] for position in range(len(contents))]
 
-        A challenger that fails takes nothing from the champion's users: the query is left out of the test.
-        """
-        if routing.test is None:
-            return None
-        rival = routing.test.challenger
-        try:
-            return self._hits(rival, traffic.embed(rival, contents), query)
-        except Exception as error:  # also from a model's own code
-            _log.warning("challenger %r of %r could not answer: %s", rival.deployment.name, self.name, error)
-            return None
+    def _batch(self, target: traffic.Target, contents: Sequence[Any] | npt.NDArray[Any], query: Query) -> Batch:
+        vectors = traffic.embed(target, contents)
+        responses = [
+            Response(hits, Rival(tuple(str(hit.id) for hit in hits)), len(hits))
+            for hits in self._hits(target, vectors, query)
+        ]
+        return Batch(responses, vectors)
 
-    def _noted(self, answers: list[Answer], query: Query, started: float) -> list[Answer]:
-        self._answered.remember(answers)
+    def _measure_recall(self, test: LiveTest) -> None:
+        for target, vectors in test.samples():
+            asked = [recall.Asked(vector, Query()) for vector in vectors]
+            n_rows = target.deployment.n_records
+            key = self._router.payload.key
+            found = recall.measure(self._context.vectors, target, self.metric, key, asked, n_rows, MAX_ROWS_READ)
+            if found.shares.mean is not None:
+                test.see_recall(target.deployment.name, found.shares.mean)
+
+    def _noted(self, answers: list[Answer], query: Query, started: float, vectors: FloatArray | None) -> list[Answer]:
+        self._context.tap.searched(self.name, started, answers, vectors, query)
+        now = time.time()
+        self._answered.remember(
+            (a.query_id, Remembered(a.deployment, tuple(str(hit.id) for hit in a.hits), a.test_id, now))
+            for a in answers
+        )
         for answer in answers:
             self._context.recorder.put(traffic.search_event(answer, query, started))
         return answers
 
-    def _answer(self, deployment: Deployment, hits: tuple[Hit, ...]) -> Answer:
-        return Answer(traffic.new_query_id(), self.name, deployment.name, deployment.model, hits)
+    def _answer(
+        self,
+        deployment: Deployment,
+        hits: tuple[Hit, ...],
+        test: LiveTest | None = None,
+        drawn: Drawn | None = None,
+    ) -> Answer:
+        number = test.id if test is not None else None
+        others = test.plan.challengers if test is not None and test.plan.interleaves else ()
+        query_id = traffic.new_query_id()
+        return Answer(query_id, self.name, deployment.name, deployment.model, hits, number, others, drawn)

@@ -8,9 +8,10 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from roost.errors import MissingDependency
+from roost.lifecycle.store.locks import exclusive
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -48,12 +49,23 @@ class Tracking:
         client = self.client
         with self._lock:
             if self._experiment_id is None:
-                found = client.get_experiment_by_name(EXPERIMENT)
                 location = (self.artifacts / "runs").absolute().as_uri()
-                self._experiment_id = (
-                    found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=location)
-                )
+                with exclusive(self.url):
+                    found = client.get_experiment_by_name(EXPERIMENT)
+                    self._experiment_id = (
+                        found.experiment_id
+                        if found
+                        else client.create_experiment(EXPERIMENT, artifact_location=location)
+                    )
             return self._experiment_id
+
+    def close(self) -> None:
+        """Give up MLflow's connections to the database, which it would keep; using the client makes new ones."""
+        with self._lock:
+            client: Any = self._client
+            if client is not None:
+                for store in (client._tracking_client.store, client._get_registry_client().store):
+                    store.engine.dispose()
 
 
 def disable_telemetry() -> None:
@@ -77,7 +89,8 @@ def _open(url: str) -> MlflowClient:
         # Whoever imported MLflow first has started its telemetry; this ends it.
         end_telemetry: Callable[[], None] = set_telemetry_client
         end_telemetry()
-        client = MlflowClient(tracking_uri=url, registry_uri=url)
-        client.search_registered_models(max_results=1)
-        client.search_experiments(max_results=1)
+        with exclusive(url):
+            client = MlflowClient(tracking_uri=url, registry_uri=url)
+            client.search_registered_models(max_results=1)
+            client.search_experiments(max_results=1)
     return client

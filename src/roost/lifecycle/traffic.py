@@ -6,7 +6,6 @@ searches never wait for a promotion, and every answer comes from one deployment 
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,20 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from roost.address import without_secrets
 from roost.errors import DimensionMismatch, FingerprintMismatch, InvalidArgument, InvalidTransition, NotFinite
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
 from roost.lifecycle.livetest import Id, Side
+from roost.lifecycle.predictors.base import Predictor
 from roost.lifecycle.recorder import Event
 from roost.lifecycle.space import VECTOR
 
 if TYPE_CHECKING:
     from roost.client import Client
     from roost.lifecycle.live import LiveTest
+    from roost.lifecycle.live.judging import Drawn
 
 
 MAX_USER_LENGTH = 255
 MAX_QUERY_ID_LENGTH = 40
+MAX_ERROR_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,12 @@ class Answer:
 
     Attributes:
         query_id: to give feedback by.
-        deployment: the champion's deployment.
-        model_version: name and version of the champion's model, as in `digits/1`.
-        challenger: the other deployment that took part, during a live test.
+        deployment: who answered; of a mixed answer, the champion.
+        model_version: name and version of its model, as in `digits/1`.
         test_id: the live test that the query is part of.
+        challengers: the other deployments whose results are among the hits, during a live test.
+        drawn: what the live test keeps of the query.
+        bridged_to: the new model that ordered the results over a bridge, as in `digits/2`.
     """
 
     query_id: str
@@ -67,8 +72,15 @@ class Answer:
     deployment: str
     model_version: str
     hits: tuple[Hit, ...]
-    challenger: str | None = None
     test_id: int | None = None
+    challengers: tuple[str, ...] = ()
+    drawn: Drawn | None = field(default=None, repr=False)
+    bridged_to: str | None = None
+
+    @property
+    def challenger(self) -> str | None:
+        """The only or the first of the other deployments that took part."""
+        return self.challengers[0] if self.challengers else None
 
     @property
     def ids(self) -> list[Id]:
@@ -77,10 +89,24 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A deployment with its loaded model."""
+    """A deployment with its loaded model, which is an embedder or a predictor by the endpoint's kind."""
 
     deployment: Deployment
-    embedder: Embedder
+    model: Embedder | Predictor
+
+    @property
+    def embedder(self) -> Embedder:
+        """The model of a search endpoint's deployment."""
+        if not isinstance(self.model, Embedder):
+            raise InvalidArgument(f"deployment {self.deployment.name!r} predicts; it gives no vectors")
+        return self.model
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model of a predict endpoint's deployment."""
+        if not isinstance(self.model, Predictor):
+            raise InvalidArgument(f"deployment {self.deployment.name!r} gives vectors; it predicts nothing")
+        return self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +118,8 @@ class Routing:
         live: every deployment that takes writes, the champion first.
         test: the live test that is running.
         missing: every other live deployment, with the reason why this process cannot open it.
+        retired: numbers of the retired deployments whose vectors are kept: what they miss is noted.
+        refused: why the champion may not answer although it is open; None while it may.
     """
 
     version: int = 0
@@ -99,6 +127,8 @@ class Routing:
     live: tuple[Target, ...] = ()
     test: LiveTest | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    retired: tuple[int, ...] = ()
+    refused: str | None = None
 
     def target(self, name: str) -> Target | None:
         """Return the live deployment of that name."""
@@ -117,37 +147,24 @@ class Query:
 
     def __post_init__(self) -> None:
         if self.user is not None:
-            _check_stored("user", self.user, MAX_USER_LENGTH)
+            check_stored("user", self.user, MAX_USER_LENGTH)
 
 
-def _check_stored(name: str, value: object, max_length: int) -> None:
+def check_stored(name: str, value: object, max_length: int) -> None:
     """Check text that a recorded event holds: the store would refuse the event, and every later one behind it."""
     if not isinstance(value, str) or len(value) > max_length or not value.isprintable():
         raise InvalidArgument(f"{name} must be printable text of at most {max_length} characters, not {value!r:.200}")
 
 
-def checked_feedback(query_id: str, gains: Mapping[Id, float]) -> dict[Id, float]:
-    """Return the gains as numbers.
-
-    Raises: InvalidArgument: the query's id cannot be one, or a gain is not a finite number.
-    """
-    _check_stored("query_id", query_id, MAX_QUERY_ID_LENGTH)
-    found: dict[Id, float] = {}
-    for key, gain in gains.items():
-        try:
-            found[key] = float(gain)
-        except (TypeError, ValueError) as error:
-            raise InvalidArgument(f"the gain of {key!r} must be a number, not {gain!r}") from error
-        if not math.isfinite(found[key]):
-            raise InvalidArgument(f"the gain of {key!r} must be finite, not {gain}")
-    return found
-
-
 def serving(routing: Routing, endpoint: str) -> Target:
     """Return the champion.
 
-    Raises: InvalidTransition: nothing was promoted yet.
+    Raises:
+        InvalidTransition: nothing was promoted yet.
+        FingerprintMismatch: the champion's collection is not the one that its model filled any more.
     """
+    if routing.refused is not None:
+        raise FingerprintMismatch(routing.refused)
     if routing.champion is None:
         raise InvalidTransition(f"endpoint {endpoint!r} has no champion yet: deploy a model and promote it")
     return routing.champion
@@ -226,4 +243,13 @@ def search_event(answer: Answer, query: Query, started: float) -> Event:
         test_id=answer.test_id,
         actor=query.user,
         latency_ms=(time.perf_counter() - started) * 1000.0,
+        value=answer.drawn,
+        n_results=len(answer.hits),
+        score=answer.hits[0].distance if answer.hits else None,
     )
+
+
+def failed_event(kind: str, endpoint: str, deployment: str, user: str | None, error: BaseException) -> Event:
+    """Return the record of a search or prediction that failed."""
+    reason = f"{type(error).__name__}: {without_secrets(str(error))}"[:MAX_ERROR_LENGTH]
+    return Event(kind, endpoint, deployment, new_query_id(), actor=user, error=reason.encode(errors="replace").decode())

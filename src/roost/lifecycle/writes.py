@@ -3,6 +3,17 @@
 Everything is checked and embedded before anything is written. The champion is written first: when
 it refuses, nothing was written. Another deployment that cannot embed or take a write has missed it
 and is taken out of the traffic as failed; the champion's users do not notice.
+
+Writes of an endpoint take turns, in all processes. Steps of one, while it holds the endpoint's write gate:
+
+1. Take over what other processes changed, so that no live deployment is forgotten.
+2. Note the keys for retired deployments, which miss the write.
+3. Write to the champion, then to the others.
+4. Note the keys for deployments that are being built: their backfill leaves them alone from now on.
+
+A crash or an error after 3 began leaves a write that some deployments have and others have not; the caller, who got no
+answer, repeats it. Before 4 a backfill may still write its older content over it, and never leaves a key out that
+nobody wrote.
 """
 
 from __future__ import annotations
@@ -12,6 +23,7 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
 
 from roost.address import without_secrets
 from roost.errors import FingerprintMismatch, InvalidData, InvalidTransition
@@ -21,7 +33,7 @@ from roost.lifecycle.deployments import State
 from roost.lifecycle.embedders.base import FloatArray
 from roost.lifecycle.router import Router
 from roost.lifecycle.space import CONTENT, VECTOR
-from roost.lifecycle.store.tables import LiveWriteRow
+from roost.lifecycle.store.tables import DeploymentRow, LiveWriteRow
 from roost.lifecycle.traffic import Target
 
 Key: TypeAlias = int | str
@@ -53,6 +65,7 @@ def write(router: Router, records: Sequence[Record]) -> int:
         if vectors is None:
             vectors = traffic.embed(target, contents)
         space.upsert(router.context.vectors, target.deployment, rows, vectors)
+        router.context.tap.written(router.name, target.deployment.name, vectors)
 
     _to_all(router, keys, put)
     return len(records)
@@ -79,6 +92,7 @@ def write_vectors(router: Router, rows: Sequence[Mapping[str, Any]], fingerprint
             raise FingerprintMismatch(f"deployment {target.deployment.name!r} came with another model meanwhile")
         if vectors is not None:
             space.upsert(router.context.vectors, target.deployment, plain, vectors)
+            router.context.tap.written(router.name, target.deployment.name, vectors)
 
     _to_all(router, keys, put)
     return len(rows)
@@ -106,6 +120,8 @@ def _keys(router: Router, records: Sequence[Mapping[str, Any]]) -> list[Key]:
 
 def _live(router: Router) -> tuple[Target, ...]:
     live = router.routing.live
+    if router.routing.refused is not None:
+        raise FingerprintMismatch(router.routing.refused)
     if not live:
         raise InvalidTransition(f"endpoint {router.name!r} has no deployment yet: deploy a model first")
     return live
@@ -113,8 +129,9 @@ def _live(router: Router) -> tuple[Target, ...]:
 
 def _to_all(router: Router, keys: Sequence[Key], put: Callable[[Target], None]) -> None:
     with router.write_gate:
+        router.catch_up()
+        _note_missed(router, keys)
         first, *others = _live(router)
-        _note_keys(router, [target for target in (first, *others) if target.deployment.state == State.BUILDING], keys)
         put(first)
         for target in others:
             try:
@@ -122,24 +139,35 @@ def _to_all(router: Router, keys: Sequence[Key], put: Callable[[Target], None]) 
             except Exception as error:
                 # Whatever it was, also in a model's own code: the write is in the champion and not here.
                 router.fail(target.deployment.name, f"it could not take a write: {without_secrets(str(error))}")
+        building = [target.deployment.id for target in (first, *others) if target.deployment.state == State.BUILDING]
+        if building:
+            with router.context.store.write() as session:
+                _note_keys(session, building, keys)
         for name, reason in router.routing.missing.items():
             router.fail(name, f"it could not take a write, for it cannot be opened: {reason}")
 
 
-def _note_keys(router: Router, building: Sequence[Target], keys: Sequence[Key]) -> None:
-    """Tell the backfills that are running that they have older content for these keys."""
-    if not building:
-        return
+def _note_missed(router: Router, keys: Sequence[Key]) -> None:
+    """Note the keys that retired deployments miss, unless one of them is in use again meanwhile."""
+    while retired := router.routing.retired:
+        with router.context.store.write() as session:
+            # A shared lock on their rows: who brings one back counts what it missed under a lock of its own.
+            query = select(DeploymentRow).where(DeploymentRow.id.in_(retired)).with_for_update(read=True)
+            if all(row.state == State.RETIRED for row in session.scalars(query)):
+                _note_keys(session, retired, keys)
+                return
+        router.refresh()
+
+
+def _note_keys(session: Session, deployment_ids: Sequence[int], keys: Sequence[Key]) -> None:
     texts = sorted({str(key) for key in keys})
-    with router.context.store.write() as session:
-        for target in building:
-            deployment_id = target.deployment.id
-            known: set[str] = set()
-            for start in range(0, len(texts), MAX_BATCH_SIZE):
-                some = LiveWriteRow.key.in_(texts[start : start + MAX_BATCH_SIZE])
-                known |= set(
-                    session.scalars(select(LiveWriteRow.key).where(LiveWriteRow.deployment_id == deployment_id, some))
-                )
-            new = [{"deployment_id": deployment_id, "key": key} for key in texts if key not in known]
-            if new:
-                session.execute(insert(LiveWriteRow), new)
+    for deployment_id in deployment_ids:
+        known: set[str] = set()
+        for start in range(0, len(texts), MAX_BATCH_SIZE):
+            some = LiveWriteRow.key.in_(texts[start : start + MAX_BATCH_SIZE])
+            known |= set(
+                session.scalars(select(LiveWriteRow.key).where(LiveWriteRow.deployment_id == deployment_id, some))
+            )
+        new = [{"deployment_id": deployment_id, "key": key} for key in texts if key not in known]
+        if new:
+            session.execute(insert(LiveWriteRow), new)

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from roost.errors import Corruption, InvalidArgument, UnsafeModel
+from roost.errors import Corruption, InvalidArgument, InvalidData, UnsafeModel
 from roost.lifecycle.embedders.base import embed_checked
 from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.preprocess import Images, Texts
 from tests.lifecycle.conftest import Digits
 
 
@@ -89,3 +91,31 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path) -> None:
 def test_what_is_not_a_fitted_transformer_is_refused(model: object) -> None:
     with pytest.raises(InvalidArgument, match="fit it first"):
         SklearnEmbedder(model)
+
+
+def test_a_pipeline_of_texts_is_an_embedder_of_texts(tmp_path: Path) -> None:
+    texts = ["red apple", "green apple", "blue sky", "grey sky"]
+    model = make_pipeline(TfidfVectorizer(), TruncatedSVD(2, random_state=0)).fit(texts)
+    embedder = SklearnEmbedder(model, preprocess=Texts(lowercase=True))
+    embedder.save(tmp_path)
+    loaded = SklearnEmbedder.load(tmp_path)
+    assert loaded.fingerprint == embedder.fingerprint != SklearnEmbedder(model, preprocess=Texts()).fingerprint
+    vectors = embed_checked(loaded, ["RED apple", "sky"])
+    assert vectors.shape == (2, 2)
+    np.testing.assert_allclose(vectors, model.transform(["red apple", "sky"]), rtol=1e-6)
+    with pytest.raises(InvalidData, match="this model takes text"):
+        embed_checked(loaded, [b"red"])
+    with pytest.raises(InvalidArgument, match=r"preprocess=Texts\(\)"):
+        SklearnEmbedder(model)
+
+
+def test_sparse_vectors_become_dense() -> None:
+    embedder = SklearnEmbedder(HashingVectorizer(n_features=8), preprocess=Texts())
+    assert embedder.dim == 8 and embed_checked(embedder, ["red apple"]).shape == (1, 8)
+
+
+def test_images_are_resized_on_the_way(digits: Digits) -> None:
+    embedder = SklearnEmbedder(PCA(4).fit(digits.images / 16), preprocess=Images(8, 8))
+    assert embed_checked(embedder, [np.zeros((20, 30), dtype=np.uint8)]).shape == (1, 4)
+    with pytest.raises(InvalidArgument, match="fit it first"):
+        SklearnEmbedder(PCA(4).fit(digits.images), preprocess=Images(4, 4))

@@ -1,10 +1,49 @@
-"""Live tests of a champion against a challenger: interleaving, credit, and when to stop.
+"""Live tests of a champion against challengers: mixing, assigning, measuring, and when to stop.
 
-The three steps are pure. `team_draft` mixes two rankings into one, `judge` turns feedback on the
-mixed ranking into an outcome, and `SequentialTest` counts outcomes and says when to stop.
+Everything here is pure. Interleaving mixes rankings into one (`team_draft`, `balanced_draft`, `multileave`) and turns
+feedback into an outcome (`judge`, `judge_all`); a split assigns users (`Ramp`, `assign`, `SampleRatioTest`). Tests
+collect evidence (`SequentialTest`, `MeanTest`, `SplitTest`, `RatioTest`), `decide` says how it ends, and guardrails
+(`Guardrail`, `SplitGuardrail`) stop what does harm. `power` says how many queries it takes.
 """
 
+from roost.lifecycle.livetest import power
+from roost.lifecycle.livetest.assignment import Ramp, Stage, assign
+from roost.lifecycle.livetest.balanced import balanced_draft
+from roost.lifecycle.livetest.evidence import Evidence
+from roost.lifecycle.livetest.guardrails import Guardrail, SplitGuardrail
 from roost.lifecycle.livetest.interleave import Draft, Id, Outcome, Side, judge, team_draft
+from roost.lifecycle.livetest.means import MeanTest, SplitTest
+from roost.lifecycle.livetest.mismatch import SampleRatioTest
+from roost.lifecycle.livetest.multileave import MultiDraft, judge_all, multileave
+from roost.lifecycle.livetest.outcomes import Standing, TestOutcome, Verdict, decide
+from roost.lifecycle.livetest.ratios import RatioTest
 from roost.lifecycle.livetest.sequential import SequentialTest
 
-__all__ = ["Draft", "Id", "Outcome", "SequentialTest", "Side", "judge", "team_draft"]
+__all__ = [
+    "Draft",
+    "Evidence",
+    "Guardrail",
+    "Id",
+    "MeanTest",
+    "MultiDraft",
+    "Outcome",
+    "Ramp",
+    "RatioTest",
+    "SampleRatioTest",
+    "SequentialTest",
+    "Side",
+    "SplitGuardrail",
+    "SplitTest",
+    "Stage",
+    "Standing",
+    "TestOutcome",
+    "Verdict",
+    "assign",
+    "balanced_draft",
+    "decide",
+    "judge",
+    "judge_all",
+    "multileave",
+    "power",
+    "team_draft",
+]

@@ -36,10 +36,12 @@ class Draft:
         origins: whose pick each of `ids` is, as long as `ids`. None where a pick would say nothing
             about which ranking is better: both rankings are equal from the top down to there, or
             the other ranking had nothing left to pick in the round.
+        weights: what a gain counts for at each place, as long as `ids`; empty where every place counts 1.
     """
 
     ids: tuple[Id, ...]
     origins: tuple[Side | None, ...]
+    weights: tuple[float, ...] = ()
 
 
 def team_draft(champion: Sequence[Id], challenger: Sequence[Id], limit: int, rng: Random) -> Draft:
@@ -57,13 +59,8 @@ def team_draft(champion: Sequence[Id], challenger: Sequence[Id], limit: int, rng
     Raises: InvalidArgument: limit is not positive, or a ranking holds an id twice.
     Source: Radlinski, Kurup and Joachims 2008, algorithm 2.
     """
-    if limit < 1:
-        raise InvalidArgument(f"limit must be at least 1, not {limit}")
     rankings: dict[Side, Sequence[Id]] = {"champion": champion, "challenger": challenger}
-    for side, ranking in rankings.items():
-        if len(set(ranking)) != len(ranking):
-            raise InvalidArgument(f"the {side}'s ranking holds an id twice: {_first_repeated(ranking)!r}")
-
+    check_rankings({"champion": champion, "challenger": challenger}, limit)
     n_shared = min(_n_equal_from_top(champion, challenger), limit)
     drafted: dict[Id, Side | None] = dict.fromkeys(champion[:n_shared])
     left = {side: iter(ranking) for side, ranking in rankings.items()}
@@ -83,7 +80,7 @@ def team_draft(champion: Sequence[Id], challenger: Sequence[Id], limit: int, rng
 def judge(draft: Draft, gains: Mapping[Id, float]) -> Outcome:
     """Return which ranking earned more by the results that users were shown.
 
-    A side's credit is the sum of the gains of its picks: 1 for a click or a right label, or a
+    A side's credit is the weighted sum of the gains of its picks: 1 for a click or a right label, or a
     grade. A shown result without a gain earns nothing. Equal credits are a tie.
 
     Args:
@@ -92,21 +89,49 @@ def judge(draft: Draft, gains: Mapping[Id, float]) -> Outcome:
     Raises: InvalidArgument: a gain is for an id that was not shown, or is not finite.
     Source: Radlinski, Kurup and Joachims 2008, section 4.2.
     """
-    unknown = [key for key in gains if key not in draft.ids]
+    check_gains(draft.ids, gains)
+    weights = draft.weights or (1.0,) * len(draft.ids)
+    credit = {
+        side: math.fsum(
+            weight * gains.get(key, 0.0)
+            for key, origin, weight in zip(draft.ids, draft.origins, weights, strict=True)
+            if origin == side
+        )
+        for side in _SIDES
+    }
+    return compare(credit["champion"], credit["challenger"])
+
+
+def compare(champion: float, challenger: float) -> Outcome:
+    """Return who has the larger credit."""
+    if math.isclose(champion, challenger, rel_tol=_EQUAL):
+        return "tie"
+    return "champion" if champion > challenger else "challenger"
+
+
+def check_gains(shown: Sequence[Id], gains: Mapping[Id, float]) -> None:
+    """Check feedback on the ids that were shown.
+
+    Raises: InvalidArgument: a gain is for an id that was not shown, or is not finite.
+    """
+    unknown = [key for key in gains if key not in shown]
     if unknown:
         raise InvalidArgument(f"feedback names {unknown[0]!r}, which was not among the results shown")
     for key, gain in gains.items():
         if not math.isfinite(gain):
             raise InvalidArgument(f"the gain of {key!r} must be finite, not {gain}")
-    credit = {
-        side: math.fsum(
-            gains.get(key, 0.0) for key, origin in zip(draft.ids, draft.origins, strict=True) if origin == side
-        )
-        for side in _SIDES
-    }
-    if math.isclose(credit["champion"], credit["challenger"], rel_tol=_EQUAL):
-        return "tie"
-    return "champion" if credit["champion"] > credit["challenger"] else "challenger"
+
+
+def check_rankings(rankings: Mapping[str, Sequence[Id]], limit: int) -> None:
+    """Check rankings that are to be mixed.
+
+    Raises: InvalidArgument: limit is not positive, or a ranking holds an id twice.
+    """
+    if limit < 1:
+        raise InvalidArgument(f"limit must be at least 1, not {limit}")
+    for name, ranking in rankings.items():
+        if len(set(ranking)) != len(ranking):
+            raise InvalidArgument(f"the {name}'s ranking holds an id twice: {_first_repeated(ranking)!r}")
 
 
 def _n_equal_from_top(left: Sequence[Id], right: Sequence[Id]) -> int:

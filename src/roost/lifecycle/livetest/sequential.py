@@ -140,6 +140,42 @@ class SequentialTest:
         upper = 1.0 if losses == 0 else _boundary(1.0, best, excluded)
         return lower, upper
 
+    @property
+    def n_units(self) -> int:
+        """Queries counted, ties included."""
+        return self.n_queries
+
+    @property
+    def effect(self) -> float | None:
+        """The win rate minus 1/2; None before the first query that one side won."""
+        return None if self.win_rate is None else self.win_rate - 0.5
+
+    def log_e_above(self, bound: float) -> float:
+        """Return the log evidence that the win rate is larger than 1/2 + `bound`.
+
+        Raises: InvalidArgument: bound does not lie between -1/2 and 1/2.
+        """
+        return self._log_e_against(bound) if self.effect is not None and self.effect > bound else -math.inf
+
+    def log_e_below(self, bound: float) -> float:
+        """Return the log evidence that the win rate is smaller than 1/2 + `bound`.
+
+        Raises: InvalidArgument: bound does not lie between -1/2 and 1/2.
+        """
+        return self._log_e_against(bound) if self.effect is not None and self.effect < bound else -math.inf
+
+    def effect_interval(self, alpha: float) -> tuple[float, float]:
+        """Return `interval` at another alpha, less 1/2."""
+        low, high = replace(self, alpha=alpha).interval
+        return low - 0.5, high - 0.5
+
+    def _log_e_against(self, bound: float) -> float:
+        if not -0.5 < bound < 0.5:
+            raise InvalidArgument(f"a win rate minus 1/2 lies between -1/2 and 1/2; {bound} does not")
+        wins, losses, a = self.n_challenger, self.n_champion, self.concentration
+        mixed = _log_beta(a + wins, a + losses) - _log_beta(a, a)
+        return mixed - _xlogy(wins, 0.5 + bound) - _xlogy(losses, 0.5 - bound)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the state as values that JSON can hold."""
         return asdict(self)

@@ -1,8 +1,12 @@
 """Opening the lifecycle's database, bringing it up to date, and its transactions.
 
 A write transaction on SQLite takes the write lock when it begins, so what it reads cannot change
-before it commits; on PostgreSQL the rows that matter are locked by the statements themselves.
+before it commits. On PostgreSQL the statements lock the rows that matter, an endpoint's before the
+ledger's head, so two changes of one endpoint take turns, and so do two entries of the ledger.
 A crash inside a transaction leaves the database as it was before.
+
+A connection that was lost while nobody used it is replaced without being noticed; one that is lost
+inside a transaction ends it with `StorageFailure`.
 """
 
 from __future__ import annotations
@@ -16,11 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, table, text
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 from sqlalchemy.orm import Session
 
 from roost.address import without_secrets
 from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
+from roost.lifecycle.store.failures import failure_of
+from roost.lifecycle.store.locks import lock_for_transaction
+from roost.lifecycle.store.shared_lock import SharedLock
 
 REVISION = "0005"
 """The newest migration."""
@@ -28,6 +36,7 @@ REVISION = "0005"
 VERSION_TABLE = "roost_alembic_version"
 
 _BUSY_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S = 10
 
 
 class Store:
@@ -50,7 +59,7 @@ class Store:
             event.listen(self._engine, "begin", _begin_sqlite)
             self._reader = self._engine
         else:
-            # SQLite gives a reader one moment of the database by itself.
+            # SQLite gives a reader one moment of the database without being asked.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer = self._engine.execution_options(roost_write=True)
         self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
@@ -58,7 +67,7 @@ class Store:
             _migrate(self._writer, create)
         except (DBAPIError, _NotOurs) as error:
             self._engine.dispose()
-            why = getattr(error, "orig", None) or error
+            why = without_secrets(str(getattr(error, "orig", None) or error))
             raise StorageFailure(f"the store at {without_secrets(url)} cannot be opened: {why}") from error
 
     @contextmanager
@@ -74,7 +83,7 @@ class Store:
             with Session(self._reader, expire_on_commit=False) as session:
                 yield session
         except (DBAPIError, TimeoutError) as error:
-            raise StorageFailure(f"the store cannot be read: {getattr(error, 'orig', error)}") from error
+            raise failure_of(error, "cannot be read") from error
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -84,7 +93,9 @@ class Store:
         not begin a second transaction inside the first.
 
         Raises:
-            StorageFailure: the database refused the transaction.
+            AlreadyExists: somebody else has just made a row with the same unique values.
+            Conflict: the transaction was undone because of another one; repeating it may succeed.
+            StorageFailure: the database refused the transaction, or its connection was lost.
             Closed: the store is closed.
         """
         self._check_open()
@@ -93,7 +104,11 @@ class Store:
             with self._turn, Session(self._writer, expire_on_commit=False, autoflush=False) as session, session.begin():
                 yield session
         except (DBAPIError, TimeoutError) as error:
-            raise StorageFailure(f"the store refused to write: {getattr(error, 'orig', error)}") from error
+            raise failure_of(error, "refused to write") from error
+
+    def lock(self, name: str, grace_s: float = 0.0) -> SharedLock:
+        """Return a lock that all processes of this store share; see `SharedLock`."""
+        return SharedLock(self._engine, name, grace_s)
 
     def close(self) -> None:
         """Give up all connections; every later use raises `Closed`."""
@@ -121,7 +136,10 @@ class _NotOurs(Exception):
 
 def _engine(url: str) -> Engine:
     try:
-        return create_engine(url)
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite":
+            return create_engine(address)
+        return create_engine(address, pool_pre_ping=True, connect_args=_connect_args(address))
     except ArgumentError:
         # What cannot be parsed cannot be cleared of its password either, so it is not shown.
         raise InvalidArgument(
@@ -129,9 +147,16 @@ def _engine(url: str) -> Engine:
             "postgresql+psycopg://USER:PASSWORD@HOST/NAME"
         ) from None
     except ModuleNotFoundError as error:
-        raise MissingDependency(
-            f"a store at {without_secrets(url)} needs the driver {error.name}: pip install {error.name}"
-        ) from error
+        advice = f"pip install {error.name}"
+        if url.startswith("postgres"):
+            advice = "pip install 'roost[postgres]', and write postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+        raise MissingDependency(f"a store at {without_secrets(url)} needs the driver {error.name}: {advice}") from error
+
+
+def _connect_args(address: URL) -> dict[str, Any]:
+    if address.get_driver_name() != "psycopg" or "connect_timeout" in address.query:
+        return {}
+    return {"connect_timeout": _CONNECT_TIMEOUT_S}
 
 
 def _configure_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
@@ -166,9 +191,33 @@ def _migrate(engine: Engine, create: bool) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    with engine.begin() as connection:
+    with engine.connect() as connection, _unhindered_by_foreign_keys(connection), connection.begin():
+        # Of two processes that open a new store at once, the second finds nothing left to do.
+        lock_for_transaction(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _check_foreign_keys(connection)
+
+
+@contextmanager
+def _unhindered_by_foreign_keys(connection: Connection) -> Iterator[None]:
+    """Let SQLite replace a table that others refer to, which is how it alters one; it has to be said before BEGIN."""
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+        if broken:
+            raise _NotOurs(f"its rows refer to others that are not there: {sorted({row[0] for row in broken})}")
 
 
 def _revision(connection: Connection) -> str | None:

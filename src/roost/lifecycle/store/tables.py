@@ -10,6 +10,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    cast,
     func,
     select,
 )
@@ -104,13 +105,13 @@ class DeploymentRow(Table):
     seal: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[str] = mapped_column(String(32))
     n_stored: Mapped[int] = column_property(
-        select(func.coalesce(func.sum(JobRow.n_done - JobRow.n_rejected), 0))
+        select(cast(func.coalesce(func.sum(JobRow.n_done - JobRow.n_rejected), 0), BigInteger))
         .where(JobRow.deployment_id == id)
         .correlate_except(JobRow)
         .scalar_subquery()
     )
     n_rejected: Mapped[int] = column_property(
-        select(func.coalesce(func.sum(JobRow.n_rejected), 0))
+        select(cast(func.coalesce(func.sum(JobRow.n_rejected), 0), BigInteger))
         .where(JobRow.deployment_id == id)
         .correlate_except(JobRow)
         .scalar_subquery()

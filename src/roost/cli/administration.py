@@ -1,0 +1,138 @@
+"""What of a workspace needs no vectors: its models, its ledger, its governance, its jobs and its plans."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import select
+
+from roost.cli.database import VECTORS_FOLDER, opened_database
+from roost.cli.store import STORE_FILE
+from roost.errors import EndpointNotFound, InvalidArgument, WorkspaceError
+from roost.lifecycle.context import Context
+from roost.lifecycle.governance.governance import Governance
+from roost.lifecycle.jobs import Jobs
+from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.names import suggestion
+from roost.lifecycle.recorder import Recorder
+from roost.lifecycle.registry import Models
+from roost.lifecycle.retrain.retraining import Retraining
+from roost.lifecycle.runs import Runs
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.tracking import Tracking, disable_telemetry
+
+if TYPE_CHECKING:
+    from roost.client import Client
+    from roost.lifecycle.endpoints import Endpoints
+
+
+class Administration:
+    """A workspace without its vectors, which another process may have open meanwhile."""
+
+    def __init__(self, store: Store, location: str, home: str, artifacts: Path | None, actor: str | None) -> None:
+        """Look at an open store.
+
+        Args:
+            location: the workspace, as the user named it.
+            home: the folder or the URL of the store.
+            artifacts: folder of the models' files; by default the one beside the store.
+        """
+        disable_telemetry()
+        self.store = store
+        self.location = location
+        is_url = "://" in home
+        self.artifacts = artifacts if artifacts is not None else Path("." if is_url else home) / "artifacts"
+        self._url = home if is_url else f"sqlite:///{(Path(home) / STORE_FILE).absolute().as_posix()}"
+        self._tracking = Tracking(self._url, self.artifacts)
+        self.actor = actor if actor is not None else _user()
+        self.models = Models(self._tracking, store, self.actor)
+        self._recorder = Recorder(store)
+        vectors = cast("Client", _Collections(location))
+        self.context = Context(store, vectors, self.models, self._recorder, self.actor, lambda: None)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store)
+
+    @property
+    def governance(self) -> Governance:
+        return Governance(self.context)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs, to be looked at."""
+        return Jobs(self.context, lambda name: cast(Any, _Absent(f"endpoint {name!r}")))
+
+    @property
+    def retraining(self) -> Retraining:
+        """The plans of retraining, to be looked at, enabled, cancelled and removed."""
+        endpoints = cast("Endpoints", _Absent("the endpoints"))
+        return Retraining(self.context, endpoints, Runs(self._tracking, self.actor), self.artifacts)
+
+    def endpoint(self, name: str) -> EndpointRow:
+        """Return an endpoint's row.
+
+        Raises: EndpointNotFound: there is none of that name.
+        """
+        with self.store.read() as session:
+            row = session.scalar(select(EndpointRow).where(EndpointRow.name == name))
+            names = session.scalars(select(EndpointRow.name)).all()
+        if row is None:
+            raise EndpointNotFound(f"there is no endpoint {name!r} ({suggestion(name, names)})")
+        return row
+
+    def close(self) -> None:
+        """Write what is waiting, and give up MLflow's connections."""
+        self._recorder.close()
+        self._tracking.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+class _Absent:
+    """Stands where something is not open; whoever uses it is told so."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        raise WorkspaceError(f"{self._what} cannot be used without the workspace's vectors")
+
+
+class _Collections(_Absent):
+    """The vectors of a workspace, of which only the collections' names are read."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__("the vectors")
+        self._location = location
+
+    def list_collections(self) -> list[str]:
+        """Return the names of the collections.
+
+        Raises: InvalidArgument: the workspace was named by its store alone.
+        """
+        from roost.client import connect, embedded_path
+
+        try:
+            folder = embedded_path(self._location)
+        except InvalidArgument as error:
+            raise InvalidArgument("name the workspace's folder, or its server with --store") from error
+        if folder is not None:
+            vectors = folder / VECTORS_FOLDER
+            if not vectors.exists():
+                return []
+            with opened_database(vectors) as database:
+                return list(database.list_collections("default"))
+        client = connect(self._location)
+        try:
+            return list(client.list_collections())
+        finally:
+            client.close()

@@ -1,0 +1,124 @@
+"""Versions of data that are known, whether they are good, and which model versions used them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from roost.errors import InvalidArgument, WorkspaceError
+from roost.lifecycle.store.database import utc_now
+from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
+
+DATA_ROLES = ("train", "evaluation", "backfill")
+GOOD, BAD, GONE = "good", "bad", "gone"
+DATA_STATES = (GOOD, BAD, GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownData:
+    """A version of data that is known.
+
+    Attributes:
+        state: "good", "bad" (nothing should have been made from it) or "gone" (it cannot be had any more).
+        reason: why it is not good.
+    """
+
+    digest: str
+    kind: str
+    name: str
+    uri: str
+    n_rows: int | None
+    created_at: str
+    state: str
+    reason: str
+
+
+def record_data(session: Session, digest: str, kind: str, name: str, uri: str, n_rows: int | None) -> None:
+    """Remember a version of data within the caller's transaction; nothing if it is known.
+
+    Args:
+        digest: `sha256:` and the digest of the content.
+        kind: "array", "file" or "collection".
+        uri: where it is, without secrets; empty for an array.
+    """
+    if session.get(DataVersionRow, digest) is None:
+        session.add(
+            DataVersionRow(
+                digest=digest,
+                kind=kind,
+                name=name,
+                uri=uri,
+                n_rows=n_rows,
+                created_at=utc_now(),
+                state="good",
+                reason="",
+            )
+        )
+        session.flush()
+
+
+def link_data(session: Session, model_name: str, model_version: int, digest: str, role: str = "train") -> None:
+    """Remember that a model version used data that was recorded; nothing if it is known.
+
+    Raises: InvalidArgument: the role is none of DATA_ROLES.
+    """
+    if role not in DATA_ROLES:
+        raise InvalidArgument(f"data is used for {', '.join(DATA_ROLES)}, not for {role!r}")
+    if session.get(ModelDataRow, (model_name, model_version, digest, role)) is None:
+        session.add(ModelDataRow(model_name=model_name, model_version=model_version, digest=digest, role=role))
+
+
+def known_data(session: Session, digest: str) -> KnownData:
+    """Return a version of data by its digest, or by the beginning of it.
+
+    Raises: WorkspaceError: there is none, or there are several.
+    """
+    rows = [row for row in session.scalars(select(DataVersionRow)) if row.digest.startswith(digest)] if digest else []
+    if len(rows) != 1:
+        problem = "no data" if not rows else f"{len(rows)} versions of data"
+        raise WorkspaceError(f"{problem} with a digest that begins with {digest!r} is known")
+    return _known(rows[0])
+
+
+def all_data(session: Session) -> list[KnownData]:
+    """Return every version of data that is known, the oldest first."""
+    rows = session.scalars(select(DataVersionRow).order_by(DataVersionRow.created_at, DataVersionRow.digest))
+    return [_known(row) for row in rows]
+
+
+def data_of(session: Session, model_name: str, model_version: int) -> list[tuple[str, KnownData]]:
+    """Return the data that a model version used, each with what for."""
+    query = (
+        select(ModelDataRow.role, DataVersionRow)
+        .join(DataVersionRow, DataVersionRow.digest == ModelDataRow.digest)
+        .where(ModelDataRow.model_name == model_name, ModelDataRow.model_version == model_version)
+        .order_by(ModelDataRow.role.desc(), DataVersionRow.digest)
+    )
+    return [(role, _known(row)) for role, row in session.execute(query)]
+
+
+def users_of(session: Session, digest: str) -> list[tuple[str, int, str]]:
+    """Return name, number and use of the model versions that used data."""
+    query = select(ModelDataRow).where(ModelDataRow.digest == digest)
+    rows = session.scalars(query.order_by(ModelDataRow.model_name, ModelDataRow.model_version, ModelDataRow.role))
+    return [(row.model_name, row.model_version, row.role) for row in rows]
+
+
+def mark(session: Session, digest: str, state: str, reason: str) -> KnownData:
+    """Say that data is good, bad or gone.
+
+    Raises:
+        InvalidArgument: there is no such state.
+        WorkspaceError: the data is not known.
+    """
+    if state not in DATA_STATES:
+        raise InvalidArgument(f"data is {', '.join(DATA_STATES)}, not {state!r}")
+    row = session.get_one(DataVersionRow, known_data(session, digest).digest)
+    row.state, row.reason = state, reason
+    return _known(row)
+
+
+def _known(row: DataVersionRow) -> KnownData:
+    return KnownData(row.digest, row.kind, row.name, row.uri, row.n_rows, row.created_at, row.state, row.reason)

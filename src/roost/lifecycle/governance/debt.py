@@ -1,0 +1,227 @@
+"""Model debt: models, deployments and data that nobody looks after, each with its evidence.
+
+The name and the idea: Sculley et al., "Hidden technical debt in machine learning systems", NIPS 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from roost.errors import InvalidArgument
+from roost.lifecycle.governance.data import GOOD, KnownData
+from roost.lifecycle.html import table
+
+Severity: TypeAlias = Literal["high", "medium", "low"]
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """After how many days something counts as debt.
+
+    Attributes:
+        unused_days: a version that was never deployed.
+        stale_days: a champion whose model was registered so long ago.
+        unfinished_days: a deployment that is still being built, a job that stands still.
+    """
+
+    unused_days: float = 30.0
+    stale_days: float = 180.0
+    unfinished_days: float = 7.0
+
+    def __post_init__(self) -> None:
+        if min(self.unused_days, self.stale_days, self.unfinished_days) < 0:
+            raise InvalidArgument("the days after which something counts as debt cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What is known of a model version.
+
+    Attributes:
+        deployed: whether it was ever deployed.
+        data: what it used.
+    """
+
+    name: str
+    registered_at: datetime
+    owner: str | None
+    deployed: bool
+    data: Sequence[KnownData]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """What is known of a deployment.
+
+    Attributes:
+        subject: endpoint and name.
+        registered_at: when its model version was; None where the registry does not have it any more.
+        newer: versions of the same model that were registered since.
+        drift: rules about drift whose alerts are open.
+        is_watched: whether its endpoint has a monitor.
+        keeps_vectors: whether a retired one still takes space.
+    """
+
+    subject: str
+    model: str
+    state: str
+    is_champion: bool
+    created_at: datetime
+    registered_at: datetime | None
+    owner: str | None
+    newer: Sequence[str]
+    drift: Sequence[str]
+    is_watched: bool
+    keeps_vectors: bool
+    data: Sequence[KnownData]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A job that ended badly, or stands still. `subject` is what it was for."""
+
+    id: int
+    kind: str
+    subject: str
+    state: str
+    error: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One piece of debt.
+
+    Attributes:
+        kind: "never deployed", "stale", "superseded", "drifted", "unknown owner", "bad data",
+            "not watched", "unfinished", "failed", "space".
+        evidence: what it was found by.
+        advice: what to do about it.
+    """
+
+    severity: Severity
+    kind: str
+    subject: str
+    evidence: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class DebtReport:
+    """The debt of a workspace, the worst first."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Severity | None:
+        """The highest severity that was found."""
+        return self.findings[0].severity if self.findings else None
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return the findings as values that JSON can hold."""
+        return [asdict(one) for one in self.findings]
+
+    def __str__(self) -> str:
+        lines = [f"{one.severity:6} {one.kind:15} {one.subject}: {one.evidence}. {one.advice}" for one in self.findings]
+        return "\n".join(lines) or "no debt was found"
+
+    def _repr_html_(self) -> str:
+        return table(self.to_dicts(), ("severity", "kind", "subject", "evidence", "advice"), "Model debt")
+
+
+def find(
+    versions: Iterable[VersionFacts],
+    deployments: Iterable[DeploymentFacts],
+    jobs: Iterable[JobFacts],
+    limits: Limits,
+    now: datetime,
+) -> DebtReport:
+    """Return what of these is debt."""
+    found: list[Finding] = []
+    for version in versions:
+        found += _of_version(version, limits, now)
+    for deployment in deployments:
+        found += _of_deployment(deployment, limits, now)
+    for job in jobs:
+        found += _of_job(job, limits, now)
+    return DebtReport(tuple(sorted(found, key=lambda one: (SEVERITIES.index(one.severity), one.kind, one.subject))))
+
+
+def _of_version(version: VersionFacts, limits: Limits, now: datetime) -> list[Finding]:
+    found = []
+    age = now - version.registered_at
+    if not version.deployed and age > timedelta(days=limits.unused_days):
+        evidence = f"registered {_days(age)} ago and never deployed"
+        found.append(Finding("low", "never deployed", version.name, evidence, "Deploy it or delete it"))
+    if version.owner is None:
+        severity: Severity = "medium" if version.deployed else "low"
+        found.append(
+            Finding(severity, "unknown owner", version.name, "no owner is recorded", "Register models with owner=")
+        )
+    return found
+
+
+def _of_deployment(deployment: DeploymentFacts, limits: Limits, now: datetime) -> list[Finding]:
+    found = []
+    if deployment.is_champion:
+        found += _of_champion(deployment, limits, now)
+    for one in deployment.data:
+        if one.state != GOOD and deployment.state not in ("retired", "failed"):
+            severity: Severity = "high" if deployment.is_champion and one.state == "bad" else "medium"
+            evidence = f"{deployment.model} was made from {one.name} ({one.digest}), which is {one.state}: {one.reason}"
+            found.append(
+                Finding(severity, "bad data", deployment.subject, evidence, "Retrain on good data, then promote")
+            )
+    if deployment.state in ("building", "draft") and now - deployment.created_at > timedelta(
+        days=limits.unfinished_days
+    ):
+        evidence = f"{deployment.state} for {_days(now - deployment.created_at)}"
+        found.append(Finding("medium", "unfinished", deployment.subject, evidence, "Resume it or retire it"))
+    if deployment.state == "failed":
+        evidence = "it failed and takes space"
+        found.append(Finding("low", "failed", deployment.subject, evidence, "Retire it"))
+    if deployment.state == "retired" and deployment.keeps_vectors:
+        found.append(Finding("low", "space", deployment.subject, "retired, and its vectors are kept", "Purge it"))
+    return found
+
+
+def _of_champion(deployment: DeploymentFacts, limits: Limits, now: datetime) -> list[Finding]:
+    found = []
+    if deployment.registered_at is None:
+        evidence = f"{deployment.model} is not in the registry any more"
+        found.append(
+            Finding("high", "unknown owner", deployment.subject, evidence, "Register and deploy a known model")
+        )
+    elif now - deployment.registered_at > timedelta(days=limits.stale_days):
+        evidence = f"its model was registered {_days(now - deployment.registered_at)} ago"
+        found.append(Finding("medium", "stale", deployment.subject, evidence, "Retrain it, and test the result live"))
+    if deployment.newer:
+        evidence = f"{deployment.model} answers, and {', '.join(deployment.newer)} came since"
+        found.append(Finding("low", "superseded", deployment.subject, evidence, "Test the newest version live"))
+    if deployment.drift:
+        evidence = f"alerts are open: {', '.join(deployment.drift)}"
+        found.append(Finding("high", "drifted", deployment.subject, evidence, "Look at the monitor, and retrain"))
+    if not deployment.is_watched:
+        found.append(
+            Finding("medium", "not watched", deployment.subject, "its endpoint has no monitor", "Watch the endpoint")
+        )
+    return found
+
+
+def _of_job(job: JobFacts, limits: Limits, now: datetime) -> list[Finding]:
+    if job.state in ("failed", "interrupted"):
+        evidence = f"{job.kind} {job.state}: {job.error}" if job.error else f"{job.kind} {job.state}"
+        return [Finding("medium", "failed", f"job {job.id} of {job.subject}", evidence, "Mend the cause and repeat it")]
+    idle = now - job.updated_at
+    if job.state in ("running", "paused") and idle > timedelta(days=limits.unfinished_days):
+        evidence = f"{job.kind} is {job.state} and gave no sign of life for {_days(idle)}"
+        return [Finding("medium", "unfinished", f"job {job.id} of {job.subject}", evidence, "Resume it or cancel it")]
+    return []
+
+
+def _days(age: timedelta) -> str:
+    return f"{age.days} days"

@@ -1,0 +1,218 @@
+"""Where an answer comes from, and what is affected when something in its origin is bad."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from roost.errors import WorkspaceError
+from roost.lifecycle import promotion
+from roost.lifecycle.governance import data
+from roost.lifecycle.governance.data import KnownData
+from roost.lifecycle.html import cell, table
+from roost.lifecycle.ledger import Period
+from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.probation import ANSWERED
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, LiveTestRow
+
+
+@dataclass(frozen=True)
+class Node:
+    """Something with an origin, and its origins.
+
+    Attributes:
+        kind: "answer", "deployment", "version", "run", "code" or "data".
+        name: as people write it.
+        facts: what is known of it.
+        origins: what it was made from.
+    """
+
+    kind: str
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    origins: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """Give this node and everything that it comes from."""
+        yield self
+        for origin in self.origins:
+            yield from origin.walk()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tree as values that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "facts": dict(self.facts),
+            "origins": [origin.to_dict() for origin in self.origins],
+        }
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines(""))
+
+    def _lines(self, indent: str) -> Iterator[str]:
+        known = ", ".join(f"{name} {value}" for name, value in self.facts.items() if value not in (None, "", {}, []))
+        yield f"{indent}{self.kind} {self.name}{f' ({known})' if known else ''}"
+        for origin in self.origins:
+            yield from origin._lines(indent + "  ")
+
+    def _repr_html_(self) -> str:
+        origins = "".join(f"<li>{origin._repr_html_()}</li>" for origin in self.origins)
+        return f"{cell(self.kind)} <b>{cell(self.name)}</b> {cell(dict(self.facts))}<ul>{origins}</ul>"
+
+
+@dataclass(frozen=True)
+class Affected:
+    """What was made from something, directly or not.
+
+    Attributes:
+        cause: what was asked about.
+        versions: model versions, each with what it used the data for.
+        deployments: endpoint, deployment, model and state.
+        serving: the endpoints whose champion is one of them now.
+        periods: when one of them was champion, and who made it that.
+        tests: live tests in which one of them took part.
+    """
+
+    cause: KnownData
+    versions: tuple[tuple[str, str], ...]
+    deployments: tuple[tuple[str, str, str, str], ...]
+    serving: tuple[str, ...]
+    periods: tuple[Period, ...]
+    tests: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that JSON can hold."""
+        times = [
+            {"endpoint": one.endpoint, "deployment": one.deployment, "since": one.since, "until": one.until}
+            for one in self.periods
+        ]
+        return {
+            "data": {"digest": self.cause.digest, "name": self.cause.name, "state": self.cause.state},
+            "versions": [{"version": version, "role": role} for version, role in self.versions],
+            "deployments": self._rows(),
+            "serving": list(self.serving),
+            "periods": times,
+            "tests": list(self.tests),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"data {self.cause.name} {self.cause.digest} is {self.cause.state}"]
+        lines += [f"  version {version} used it to {_USES.get(role, role)}" for version, role in self.versions]
+        lines += [
+            f"  deployment {endpoint}/{name} of {model} is {state}" for endpoint, name, model, state in self.deployments
+        ]
+        lines += [
+            f"  {one.endpoint} answered with {one.deployment} from {one.since} until {one.until or 'now'}"
+            for one in self.periods
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return table(self._rows(), title=f"Affected by {self.cause.name}: {self.cause.state}")
+
+    def _rows(self) -> list[dict[str, object]]:
+        return [
+            {"endpoint": endpoint, "deployment": name, "model": model, "state": state}
+            for endpoint, name, model, state in self.deployments
+        ]
+
+
+_USES = {"train": "train", "evaluation": "be measured", "backfill": "fill a collection"}
+
+
+def of_version(session: Session, version: ModelVersion) -> Node:
+    """Return a model version with its run, its code and its data."""
+    origins = []
+    if version.run_id is not None:
+        origins.append(Node("run", version.run_id))
+    if version.code is not None:
+        origins.append(Node("code", version.code, {"with changes": "yes"} if version.code_is_dirty else {}))
+    for role, known in data.data_of(session, version.name, version.version):
+        facts = {"for": role, "name": known.name, "rows": known.n_rows, "at": known.uri}
+        if known.state != data.GOOD:
+            facts |= {"state": known.state, "reason": known.reason}
+        origins.append(Node("data", known.digest, facts))
+    facts = {"fingerprint": version.fingerprint, "owner": version.owner, "registered": version.created_at}
+    return Node("version", str(version), facts, tuple(origins))
+
+
+def of_deployment(row: DeploymentRow, endpoint: str, version: Node) -> Node:
+    """Return a deployment with its model version."""
+    facts: dict[str, Any] = {"state": row.state, "rows": row.n_records, "collection": row.collection, "seal": row.seal}
+    source = json.loads(row.configuration or "{}").get("source")
+    origins = (version, *((Node("data", str(source), {"for": "backfill"}),) if source else ()))
+    return Node("deployment", f"{endpoint}/{row.name}", facts, origins)
+
+
+def answered_by(session: Session, query_id: str) -> list[tuple[str, str, str]]:
+    """Return endpoint, deployment and time of an answer's event.
+
+    Raises: WorkspaceError: no such answer was recorded.
+    """
+    query = select(EventRow).where(EventRow.query_id == query_id, EventRow.kind.in_(ANSWERED)).order_by(EventRow.id)
+    rows = session.scalars(query).all()
+    if not rows:
+        raise WorkspaceError(
+            f"no answer {query_id!r} was recorded; answers are written in the background (flush_events writes them "
+            "now), and old ones are forgotten"
+        )
+    return [(row.endpoint, row.deployment, row.at) for row in rows]
+
+
+def deployment_row(session: Session, endpoint: str, name: str) -> DeploymentRow:
+    """Return a deployment's row.
+
+    Raises: WorkspaceError: there is none of that name.
+    """
+    query = select(DeploymentRow).join(EndpointRow, EndpointRow.id == DeploymentRow.endpoint_id)
+    row = session.scalar(query.where(EndpointRow.name == endpoint, DeploymentRow.name == name))
+    if row is None:
+        raise WorkspaceError(f"there is no deployment {name!r} of an endpoint {endpoint!r}")
+    return row
+
+
+def affected(session: Session, cause: KnownData, history: Mapping[str, list[Period]]) -> Affected:
+    """Return what was made from data.
+
+    Args:
+        history: the champions of each endpoint.
+    """
+    users = data.users_of(session, cause.digest)
+    versions = {(name, number) for name, number, _ in users}
+    query = select(DeploymentRow, EndpointRow).join(EndpointRow, EndpointRow.id == DeploymentRow.endpoint_id)
+    found = [
+        (row, endpoint)
+        for row, endpoint in session.execute(query.order_by(DeploymentRow.id)).tuples()
+        if (row.model_name, row.model_version) in versions
+    ]
+    names = {(endpoint.name, row.name) for row, endpoint in found}
+    ids = {row.id for row, _ in found}
+    tests = [
+        test.id
+        for test in session.scalars(select(LiveTestRow).order_by(LiveTestRow.id))
+        if ids & {arm.deployment_id for arm in promotion.arms_of(session, test.id)}
+    ]
+    return Affected(
+        cause=cause,
+        versions=tuple((f"{name}/{number}", role) for name, number, role in users),
+        deployments=tuple(
+            (endpoint.name, row.name, f"{row.model_name}/{row.model_version}", row.state) for row, endpoint in found
+        ),
+        serving=tuple(sorted({endpoint.name for row, endpoint in found if endpoint.champion_id == row.id})),
+        periods=tuple(
+            period
+            for endpoint in sorted(history)
+            for period in history[endpoint]
+            if (endpoint, period.deployment) in names
+        ),
+        tests=tuple(tests),
+    )
+
+
+__all__ = ["Affected", "Node", "affected", "answered_by", "deployment_row", "of_deployment", "of_version"]

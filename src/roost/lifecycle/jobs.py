@@ -1,0 +1,178 @@
+"""Long work, as every process of a workspace sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import select
+
+from roost.errors import InvalidTransition, JobNotFound
+from roost.lifecycle.context import Context
+from roost.lifecycle.html import properties
+from roost.lifecycle.store.database import utc_now
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow
+
+BACKFILL = "backfill"
+
+ENDED = frozenset({"done", "cancelled"})
+"""The states of a job from which nothing goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was when it was read.
+
+    Attributes:
+        kind: what it does, as in "backfill".
+        state: running, paused, interrupted, failed, cancelled or done. A process that was killed leaves its job
+            running: `updated_at` says when it was last seen to work.
+        wanted: what was asked of it: run, pause or cancel.
+        n_done: records taken so far, those set aside included.
+        total: records in all; None where that is not known.
+        worker: machine and process that carry it out.
+        request: what was asked for, without secrets.
+        result: what came of it.
+        error: why it stopped; None while it runs and when it is done.
+    """
+
+    id: int
+    kind: str
+    endpoint: str | None
+    deployment: str | None
+    state: str
+    wanted: str
+    n_done: int
+    total: int | None
+    n_rejected: int
+    actor: str | None
+    worker: str | None
+    request: Mapping[str, Any]
+    result: Mapping[str, Any]
+    error: str | None
+    created_at: str | None
+    updated_at: str
+
+    def __repr__(self) -> str:
+        of = f" of {self.total:,}" if self.total is not None else ""
+        subject = f" of {self.endpoint}/{self.deployment}" if self.deployment is not None else ""
+        return f"Job({self.id}, {self.kind}{subject}, {self.state}, {self.n_done:,}{of})"
+
+    def _repr_html_(self) -> str:
+        shown = {
+            "subject": f"{self.endpoint}/{self.deployment}" if self.deployment is not None else "",
+            "state": self.state,
+            "done": self.n_done,
+            "total": self.total,
+            "set aside": self.n_rejected,
+            "by": self.actor,
+            "seen at": self.updated_at,
+            "error": self.error,
+        }
+        return properties(f"Job {self.id}: {self.kind}", shown)
+
+
+class Filled(Protocol):
+    """An endpoint whose deployments are filled, as its jobs see it."""
+
+    def pause(self, deployment: str, reason: str = "") -> None: ...
+
+    def cancel(self, deployment: str, reason: str = "") -> None: ...
+
+
+class Jobs:
+    """The jobs of a workspace."""
+
+    def __init__(self, context: Context, filled: Callable[[str], Filled]) -> None:
+        """Look at the jobs of a store.
+
+        Args:
+            filled: gives an endpoint by its name.
+        """
+        self._context = context
+        self._filled = filled
+
+    def list(self, kind: str | None = None, endpoint: str | None = None) -> list[Job]:
+        """Return the jobs, newest first: all of them, or those of a kind or of an endpoint."""
+        query = _jobs().order_by(JobRow.id.desc())
+        if kind is not None:
+            query = query.where(JobRow.kind == kind)
+        if endpoint is not None:
+            query = query.where(EndpointRow.name == endpoint)
+        with self._context.store.read() as session:
+            return [_job(*row) for row in session.execute(query)]
+
+    def get(self, job: Job | int) -> Job:
+        """Return a job as it is now.
+
+        Raises: JobNotFound: there is none of that number.
+        """
+        number = job if isinstance(job, int) else job.id
+        with self._context.store.read() as session:
+            row = session.execute(_jobs().where(JobRow.id == number)).first()
+        if row is None:
+            raise JobNotFound(f"there is no job {number}")
+        return _job(*row)
+
+    def pause(self, job: Job | int, reason: str = "") -> Job:
+        """Let a job stop after what it is at; it can go on later.
+
+        Raises:
+            JobNotFound: there is none of that number.
+            InvalidTransition: it has ended, or nobody carries it out.
+        """
+        return self._ask(job, "pause", reason)
+
+    def cancel(self, job: Job | int, reason: str = "") -> Job:
+        """Give a job up; a deployment that it fills is failed, and its vectors are dropped.
+
+        Raises:
+            JobNotFound: there is none of that number.
+            InvalidTransition: it has ended.
+        """
+        return self._ask(job, "cancel", reason)
+
+    def _ask(self, job: Job | int, wanted: str, reason: str) -> Job:
+        found = self.get(job)
+        if found.state in ENDED:
+            raise InvalidTransition(f"job {found.id} is {found.state}")
+        if found.kind == BACKFILL and found.endpoint is not None and found.deployment is not None:
+            endpoint = self._filled(found.endpoint)
+            ask = endpoint.pause if wanted == "pause" else endpoint.cancel
+            ask(found.deployment, reason)
+        else:
+            with self._context.store.write() as session:
+                row = session.get_one(JobRow, found.id, with_for_update=True)
+                row.wanted, row.updated_at = wanted, utc_now()
+        return self.get(found.id)
+
+
+def _jobs() -> Any:
+    return (
+        select(JobRow, EndpointRow.name, DeploymentRow.name)
+        .outerjoin(EndpointRow, EndpointRow.id == JobRow.endpoint_id)
+        .outerjoin(DeploymentRow, DeploymentRow.id == JobRow.deployment_id)
+    )
+
+
+def _job(row: JobRow, endpoint: str | None, deployment: str | None) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        endpoint=endpoint,
+        deployment=deployment,
+        state=row.state,
+        wanted=row.wanted,
+        n_done=row.n_done,
+        total=row.total,
+        n_rejected=row.n_rejected,
+        actor=row.actor,
+        worker=row.worker,
+        request=json.loads(row.request),
+        result=json.loads(row.result),
+        error=row.error,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

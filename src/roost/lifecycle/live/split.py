@@ -1,0 +1,74 @@
+"""Answering each user's queries by one deployment of a test.
+
+A user's side is a hash of the user's name and the test's seed, so every process gives the same one
+and no table of users is kept. A query without a user is a unit of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from roost.lifecycle.live.guards import Guards
+from roost.lifecycle.live.judging import Drawn
+from roost.lifecycle.live.plan import Plan
+from roost.lifecycle.live.serving import Contents, Part, Run, attempt, picked, timed
+from roost.lifecycle.livetest import assign
+from roost.lifecycle.traffic import Target, new_query_id
+
+
+class Split:
+    """Shares the traffic among a test's deployments. Safe to use from any thread."""
+
+    def __init__(self, plan: Plan, arms: Sequence[Target], seed: str, started_at: float, guards: Guards) -> None:
+        """Begin to share.
+
+        Args:
+            arms: the champion first.
+            seed: of the test; the same in all processes, so that a user meets the same side everywhere.
+            started_at: when the ramp began, in seconds since 1970.
+        """
+        self._ramp = plan.ramp
+        self._champion = arms[0]
+        self._targets = {target.deployment.name: target for target in arms}
+        self._seed = seed
+        self._started_at = started_at
+        self._guards = guards
+
+    def serve(self, contents: Contents, user: str | None, run: Run, limit: int) -> list[Part]:
+        """Answer a batch, each query by its arm.
+
+        What a challenger fails to answer is answered by the champion, and is not of the test.
+        """
+        elapsed = max(time.time() - self._started_at, 0.0)
+        keys = [user if user is not None else new_query_id() for _ in range(len(contents))]
+        arms: dict[str, list[int]] = {}
+        names = {key: assign(key, self._seed, self._ramp, elapsed) for key in dict.fromkeys(keys)}
+        for position, key in enumerate(keys):
+            arms.setdefault(names[key] or self._champion.deployment.name, []).append(position)
+        return [self._part(name, positions, contents, run, elapsed) for name, positions in arms.items()]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _part(self, name: str, positions: list[int], contents: Contents, run: Run, elapsed: float) -> Part:
+        target, note = self._targets[name], self._guards.see
+        own, is_champion = picked(contents, positions), name == self._champion.deployment.name
+        batch = timed(run, target, own, note) if is_champion else attempt(run, target, own, note)
+        if batch is None:
+            batch = timed(run, self._champion, own, note)
+            results = [response.result for response in batch.responses]
+            return Part(self._champion, positions, results, [None] * len(results), batch.inputs)
+        shares = {other: self._ramp.share(other, elapsed) for other in self._ramp.weights(elapsed)}
+        if not is_champion:
+            shares = {name: shares[name]}
+        drawn = [
+            Drawn(arm=name, shares=shares, ids=response.rival.ids, prediction=response.rival.prediction)
+            for response in batch.responses
+        ]
+        return Part(target, positions, [response.result for response in batch.responses], list(drawn), batch.inputs)
+
+    def weights(self, at: float) -> dict[str, float]:
+        """Return the weights of all arms that held at a moment, in seconds since 1970."""
+        weights = dict(self._ramp.weights(max(at - self._started_at, 0.0)))
+        return {self._champion.deployment.name: 1.0 - sum(weights.values()), **weights}

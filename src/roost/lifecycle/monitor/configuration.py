@@ -1,0 +1,119 @@
+"""What `watch` is asked for, as it is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from roost.errors import InvalidArgument
+from roost.lifecycle.drift import alpha_for_budget, detector_names
+from roost.lifecycle.monitor.notify import Channel, Log, channel_from_dict
+from roost.lifecycle.monitor.rules import Rule, check_rules
+
+DRIFT_KINDS = ("queries", "data", "norms", "training", "predictions")
+"""Query vectors against the first traffic's; written vectors against the collection's; the norms of the query
+vectors; query vectors against the training snapshot's; predictions against the first ones."""
+
+FALSE_ALARMS_A_MONTH = 1.0
+"""For each kind of drift and deployment, where nothing changes."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """How an endpoint is watched.
+
+    Attributes:
+        window_s: statistics are kept for windows of this length.
+        sample_rate: share of the requests whose vectors are looked at; None for as many as are needed.
+        recall_every_s: how often recall is measured; 0 for never. It reads the whole collection.
+        recall_queries: how many recent queries it is measured on.
+        recall_max_rows: read at most so many rows for it; a larger collection is compared with a wide search.
+        drift_every_s: how often drift is tested; 0 for never. Fewer than `min_rows` sampled rows wait for more.
+        drift_rows: sampled rows of a test, at most.
+        drift_alpha: rate of false alarms of one test, all its detectors together.
+        detectors: of `roost.lifecycle.drift.detector_names()`.
+        baseline_rows: how much of the first traffic is the baseline of what comes later.
+        cooldown_s: an alert of a rule that was told less than this ago is recorded and not told again.
+    """
+
+    rules: tuple[Rule, ...]
+    notify: tuple[Channel, ...] = (Log(),)
+    window_s: float = 60.0
+    sample_rate: float | None = None
+    recall_every_s: float = 900.0
+    recall_queries: int = 50
+    recall_max_rows: int = 200_000
+    drift_every_s: float = 3_600.0
+    drift_rows: int = 500
+    min_rows: int = 50
+    drift_alpha: float = 0.0
+    detectors: tuple[str, ...] = ("ks", "mmd")
+    baseline_rows: int = 2_000
+    cooldown_s: float = 3_600.0
+
+    def __post_init__(self) -> None:
+        for name in ("window_s", "recall_every_s", "drift_every_s", "cooldown_s", "drift_alpha"):
+            if not getattr(self, name) >= 0:
+                raise InvalidArgument(f"{name} is not less than 0")
+        if self.window_s < 1:
+            raise InvalidArgument(f"window_s is at least 1, not {self.window_s}")
+        if self.sample_rate is not None and not 0 <= self.sample_rate <= 1:
+            raise InvalidArgument(f"sample_rate is between 0 and 1, not {self.sample_rate}")
+        for name, least in (("recall_queries", 1), ("min_rows", 10), ("baseline_rows", 40), ("recall_max_rows", 0)):
+            if getattr(self, name) < least:
+                raise InvalidArgument(f"{name} is at least {least}, not {getattr(self, name)}")
+        if self.drift_rows < self.min_rows:
+            raise InvalidArgument("drift_rows is not less than min_rows")
+        unknown = sorted(set(self.detectors) - set(detector_names()))
+        if unknown or not self.detectors:
+            raise InvalidArgument(f"detectors are of {', '.join(detector_names())}, not {', '.join(unknown) or 'none'}")
+        check_rules(self.rules)
+
+    def to_json(self) -> str:
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain["rules"] = [rule.to_dict() for rule in self.rules]
+        plain["notify"] = [channel.to_dict() for channel in self.notify]
+        return json.dumps(plain, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Configuration:
+        stored: dict[str, Any] = json.loads(text)
+        stored["rules"] = tuple(Rule.from_dict(rule) for rule in stored["rules"])
+        stored["notify"] = tuple(channel_from_dict(channel) for channel in stored["notify"])
+        stored["detectors"] = tuple(stored["detectors"])
+        return cls(**stored)
+
+
+def configuration(rules: Sequence[Rule] | None, notify: Sequence[Channel], options: dict[str, Any]) -> Configuration:
+    """Return a checked configuration.
+
+    Args:
+        rules: None for the default ones.
+    Raises: InvalidArgument: something in it is not allowed.
+    """
+    for channel in notify:
+        if not isinstance(channel, Channel):
+            raise InvalidArgument(f"notify= takes Log(), Webhook(...) and Email(...), not {channel!r}")
+    every_s = float(options.get("drift_every_s", Configuration.drift_every_s))
+    if not options.get("drift_alpha"):
+        alpha = min(0.05, alpha_for_budget(FALSE_ALARMS_A_MONTH, window_s=every_s)) if every_s > 0 else 0.05
+        options = {**options, "drift_alpha": alpha}
+    chosen = tuple(rules) if rules is not None else default_rules(options["drift_alpha"])
+    try:
+        return Configuration(rules=chosen, notify=tuple(notify), **options)
+    except TypeError as error:
+        raise InvalidArgument(f"watch does not take that: {error}") from error
+
+
+def default_rules(drift_alpha: float) -> tuple[Rule, ...]:
+    """Return the rules of an endpoint that was given none."""
+    drift = tuple(Rule(f"drift.{kind}", "<=", drift_alpha) for kind in DRIFT_KINDS)
+    return (
+        Rule("error_rate", ">", 0.01, severity="critical"),
+        Rule("empty_rate", ">", 0.05),
+        Rule("low_score_rate", ">", 0.1, for_windows=3),
+        Rule("recall", "<", 0.9, severity="critical"),
+        *drift,
+    )

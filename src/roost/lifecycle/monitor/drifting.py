@@ -1,0 +1,161 @@
+"""Testing samples of traffic against baselines, and making baselines of the first traffic."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from roost.errors import InvalidArgument, InvalidData
+from roost.lifecycle.drift import MIN_ROWS, Detector, make_detector, run_detectors
+from roost.lifecycle.monitor import baselines
+from roost.lifecycle.monitor.baselines import Baseline, Baselines
+from roost.lifecycle.monitor.configuration import Configuration
+from roost.lifecycle.monitor.samples import Sample, Samples
+from roost.lifecycle.monitor.summary import Drift, FarLimit
+from roost.lifecycle.monitor.watched import Watched
+
+FAR_SHARE = 0.99
+"""A first hit is far when this share of the baseline's first hits is nearer."""
+
+
+_log = logging.getLogger(__name__)
+
+
+class _Question(NamedTuple):
+    """A kind of drift: which sample is compared with which baseline.
+
+    Attributes:
+        learns: the baseline is made of the first traffic where there is none.
+    """
+
+    sample: str
+    baseline: str
+    learns: bool
+
+
+_QUESTIONS: Mapping[str, _Question] = {
+    "queries": _Question("queries", baselines.QUERIES, True),
+    "norms": _Question("queries", baselines.QUERIES, False),
+    "training": _Question("queries", baselines.TRAINING, False),
+    "data": _Question("written", baselines.VECTORS, False),
+    "predictions": _Question("predictions", baselines.PREDICTIONS, True),
+}
+
+
+class DriftTests:
+    """The drift tests of one endpoint in this process. Not safe to use from several threads at once."""
+
+    def __init__(self, endpoint: str, kept: Baselines) -> None:
+        self._endpoint = endpoint
+        self._kept = kept
+        self._detectors: dict[tuple[str, str, str], list[Detector]] = {}
+        self._far_distances: dict[str, float] = {}
+
+    def learn(self, watched: Watched) -> dict[tuple[str, str], Baseline]:
+        """Make baselines of the first traffic where there are none, and return all that there are."""
+        known = self._kept.latest(self._endpoint)
+        n_needed = watched.configuration.baseline_rows
+        with watched.locked:
+            new = [
+                (deployment, kind, _rows(sample.take()))
+                for deployment, samples in watched.samples().items()
+                for kind, sample in _learned(samples).items()
+                if (deployment, kind) not in known and len(sample.items) >= n_needed
+            ]
+        for deployment, kind, rows in new:
+            known[deployment, kind] = self._kept.save(self._endpoint, deployment, kind, rows, "first traffic")
+        return known
+
+    def test(self, watched: Watched) -> dict[str, dict[str, Drift]]:
+        """Test the samples that are large enough, and return the answers by deployment and kind of drift.
+
+        Samples that were tested begin anew. Those whose baseline is still being gathered are left alone.
+        """
+        known = self.learn(watched)
+        chosen = watched.configuration
+        with watched.locked:
+            taken = [
+                (deployment, name, _rows(sample.take(chosen.drift_rows)))
+                for deployment, samples in watched.samples().items()
+                for name, sample in _tested(samples).items()
+                if len(sample.items) >= chosen.min_rows and _is_wanted(known, deployment, name)
+            ]
+        found: dict[str, dict[str, Drift]] = {}
+        for deployment, name, rows in taken:
+            for kind, question in _QUESTIONS.items():
+                baseline = known.get((deployment, question.baseline))
+                if question.sample == name and baseline is not None and baseline.n_rows >= 2 * MIN_ROWS:
+                    answer = self._answer(kind, baseline, rows, chosen)
+                    if answer is not None:
+                        found.setdefault(deployment, {})[kind] = answer
+        return found
+
+    def far_limits(self, known: Mapping[tuple[str, str], Baseline], larger_is_farther: bool) -> dict[str, FarLimit]:
+        """Return from which distance on a first hit is far, by deployment."""
+        limits = {}
+        for (deployment, kind), baseline in known.items():
+            if kind == baselines.DISTANCES:
+                if baseline.digest not in self._far_distances:
+                    share = FAR_SHARE if larger_is_farther else 1.0 - FAR_SHARE
+                    self._far_distances[baseline.digest] = float(np.quantile(self._kept.load(baseline), share))
+                limits[deployment] = FarLimit(self._far_distances[baseline.digest], larger_is_farther)
+        return limits
+
+    def _answer(self, kind: str, baseline: Baseline, rows: npt.NDArray[Any], chosen: Configuration) -> Drift | None:
+        try:
+            detectors = self._made(kind, baseline, chosen)
+            report = run_detectors(detectors, _seen(kind, rows), alpha=chosen.drift_alpha, subject=kind)
+        except (InvalidArgument, InvalidData) as error:
+            # As after a change of what is predicted from: the baseline has to be made anew.
+            _log.warning("%s of %s cannot be tested for drift: %s", kind, self._endpoint, error.message)
+            return None
+        p_value, detector = min((p, result.name) for p, result in zip(report.p_values, report.results, strict=True))
+        return Drift(float(p_value), 1, len(rows), detector)
+
+    def _made(self, kind: str, baseline: Baseline, chosen: Configuration) -> list[Detector]:
+        key = (kind, baseline.deployment, baseline.digest)
+        if key not in self._detectors:
+            reference = _seen(kind, self._kept.load(baseline))
+            if kind == "norms":
+                names: tuple[str, ...] = ("ks",)
+            elif kind == "predictions":
+                names = ("ks",) if reference.dtype.kind == "f" else ("chi_square",)
+            else:
+                names = chosen.detectors
+            # So fine that a single detector's alarm survives the correction for their number.
+            alpha = chosen.drift_alpha / len(names)
+            self._detectors[key] = [make_detector(name, reference, alpha=alpha) for name in names]
+        return self._detectors[key]
+
+
+def _seen(kind: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.linalg.norm(rows, axis=1) if kind == "norms" and rows.ndim == 2 else rows
+
+
+def _learned(samples: Samples) -> dict[str, Sample[Any]]:
+    return {
+        baselines.QUERIES: samples.queries,
+        baselines.DISTANCES: samples.distances,
+        baselines.PREDICTIONS: samples.predictions,
+    }
+
+
+def _tested(samples: Samples) -> dict[str, Sample[Any]]:
+    return {"queries": samples.queries, "written": samples.written, "predictions": samples.predictions}
+
+
+def _is_wanted(known: Mapping[tuple[str, str], Baseline], deployment: str, sample: str) -> bool:
+    """Return whether a sample may be used up: a baseline that is still to be made of it comes first."""
+    asked = [question for question in _QUESTIONS.values() if question.sample == sample]
+    return all((deployment, question.baseline) in known for question in asked if question.learns)
+
+
+def _rows(items: list[Any]) -> npt.NDArray[Any]:
+    """Return items as an array; predictions that are not numbers become text."""
+    if items and not isinstance(items[0], (np.ndarray, float, np.floating)):
+        return np.asarray([str(item) for item in items])
+    return np.asarray(items)

@@ -1,0 +1,1 @@
+"""Models that predict a class or a number: the contract, and one module a kind."""

@@ -1,0 +1,215 @@
+"""A plan of retraining: the recipe, what triggers it, its budget, and its gate. All are values."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any, ClassVar, TypeAlias
+
+from cronsim import CronSim, CronSimError
+
+from roost.errors import InvalidArgument
+from roost.lifecycle.ledger import canonical_json
+from roost.lifecycle.monitor.summary import check_metric
+
+_IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An alert of drift since the plan ran last.
+
+    Attributes:
+        rule: the name of the monitor's rule; None for any rule about drift.
+    """
+
+    kind: ClassVar[str] = "drift"
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricBelow:
+    """A metric of the champion was below a floor in each of the last windows of the endpoint's monitor.
+
+    Attributes:
+        metric: one of the monitor's, for example "recall" or "feedback_rate.click".
+    """
+
+    kind: ClassVar[str] = "metric_below"
+    metric: str
+    floor: float
+    n_windows: int = 3
+
+    def __post_init__(self) -> None:
+        check_metric(self.metric)
+        if not math.isfinite(self.floor):
+            raise InvalidArgument(f"the floor of {self.metric!r} must be finite, not {self.floor}")
+        if self.n_windows < 1:
+            raise InvalidArgument(f"n_windows must be at least 1, not {self.n_windows}")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """So many rows more are in the champion's collection than when the plan ran last."""
+
+    kind: ClassVar[str] = "new_rows"
+    n_rows: int
+
+    def __post_init__(self) -> None:
+        if self.n_rows < 1:
+            raise InvalidArgument(f"n_rows must be at least 1, not {self.n_rows}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A schedule in cron's five fields, in UTC: "0 3 * * *" is every day at three."""
+
+    kind: ClassVar[str] = "cron"
+    expression: str
+
+    def __post_init__(self) -> None:
+        try:
+            CronSim(self.expression, datetime.now(timezone.utc))
+        except CronSimError as error:
+            raise InvalidArgument(f"{self.expression!r} is not a schedule of cron: {error}") from error
+
+
+Trigger: TypeAlias = Drift | MetricBelow | NewRows | Cron
+
+_TRIGGERS: Mapping[str, type[Trigger]] = {cls.kind: cls for cls in (Drift, MetricBelow, NewRows, Cron)}
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a plan may use.
+
+    Attributes:
+        max_seconds: of one training and its evaluation; the process is ended after it.
+        max_runs: how often the triggers may start it within `per_seconds`. A run by hand counts
+            and is never refused.
+    """
+
+    max_seconds: float = 3600.0
+    max_runs: int = 1
+    per_seconds: float = DAY_S
+
+    def __post_init__(self) -> None:
+        if not (0.0 < self.max_seconds < math.inf and 0.0 < self.per_seconds < math.inf):
+            raise InvalidArgument("max_seconds and per_seconds of a budget must be positive and finite")
+        if self.max_runs < 1:
+            raise InvalidArgument(f"max_runs must be at least 1, not {self.max_runs}")
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must hold of a new model, measured by the plan's `evaluate` on the same data as the champion.
+
+    Attributes:
+        metric: one of those that `evaluate` gives.
+        at_least: the new model's metric must reach it; for a metric that is better when it is
+            smaller, must not exceed it. None for no bound.
+        margin: by how much the new model must be better than the champion; 0 lets an equal one pass,
+            less than 0 one that is a little worse. None to leave the champion out.
+    """
+
+    metric: str
+    at_least: float | None = None
+    margin: float | None = 0.0
+    higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.metric:
+            raise InvalidArgument("a gate needs the name of the metric that decides")
+        for name, bound in (("at_least", self.at_least), ("margin", self.margin)):
+            if bound is not None and not math.isfinite(bound):
+                raise InvalidArgument(f"{name} of a gate must be finite, not {bound}")
+
+    def refusal(self, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> str | None:
+        """Return why a new model does not pass; None where it passes.
+
+        Args:
+            champion: the champion's metrics on the same data; None without a champion.
+        """
+        found = challenger.get(self.metric)
+        if found is None or not math.isfinite(found):
+            return f"evaluate gave no finite {self.metric!r} (it gave: {', '.join(sorted(challenger)) or 'nothing'})"
+        sign = 1.0 if self.higher_is_better else -1.0
+        if self.at_least is not None and sign * found < sign * self.at_least:
+            return f"{self.metric} is {found:.4g}; {self.at_least:.4g} is needed"
+        if self.margin is None or champion is None:
+            return None
+        present = champion.get(self.metric)
+        if present is None or not math.isfinite(present):
+            return f"evaluate gave no finite {self.metric!r} for the champion"
+        gain = sign * (found - present)
+        if gain < self.margin:
+            return (
+                f"{self.metric} is {found:.4g} and the champion's is {present:.4g} on the same data: better by "
+                f"{gain:.4g}, and {self.margin:.4g} is needed"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How and when a model is trained again.
+
+    Attributes:
+        endpoint: whose challenger it makes.
+        model: the registered model that gets a new version.
+        train: import path, "package.module:function", of the recipe; it takes a `Training` and gives the model.
+        evaluate: import path of what measures a model: it takes the model and the `Training`, and gives metrics.
+        records: import path of what gives the records to embed; for an endpoint that is searched.
+        params: for the recipe, as JSON can hold them.
+        trusted: types beside the safe ones that the new model may hold.
+        deploy: keywords of `deploy`, for example index and search_params.
+        live_test: keywords of the live test that the challenger begins; None for none.
+    """
+
+    name: str
+    endpoint: str
+    model: str
+    train: str
+    evaluate: str
+    gate: Gate
+    records: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
+    seed: int = 0
+    triggers: tuple[Trigger, ...] = ()
+    budget: Budget = Budget()
+    deploy: Mapping[str, Any] = field(default_factory=dict)
+    live_test: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("train", "evaluate", "records"):
+            path = getattr(self, what)
+            if path is not None and not (isinstance(path, str) and _IMPORT_PATH.fullmatch(path)):
+                raise InvalidArgument(f"{what} must be an import path such as 'shop.models:{what}', not {path!r}")
+
+    def to_json(self) -> str:
+        """Return the plan as text.
+
+        Raises: InvalidArgument: params, deploy or live_test hold something that JSON cannot.
+        """
+        raw = asdict(self)
+        raw["triggers"] = [{"kind": trigger.kind, **asdict(trigger)} for trigger in self.triggers]
+        return canonical_json(raw)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        raw = json.loads(text)
+        triggers = tuple(_trigger(dict(one)) for one in raw.pop("triggers"))
+        gate, budget = Gate(**raw.pop("gate")), Budget(**raw.pop("budget"))
+        raw["trusted"] = tuple(raw["trusted"])
+        return cls(**raw, gate=gate, budget=budget, triggers=triggers)
+
+
+def _trigger(raw: dict[str, Any]) -> Trigger:
+    return _TRIGGERS[raw.pop("kind")](**raw)

@@ -1,0 +1,345 @@
+"""The plans of a workspace: kept in the store, looked at by a thread or by hand, and carried out.
+
+Steps of a run: a transaction that claims the plan and writes a job; the recipe in a process of its
+own; the gate; the new version in the registry; its deployment; the live test, where one is asked
+for; a transaction that writes how it ended. A crash leaves a job without a sign of life, which the
+next run marks as interrupted, and at most a deployment that is `building`, which can be resumed or
+retired. The champion is not touched in any case.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+import threading
+from dataclasses import asdict
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from roost.errors import AlreadyExists, Conflict, InvalidArgument, WorkspaceError
+from roost.lifecycle import ledger
+from roost.lifecycle.context import Context
+from roost.lifecycle.governance import permits
+from roost.lifecycle.html import table
+from roost.lifecycle.names import check_name, suggestion
+from roost.lifecycle.promotion import check_reason
+from roost.lifecycle.retrain import observed, steps
+from roost.lifecycle.retrain.outcomes import Ended, Outcome, outcome_of
+from roost.lifecycle.retrain.plan import MetricBelow, Plan
+from roost.lifecycle.retrain.triggers import Facts, due, over_budget
+from roost.lifecycle.store.database import utc_now, utc_text
+from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
+from roost.lifecycle.store.tables import EndpointRow, JobRow
+
+if TYPE_CHECKING:
+    from roost.lifecycle.endpoints import Endpoints
+    from roost.lifecycle.runs import Runs
+
+KIND = "retrain"
+LOOK_EVERY_S = 60.0
+STALE_AFTER_S = 60.0
+"""A run whose job gave no sign of life for so long was interrupted."""
+
+_log = logging.getLogger(__name__)
+
+
+class Retraining:
+    """The plans of a workspace. Safe to use from any thread."""
+
+    def __init__(self, context: Context, endpoints: Endpoints, runs: Runs, artifacts: Path) -> None:
+        self._context = context
+        self._endpoints = endpoints
+        self._runs = runs
+        self._artifacts = artifacts
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def register(self, plan: Plan) -> Plan:
+        """Keep a plan; from now on its triggers start it whenever they are looked at.
+
+        Raises:
+            InvalidName: the plan's or the model's name is not allowed.
+            EndpointNotFound: there is no such endpoint.
+            AlreadyExists: there is a plan of that name.
+            InvalidArgument: an endpoint that is searched needs `records`, or the plan holds what JSON cannot.
+        """
+        check_name("plan", plan.name)
+        check_name("model", plan.model)
+        endpoint = self._endpoints.get(plan.endpoint)
+        steps.check_fits(plan, endpoint)
+        text, now = plan.to_json(), utc_now()
+        n_rows = steps.n_rows(self._context, endpoint)
+        with self._context.store.write() as session:
+            if session.scalar(select(RetrainingPlanRow.id).where(RetrainingPlanRow.name == plan.name)) is not None:
+                raise AlreadyExists(f"there is a plan of retraining {plan.name!r} already: remove it first")
+            row = session.scalars(select(EndpointRow).where(EndpointRow.name == plan.endpoint)).one()
+            self._permit(session, "retrain.register", row.environment, plan)
+            session.add(
+                RetrainingPlanRow(
+                    name=plan.name,
+                    endpoint_id=row.id,
+                    configuration=text,
+                    enabled=True,
+                    created_at=now,
+                    created_by=self._context.actor,
+                    checked_at=now,
+                    n_rows=n_rows,
+                )
+            )
+            evidence = {"model": plan.model, "train": plan.train, "evaluate": plan.evaluate, "records": plan.records}
+            ledger.append(session, self._context.actor, "retrain.register", plan.endpoint, plan.name, evidence=evidence)
+        return plan
+
+    def plans(self) -> list[Plan]:
+        """Return all plans, by their names."""
+        with self._context.store.read() as session:
+            rows = session.scalars(select(RetrainingPlanRow).order_by(RetrainingPlanRow.name))
+            return [Plan.from_json(row.configuration) for row in rows]
+
+    def get(self, name: str) -> Plan:
+        """Return one plan.
+
+        Raises: WorkspaceError: there is none of that name.
+        """
+        with self._context.store.read() as session:
+            return Plan.from_json(_row(session, name).configuration)
+
+    def is_enabled(self, name: str) -> bool:
+        """Return whether triggers may start a plan."""
+        with self._context.store.read() as session:
+            return _row(session, name).enabled
+
+    def enable(self, name: str, enabled: bool = True, *, reason: str) -> None:
+        """Let triggers start a plan, or let them not.
+
+        Raises: InvalidArgument: the reason is empty.
+        """
+        check_reason(reason)
+        with self._context.store.write() as session:
+            row = _row(session, name, lock=True)
+            plan = Plan.from_json(row.configuration)
+            action = "retrain.enable" if enabled else "retrain.disable"
+            self._permit(session, action, session.get_one(EndpointRow, row.endpoint_id).environment, plan)
+            row.enabled = enabled
+            if enabled:
+                row.checked_at = utc_now()
+            ledger.append(session, self._context.actor, action, plan.endpoint, name, reason)
+
+    def remove(self, name: str, *, reason: str) -> None:
+        """Forget a plan; its runs, versions and deployments stay.
+
+        Raises: InvalidArgument: the reason is empty.
+        """
+        check_reason(reason)
+        with self._context.store.write() as session:
+            row = _row(session, name, lock=True)
+            plan = Plan.from_json(row.configuration)
+            self._permit(session, "retrain.remove", session.get_one(EndpointRow, row.endpoint_id).environment, plan)
+            session.delete(row)
+            ledger.append(session, self._context.actor, "retrain.remove", plan.endpoint, name, reason)
+
+    def run(self, name: str, *, reason: str) -> Outcome:
+        """Carry out a plan now, and wait for its end.
+
+        Raises:
+            InvalidArgument: the reason is empty.
+            Conflict: it is running, here or in another process.
+        """
+        check_reason(reason)
+        return self._run(self.get(name), f"by hand: {reason}")
+
+    def cancel(self, name: str) -> None:
+        """Ask the run of a plan, in whichever process, to end; nothing where none is running."""
+        with self._context.store.write() as session:
+            row = _row(session, name)
+            job = session.get(JobRow, row.job_id) if row.job_id is not None else None
+            if job is not None and job.state == "running":
+                job.wanted = "cancel"
+
+    def history(self, name: str) -> list[Outcome]:
+        """Return the runs of a plan, oldest first."""
+        query = select(JobRow).where(JobRow.kind == KIND).order_by(JobRow.id)
+        with self._context.store.read() as session:
+            return [found for job in session.scalars(query) if (found := outcome_of(job)).plan == name]
+
+    def check(self, now: datetime | None = None) -> list[Outcome]:
+        """Look at the triggers of all plans, carry out those that are due and within their budget, and wait.
+
+        A plan that another process is carrying out is left to it. What goes wrong with one plan
+        keeps no other from running.
+
+        Args:
+            now: by default the present; a later time shows what would be started then.
+        """
+        moment = now if now is not None else datetime.now(timezone.utc)
+        done = []
+        for plan in self.plans():
+            try:
+                trigger = self._due(plan, moment)
+                if trigger is not None:
+                    done.append(self._run(plan, trigger))
+            except Conflict as error:
+                _log.info("plan %r is left alone: %s", plan.name, error)
+            except WorkspaceError as error:
+                _log.warning("plan %r could not be looked at: %s", plan.name, error)
+        return done
+
+    def start(self, every_s: float = LOOK_EVERY_S) -> None:
+        """Look at the triggers from now on in the background, until `stop` or until the workspace is closed."""
+        if every_s <= 0:
+            raise InvalidArgument(f"every_s must be positive, not {every_s}")
+        with self._starting:
+            if self._thread is None:
+                self._stopping.clear()
+                self._thread = threading.Thread(
+                    target=self._look, args=(every_s,), name="roost-retraining", daemon=True
+                )
+                self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; a run that was started by a trigger is cancelled."""
+        with self._starting:
+            self._stopping.set()
+            if self._thread is not None:
+                self._thread.join()
+                self._thread = None
+
+    def _look(self, every_s: float) -> None:
+        while not self._stopping.wait(every_s):
+            try:
+                self.check()
+            except Exception as error:  # a thread that ended would start nothing from here on
+                _log.warning("the triggers of retraining could not be looked at: %s", error)
+
+    def _due(self, plan: Plan, now: datetime) -> str | None:
+        with self._context.store.write() as session:
+            row = _row(session, plan.name, lock=True)
+            if not row.enabled:
+                return None
+            since = datetime.fromisoformat(row.started_at or row.created_at)
+            checked_at, before = datetime.fromisoformat(row.checked_at), row.n_rows
+            row.checked_at = utc_text(now)
+        metrics = {
+            trigger.metric: self._last_windows(plan.endpoint, trigger)
+            for trigger in plan.triggers
+            if isinstance(trigger, MetricBelow)
+        }
+        runs = [datetime.fromisoformat(outcome.started_at) for outcome in self.history(plan.name)]
+        facts = Facts(
+            now=now,
+            checked_at=checked_at,
+            drift=observed.drift_alerts(self._context.store, plan.endpoint, since),
+            metrics=metrics,
+            n_rows=steps.n_rows(self._context, self._endpoints.get(plan.endpoint)),
+            n_rows_before=before,
+            runs=runs,
+        )
+        trigger = due(plan, facts)
+        refusal = over_budget(plan.budget, facts) if trigger is not None else None
+        if refusal is not None:
+            _log.warning("plan %r is due (%s) and not started: %s", plan.name, trigger, refusal)
+            return None
+        return trigger
+
+    def _last_windows(self, endpoint: str, trigger: MetricBelow) -> list[float]:
+        champion = self._endpoints.get(endpoint).champion
+        if champion is None:
+            return []
+        return observed.last_windows(self._context.store, endpoint, champion.name, trigger.metric, trigger.n_windows)
+
+    def _run(self, plan: Plan, trigger: str) -> Outcome:
+        endpoint = self._endpoints.get(plan.endpoint)
+        job_id = self._claim(plan, trigger, steps.n_rows(self._context, endpoint))
+        ended = Ended("failed", "it was left by an exception")
+        try:
+            with tempfile.TemporaryDirectory(prefix="roost-retrain-") as directory:
+                ended = steps.carry_out(
+                    self._context, endpoint, self._runs, plan, self._artifacts, Path(directory), self._beat(job_id)
+                )
+        except KeyboardInterrupt:
+            ended = Ended("cancelled", "it was interrupted")
+            raise
+        finally:
+            self._finish(plan, job_id, ended)
+        with self._context.store.read() as session:
+            return outcome_of(session.get_one(JobRow, job_id))
+
+    def _claim(self, plan: Plan, trigger: str, n_rows: int | None) -> int:
+        now = utc_now()
+        stale = utc_text(datetime.now(timezone.utc) - timedelta(seconds=STALE_AFTER_S))
+        with self._context.store.write() as session:
+            row = _row(session, plan.name, lock=True)
+            environment = session.get_one(EndpointRow, row.endpoint_id).environment
+            self._permit(session, "retrain", environment, plan)
+            last = session.get(JobRow, row.job_id) if row.job_id is not None else None
+            if last is not None and last.state == "running":
+                if last.updated_at > stale:
+                    raise Conflict(f"plan {plan.name!r} is running already, as job {last.id} on {last.worker}")
+                last.state, last.error = "interrupted", "its process gave no sign of life any more"
+            job = JobRow(
+                kind=KIND,
+                endpoint_id=row.endpoint_id,
+                actor=self._context.actor,
+                request=ledger.canonical_json({"plan": plan.name, "trigger": trigger}),
+                state="running",
+                worker=f"{socket.gethostname()}:{os.getpid()}",
+                digest="",
+                created_at=now,
+                updated_at=now,
+            )
+            session.add(job)
+            session.flush()
+            row.job_id, row.started_at, row.n_rows = job.id, now, n_rows
+            evidence = {"job": job.id, "trigger": trigger}
+            ledger.append(session, self._context.actor, "retrain.start", plan.endpoint, plan.name, trigger, evidence)
+            return job.id
+
+    def _finish(self, plan: Plan, job_id: int, ended: Ended) -> None:
+        with self._context.store.write() as session:
+            job = session.get_one(JobRow, job_id)
+            job.state, job.updated_at = ended.state, utc_now()
+            job.error = None if ended.state == "challenger" else ended.reason
+            evidence = {name: value for name, value in asdict(ended).items() if value is not None}
+            job.result = ledger.canonical_json(evidence)
+            subject = ended.version or plan.name
+            evidence |= {"job": job_id, "plan": plan.name}
+            ledger.append(session, self._context.actor, "retrain.end", plan.endpoint, subject, ended.reason, evidence)
+
+    def _beat(self, job_id: int) -> steps.Pulse:
+        def wanted() -> bool:
+            with self._context.store.write() as session:
+                job = session.get_one(JobRow, job_id)
+                job.updated_at = utc_now()
+                return job.wanted != "cancel"
+
+        return steps.Pulse(wanted, self._stopping)
+
+    def _permit(self, session: Session, action: str, environment: str | None, plan: Plan) -> None:
+        permits.check(session, self._context.actor, action, environment, f"{plan.endpoint}/{plan.name}")
+
+    def __repr__(self) -> str:
+        return f"Retraining({', '.join(plan.name for plan in self.plans()) or 'no plans'})"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for plan in self.plans():
+            runs = self.history(plan.name)
+            last = runs[-1].state if runs else None
+            rows.append({"plan": plan.name, "endpoint": plan.endpoint, "model": plan.model, "last run": last})
+        return table(rows, ("plan", "endpoint", "model", "last run"), "Plans of retraining")
+
+
+def _row(session: Session, name: str, lock: bool = False) -> RetrainingPlanRow:
+    query = select(RetrainingPlanRow).where(RetrainingPlanRow.name == name)
+    row = session.scalar(query.with_for_update() if lock else query)
+    if row is None:
+        names = session.scalars(select(RetrainingPlanRow.name))
+        raise WorkspaceError(f"there is no plan of retraining {name!r} ({suggestion(str(name), names)})")
+    return row

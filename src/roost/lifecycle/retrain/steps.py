@@ -1,0 +1,189 @@
+"""What one run of a plan does: train, judge, register, deploy, and begin the live test."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roost.address import without_secrets
+from roost.errors import InvalidArgument, WorkspaceError
+from roost.lifecycle import space
+from roost.lifecycle.context import Context
+from roost.lifecycle.model_files import ModelFiles, load_model
+from roost.lifecycle.predict_endpoint import PredictEndpoint
+from roost.lifecycle.retrain import process
+from roost.lifecycle.retrain.outcomes import Ended
+from roost.lifecycle.retrain.plan import Plan
+from roost.lifecycle.retrain.training import Request, Result, imported, read_result
+from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.store.tables import DeploymentRow
+
+if TYPE_CHECKING:
+    from roost.lifecycle.deployments import Deployment
+    from roost.lifecycle.endpoint import Endpoint
+    from roost.lifecycle.registry import ModelVersion
+    from roost.lifecycle.runs import Run, Runs
+
+BEAT_EVERY_S = 5.0
+
+
+class Pulse:
+    """A run's sign of life, and whether it may go on."""
+
+    def __init__(self, beat: Callable[[], bool], stopping: threading.Event) -> None:
+        """Prepare.
+
+        Args:
+            beat: writes the sign of life into the store, and says whether the run is still wanted.
+            stopping: set when the workspace is closed.
+        """
+        self._beat = beat
+        self._stopping = stopping
+        self._next = 0.0
+        self._wanted = True
+
+    def goes_on(self) -> bool:
+        """Return whether the run may go on; cheap enough to be asked often."""
+        if time.monotonic() >= self._next:
+            self._wanted = self._beat()
+            self._next = time.monotonic() + BEAT_EVERY_S
+        return self._wanted and not self._stopping.is_set()
+
+    def check(self) -> None:
+        """Raise `_Cancelled` where the run may not go on."""
+        if not self.goes_on():
+            raise _Cancelled("it was cancelled")
+
+
+class _Cancelled(Exception):
+    """Somebody asked for the end of the run while its deployment was built."""
+
+
+def check_fits(plan: Plan, endpoint: Endpoint) -> None:
+    """Check that a plan is one for its endpoint.
+
+    Raises: InvalidArgument: an endpoint that is searched needs records; one that predicts takes none.
+    """
+    if isinstance(endpoint, SearchEndpoint) and plan.records is None:
+        raise InvalidArgument(f"endpoint {endpoint.name!r} is searched: say in `records` what its challenger embeds")
+    if not isinstance(endpoint, SearchEndpoint) and plan.records is not None:
+        raise InvalidArgument(f"endpoint {endpoint.name!r} predicts and stores no records: leave `records` out")
+
+
+def n_rows(context: Context, endpoint: Endpoint) -> int | None:
+    """Return how many rows the champion's collection has; None without a champion or a collection."""
+    champion = endpoint.champion
+    if champion is None or not isinstance(endpoint, SearchEndpoint):
+        return None
+    return space.count(context.vectors, champion)
+
+
+def carry_out(
+    context: Context, endpoint: Endpoint, runs: Runs, plan: Plan, artifacts: Path, directory: Path, pulse: Pulse
+) -> Ended:
+    """Carry a plan out, as far as it comes, and return how it ended."""
+    params = {**plan.params, "plan": plan.name}
+    run = runs.start(f"retrain-{plan.name}", params=params, seed=plan.seed, tags={"retraining.plan": plan.name})
+    ended = Ended("failed", "it was left by an exception", run.id)
+    try:
+        ended = _trained(context, endpoint, run, plan, artifacts, directory, pulse)
+    except _Cancelled as error:
+        ended = Ended("cancelled", str(error), run.id)
+    except Exception as error:  # also from the recipe's own functions, which run here to give the records
+        ended = Ended("failed", without_secrets(str(getattr(error, "message", "") or error)), run.id)
+    finally:
+        run.set_tags({"retraining.state": ended.state, "retraining.reason": ended.reason})
+        _end_run(run, ended)
+    return ended
+
+
+def _trained(
+    context: Context, endpoint: Endpoint, run: Run, plan: Plan, artifacts: Path, directory: Path, pulse: Pulse
+) -> Ended:
+    request = Request(
+        plan=plan.name,
+        endpoint=plan.endpoint,
+        train=plan.train,
+        evaluate=plan.evaluate,
+        params=dict(plan.params),
+        seed=plan.seed,
+        max_seconds=plan.budget.max_seconds,
+        artifacts=str(artifacts),
+        champion=_champion_files(context, endpoint),
+        trusted=plan.trusted,
+    )
+    how = process.run(request, directory, pulse.goes_on)
+    if how == "over_budget":
+        return Ended("over_budget", f"the recipe took longer than {plan.budget.max_seconds:g} s and was ended", run.id)
+    if how == "cancelled":
+        return Ended("cancelled", "it was cancelled", run.id)
+    result = read_result(directory)
+    if result is None:
+        return Ended("failed", f"the recipe failed: {process.log_tail(directory)}", run.id)
+    _record(run, result)
+    refusal = plan.gate.refusal(result.challenger, result.champion)
+    if refusal is not None:
+        return Ended("refused", refusal, run.id, metrics=result.challenger, champion_metrics=result.champion)
+    return _deployed(context, endpoint, run, plan, directory, result, pulse)
+
+
+def _deployed(
+    context: Context, endpoint: Endpoint, run: Run, plan: Plan, directory: Path, result: Result, pulse: Pulse
+) -> Ended:
+    model = load_model(directory, ModelFiles.from_json(result.files))
+    tags = {"retraining.plan": plan.name}
+    version = context.models.register(
+        plan.model, model, run=run, metrics=result.challenger, tags=tags, trusted=plan.trusted
+    )
+    deployment = _deploy(endpoint, plan, version, pulse)
+    test_id = None
+    if plan.live_test is not None and endpoint.champion is not None:
+        test_id = endpoint.start_test(deployment, **plan.live_test).id
+    return Ended(
+        "challenger",
+        f"{deployment.name} passed its gate",
+        run.id,
+        str(version),
+        deployment.name,
+        test_id,
+        result.challenger,
+        result.champion,
+    )
+
+
+def _deploy(endpoint: Endpoint, plan: Plan, version: ModelVersion, pulse: Pulse) -> Deployment:
+    if isinstance(endpoint, SearchEndpoint):
+        records = imported(str(plan.records))()
+        return endpoint.deploy(version, records, progress=lambda _: pulse.check(), **plan.deploy)
+    if isinstance(endpoint, PredictEndpoint):
+        return endpoint.deploy(version, **plan.deploy)
+    raise InvalidArgument(f"nothing can be deployed to an endpoint of kind {endpoint.kind!r}")
+
+
+def _record(run: Run, result: Result) -> None:
+    for name, value, step in result.logged:
+        run.log_metric(name, value, step)
+    if result.champion is not None:
+        run.log_metrics({f"champion.{name}": value for name, value in result.champion.items()})
+    if result.data:
+        run.set_tags({"retraining.data": json.dumps(result.data)})
+
+
+def _end_run(run: Run, ended: Ended) -> None:
+    if ended.state in ("challenger", "refused"):
+        run.__exit__(None, None, None)
+    else:
+        error = WorkspaceError(ended.reason)
+        run.__exit__(KeyboardInterrupt if ended.state == "cancelled" else WorkspaceError, error, None)
+
+
+def _champion_files(context: Context, endpoint: Endpoint) -> str | None:
+    champion = endpoint.champion
+    if champion is None:
+        return None
+    with context.store.read() as session:
+        return session.get_one(DeploymentRow, champion.id).model_files

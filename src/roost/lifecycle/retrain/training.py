@@ -1,0 +1,169 @@
+"""What a recipe of training gets, and the process that it runs in.
+
+A recipe runs in a process of its own, so that it can be ended when its budget is used up and its
+memory is given back. It is the user's own code, named by an import path that somebody registered;
+the ledger says who. The new model comes back as files, by the same safe formats as every stored
+model, and is loaded and checked like one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from roost.errors import InvalidArgument, InvalidData
+from roost.lifecycle.data_versions import data_digest
+from roost.lifecycle.model import Model
+from roost.lifecycle.model_files import ModelFiles, load_model, save_model
+
+REQUEST, RESULT, LOG = "request.json", "result.json", "training.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the process is asked to do; written as JSON into its directory.
+
+    Attributes:
+        champion: files of the present champion's model, below `artifacts`; None without a champion.
+        trusted: types beside the safe ones that the new model may hold.
+    """
+
+    plan: str
+    endpoint: str
+    train: str
+    evaluate: str
+    params: Mapping[str, Any]
+    seed: int
+    max_seconds: float
+    artifacts: str
+    champion: str | None
+    trusted: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of it.
+
+    Attributes:
+        files: the new model's, below the process's directory.
+        challenger: what `evaluate` measured of the new model.
+        champion: likewise of the champion on the same data; None without one.
+        logged: name, value and step of the metrics that the recipe logged.
+        data: what the recipe said that it trained on: role, name, digest and number of rows.
+    """
+
+    files: str
+    challenger: Mapping[str, float]
+    champion: Mapping[str, float] | None
+    logged: list[tuple[str, float, int | None]]
+    data: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Training:
+    """What a recipe gets.
+
+    Attributes:
+        params: of the plan.
+        seed: of the plan; seed everything that is random with it.
+        directory: for files of its own; it is deleted afterwards.
+        champion: the present champion's model; None without one.
+        max_seconds: after which the process is ended, training and evaluation together.
+    """
+
+    plan: str
+    endpoint: str
+    params: Mapping[str, Any]
+    seed: int
+    directory: Path
+    champion: Model | None
+    max_seconds: float
+    _started: float = field(default_factory=time.monotonic)
+    _logged: list[tuple[str, float, int | None]] = field(default_factory=list)
+    _data: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the budget."""
+        return max(0.0, self.max_seconds - (time.monotonic() - self._started))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record measurements with the run."""
+        self._logged += [(name, float(value), step) for name, value in metrics.items()]
+
+    def used(self, data: npt.NDArray[Any], name: str, role: str = "train") -> npt.NDArray[Any]:
+        """Record the digest of data that was trained or evaluated on, and return the data.
+
+        Args:
+            role: "train" or "evaluation".
+        Raises: InvalidArgument: the role is not one of these.
+        """
+        if role not in ("train", "evaluation"):
+            raise InvalidArgument(f"role must be train or evaluation, not {role!r}")
+        array = np.asarray(data)
+        self._data.append({"role": role, "name": name, "digest": data_digest(array), "n_rows": len(array)})
+        return data
+
+
+def imported(path: str) -> Any:
+    """Return what an import path names.
+
+    Raises: InvalidArgument: there is no such module, or nothing that can be called of that name in it.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InvalidArgument(f"{path!r} cannot be imported: {error}") from error
+    if not callable(found):
+        raise InvalidArgument(f"{path!r} is not a function")
+    return found
+
+
+def run(directory: Path) -> None:
+    """Carry out the request in a directory and write the result beside it."""
+    raw = json.loads((directory / REQUEST).read_text(encoding="utf-8"))
+    request = Request(**{**raw, "trusted": tuple(raw["trusted"])})
+    champion = None
+    if request.champion is not None:
+        champion = load_model(Path(request.artifacts), ModelFiles.from_json(request.champion))
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    training = Training(
+        request.plan, request.endpoint, request.params, request.seed, scratch, champion, request.max_seconds
+    )
+    model = imported(request.train)(training)
+    if not isinstance(model, Model):
+        raise InvalidData(f"{request.train!r} gave {type(model).__name__}; a recipe gives an Embedder or a Predictor")
+    evaluate = imported(request.evaluate)
+    challenger = _metrics(evaluate(model, training), request.evaluate)
+    present = _metrics(evaluate(champion, training), request.evaluate) if champion is not None else None
+    files = save_model(directory, request.plan, model, request.trusted)
+    result = Result(files.to_json(), challenger, present, training._logged, training._data)
+    unfinished = directory / f"{RESULT}.part"
+    unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
+    os.replace(unfinished, directory / RESULT)
+
+
+def read_result(directory: Path) -> Result | None:
+    """Return the result in a directory; None where the process did not come to one."""
+    file = directory / RESULT
+    if not file.is_file():
+        return None
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    return Result(**{**raw, "logged": [tuple(one) for one in raw["logged"]]})
+
+
+def _metrics(found: Any, path: str) -> dict[str, float]:
+    if not isinstance(found, Mapping):
+        raise InvalidData(f"{path!r} gave {type(found).__name__}; it gives metrics by their names")
+    return {str(name): float(value) for name, value in found.items()}

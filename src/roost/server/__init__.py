@@ -1,0 +1,1 @@
+"""Roost as a server."""

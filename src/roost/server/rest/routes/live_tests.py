@@ -1,0 +1,48 @@
+"""Live tests of challengers against an endpoint's champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from roost.errors import InvalidTransition
+from roost.lifecycle.plain import plain
+from roost.server.rest.bodies import OptionalReason, StartTest
+from roost.server.rest.served import CHANGES, Ws
+
+router = APIRouter(prefix="/v1/endpoints/{endpoint}", tags=["live tests"], dependencies=CHANGES)
+
+
+@router.post("/test", status_code=201, summary="Start a live test", response_description="How the test stands.")
+def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
+    given = {name: value for name, value in body.given("challengers").items() if value is not None}
+    return plain(ws.endpoints.get(endpoint).start_test(body.challengers, **given).status())
+
+
+@router.get(
+    "/test",
+    summary="Show how the live test stands",
+    response_description="Its status; null where no test is running: see the endpoint's tests.",
+)
+def test_status(ws: Ws, endpoint: str) -> Any:
+    test = ws.endpoints.get(endpoint).test
+    return {"status": plain(test.status()) if test is not None else None}
+
+
+@router.post("/test/stop", summary="End the live test where it stands", response_description="How it ended.")
+def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
+    test = ws.endpoints.get(endpoint).test
+    if test is None:
+        raise InvalidTransition(f"no live test of {endpoint!r} is running")
+    return plain(test.stop(body.reason))
+
+
+@router.get(
+    "/tests",
+    summary="List how live tests began and ended",
+    response_description="The ledger's entries of them, oldest first, with their results as evidence.",
+)
+def list_tests(ws: Ws, endpoint: str) -> Any:
+    entries = ws.ledger.entries(ws.endpoints.get(endpoint).name)
+    return [plain(entry) for entry in entries if entry.action.startswith("test.")]

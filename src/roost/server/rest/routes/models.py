@@ -1,0 +1,59 @@
+"""The registered models. Models are registered where they are made, not over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from roost.errors import ModelNotFound
+from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.plain import plain
+from roost.server.rest.bodies import CardText
+from roost.server.rest.served import CHANGES, Ws, version_named
+
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=CHANGES)
+
+
+def shown(version: ModelVersion) -> dict[str, Any]:
+    """Return what is said of a version; where its files are is the server's business."""
+    return {name: value for name, value in plain(version).items() if name not in ("files", "uri")}
+
+
+@router.get("", summary="List the registered models", response_description="Their names.")
+def list_models(ws: Ws) -> Any:
+    return ws.models.list()
+
+
+@router.get("/{model}", summary="List a model's versions", response_description="The versions, oldest first.")
+def list_versions(ws: Ws, model: str) -> Any:
+    found = [shown(version) for version in ws.models.versions(model)]
+    if not found:
+        raise ModelNotFound(f"there is no model {model!r}")
+    return found
+
+
+@router.get(
+    "/{model}/versions/{version}",
+    summary="Show a version by its number or by an alias",
+    response_description="The version.",
+)
+def get_version(ws: Ws, model: str, version: str) -> Any:
+    return shown(version_named(ws, f"{model}/{version}"))
+
+
+@router.get(
+    "/{model}/versions/{version}/card", summary="Show a version's model card", response_description="Markdown."
+)
+def card(ws: Ws, model: str, version: str) -> Any:
+    return plain(ws.governance.card(f"{model}/{version}"))
+
+
+@router.put(
+    "/{model}/versions/{version}/card",
+    summary="Write what only people know into a model card",
+    response_description="The card.",
+)
+def write_card(ws: Ws, model: str, version: str, body: CardText) -> Any:
+    ws.governance.write_card(f"{model}/{version}", **body.sections)
+    return plain(ws.governance.card(f"{model}/{version}"))

@@ -1,0 +1,112 @@
+"""Monitors: figures, alerts, and what Prometheus reads.
+
+Whom alerts are told is said where the server is, not over HTTP: a channel may name any address and any environment
+variable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from roost.errors import InvalidArgument
+from roost.lifecycle.monitor.notify import Log
+from roost.lifecycle.monitor.rules import Rule
+from roost.lifecycle.plain import plain
+from roost.server.rest.bodies import Watch
+from roost.server.rest.served import CHANGES, Caller, Ws, allow
+
+router = APIRouter(tags=["monitors"], dependencies=CHANGES)
+
+_CHANNELS = frozenset({"notify", "rules"})
+
+
+@router.get("/v1/monitors", summary="List the endpoints that are watched", response_description="Their names.")
+def list_watched(ws: Ws) -> Any:
+    return ws.monitors.watched()
+
+
+@router.put(
+    "/v1/monitors/{endpoint}",
+    summary="Watch an endpoint, or watch it differently",
+    description="Whom alerts are told is kept; it can be changed only where the server is.",
+    response_description="How it is watched.",
+)
+def watch(ws: Ws, actor: Caller, endpoint: str, body: Watch) -> Any:
+    allow(ws, actor, "monitor.watch", endpoint)
+    taken = sorted(_CHANNELS & body.options.keys())
+    if taken:
+        raise InvalidArgument(f"{taken[0]} is no option over HTTP")
+    rules = [Rule(**rule.model_dump()) for rule in body.rules] if body.rules is not None else None
+    known = endpoint in ws.monitors.watched()
+    channels = ws.monitors.status(endpoint).configuration.notify if known else (Log(),)
+    return plain(ws.monitors.watch(endpoint, rules, channels, **body.options))
+
+
+@router.delete(
+    "/v1/monitors/{endpoint}",
+    summary="Watch an endpoint no more",
+    response_description="The endpoints that are watched still.",
+)
+def unwatch(ws: Ws, actor: Caller, endpoint: str) -> Any:
+    allow(ws, actor, "monitor.unwatch", endpoint)
+    ws.monitors.unwatch(endpoint)
+    return ws.monitors.watched()
+
+
+@router.get("/v1/monitors/{endpoint}", summary="Show how an endpoint is watched", response_description="Its monitor.")
+def monitor_status(ws: Ws, endpoint: str) -> Any:
+    return plain(ws.monitors.status(endpoint))
+
+
+@router.get(
+    "/v1/monitors/{endpoint}/report",
+    summary="Show all figures of a span of time",
+    response_description="The figures of each deployment, by default of the last day, and the open alerts.",
+)
+def report(ws: Ws, endpoint: str, since: str | None = None) -> Any:
+    found = ws.monitors.report(ws.endpoints.get(endpoint).name, since)
+    return {name: plain(getattr(found, name)) for name in ("endpoint", "since", "until", "figures", "alerts")}
+
+
+@router.get(
+    "/v1/monitors/{endpoint}/history",
+    summary="Show one figure over time",
+    response_description="The figure for each window, or for each span of bucket_s seconds.",
+)
+def history(
+    ws: Ws,
+    endpoint: str,
+    metric: str,
+    since: str | None = None,
+    deployment: str | None = None,
+    bucket_s: float | None = None,
+) -> Any:
+    return plain(ws.monitors.history(ws.endpoints.get(endpoint).name, metric, since, deployment, bucket_s))
+
+
+@router.post(
+    "/v1/monitors/{endpoint}/check",
+    summary="Measure and judge now",
+    response_description="The alerts that were opened or resolved by it.",
+)
+def check(ws: Ws, actor: Caller, endpoint: str) -> Any:
+    allow(ws, actor, "monitor.watch", endpoint)
+    return plain(ws.monitors.check_now(endpoint))
+
+
+@router.get("/v1/alerts", summary="List the alerts", response_description="The alerts, the newest first.")
+def alerts(ws: Ws, endpoint: str | None = None, open_only: bool = False) -> Any:
+    return plain(ws.monitors.alerts(endpoint, open_only))
+
+
+@router.get(
+    "/metrics",
+    summary="Show the figures of this process to Prometheus",
+    response_class=PlainTextResponse,
+    response_description="Text in the format of Prometheus.",
+)
+def metrics(ws: Ws) -> Any:
+    return PlainTextResponse(ws.monitors.prometheus(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from roost.errors import InvalidArgument, InvalidTransition
+from roost.lifecycle import retirement
+from roost.lifecycle.deployments import State
+from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.workspace import Workspace
+
+from .conftest import Digits, Place
+
+
+@pytest.fixture
+def replaced(contested: Endpoint) -> Endpoint:
+    """An endpoint whose champion is `digits-v2`, with the former champion `digits-v1` retired."""
+    contested.promote("digits-v2", "better")
+    contested.retire("digits-v1", "replaced")
+    return contested
+
+
+def holds(workspace: Workspace, endpoint: Endpoint, name: str, key: int) -> bool:
+    collection = endpoint.deployment(name).collection
+    found = workspace.vectors.query(collection, filter=f"id == {key}", output_fields=["id"], consistency_level="Strong")
+    return bool(found)
+
+
+def test_an_endpoint_rolls_back_to_a_retired_deployment(replaced: Endpoint, digits: Digits) -> None:
+    switch = replaced.rollback("digits-v1", reason="complaints")
+    assert (switch.previous, switch.champion) == ("digits-v2", "digits-v1")
+    answer = replaced.search(digits.images[5], limit=1)
+    assert (answer.deployment, answer.ids) == ("digits-v1", [5])
+    assert replaced.deployment("digits-v1").state is State.SERVING
+    assert replaced.deployment("digits-v2").state is State.READY
+
+
+def test_a_retired_deployment_is_found_again_after_a_restart(
+    place: Place, replaced: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    workspace.close()
+    with place.open() as reopened:
+        endpoint = reopened.endpoints.get(place.endpoint)
+        endpoint.rollback("digits-v1", reason="complaints")
+        assert endpoint.search(digits.images[5], limit=1).ids == [5]
+
+
+def test_a_rollback_to_a_deployment_that_missed_records_is_refused_with_their_number(
+    replaced: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    assert replaced.missed("digits-v1") == []
+    replaced.write([{"id": 1502, "content": digits.images[1502]}, {"id": 3, "content": digits.images[3]}])
+    replaced.write([{"id": 1502, "content": digits.images[1502]}])
+    replaced.delete([7])
+    assert replaced.missed("digits-v1") == ["1502", "3", "7"]
+    n_entries = workspace.ledger.verify()
+    with pytest.raises(InvalidTransition, match=r"missed 3 records.*accept_missing=True"):
+        replaced.rollback("digits-v1", reason="complaints")
+    with pytest.raises(InvalidTransition, match="missed 3 records"):
+        replaced.promote("digits-v1", reason="better after all")
+    assert workspace.ledger.verify() == n_entries
+    assert replaced.search(digits.images[0]).deployment == "digits-v2"
+    replaced.rollback("digits-v1", reason="complaints", accept_missing=True)
+    assert workspace.ledger.entries(replaced.name)[-1].evidence["n_missed"] == 3
+    assert replaced.missed("digits-v1") == ["1502", "3", "7"]
+    assert not holds(workspace, replaced, "digits-v1", 1502)
+    replaced.write([{"id": 1502, "content": digits.images[1502]}])
+    assert holds(workspace, replaced, "digits-v1", 1502)
+
+
+def test_what_was_never_complete_is_dropped_when_it_is_retired(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(strong, digits.records(), progress=stop)
+    half = endpoint.deployment("digits-v2")
+    endpoint.retire(half, "not needed")
+    assert endpoint.deployment("digits-v2").purged
+    assert not workspace.vectors.has_collection(half.collection)
+    with pytest.raises(InvalidTransition, match="purged"):
+        endpoint.promote("digits-v2", "better")
+
+
+def test_an_endpoint_keeps_as_many_retired_deployments_as_it_is_told(
+    replaced: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    assert replaced.policy.keep_retired is None
+    replaced.keep_retired(1)
+    assert replaced.policy.keep_retired == 1
+    replaced.deploy(weak, digits.records(0, 50), name="third")
+    replaced.retire("third", "not needed")
+    purged = {deployment.name for deployment in replaced.deployments() if deployment.purged}
+    assert purged == {"digits-v1"}
+    assert not workspace.vectors.has_collection(replaced.deployment("digits-v1").collection)
+    last = workspace.ledger.entries(replaced.name)[-1]
+    assert (last.action, last.subject) == ("purge", "digits-v1")
+    with pytest.raises(InvalidArgument, match="keep_retired"):
+        replaced.keep_retired(-1)
+
+
+def test_a_retired_collection_leaves_the_memory_after_a_while(
+    replaced: Endpoint, workspace: Workspace, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection, released = replaced.deployment("digits-v1").collection, set[tuple[int, str]]()
+    context = replaced._context
+    retirement.release_due(context, released)
+    assert released == set()
+    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", 0.0)
+    time.sleep(0.01)
+    retirement.release_due(context, released)
+    assert len(released) == 1
+    state = str(workspace.vectors.get_load_state(collection)["state"])
+    assert "NotLoad" in state
+    retirement.release_due(context, released)
+    replaced.write([])
+    replaced.rollback("digits-v1", reason="complaints")
+    assert replaced.search(digits.images[5], limit=1).ids == [5]
+    retirement.release_due(context, set())
+    assert replaced.search(digits.images[6], limit=1).ids == [6]
