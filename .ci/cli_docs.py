@@ -16,9 +16,51 @@ HEAD = """\
 
 `roost COMMAND --help` says the same on the terminal. A command ends with status 0 where it worked, 1 where it did not,
 2 where it was called wrongly, and 130 where Ctrl-C ended it. Results go to the standard output, progress and errors to
-the standard error stream, and passwords in addresses to neither. What looks into a database or a workspace opens it
-for reading, so a running application is not in the way.
+the standard error stream, and passwords in addresses to neither.
+
+Commands that only look open a database or a workspace for reading; those that change roles, approvals, comments, cards
+and plans, or pause a backfill, change the store alone. A running application is in the way of neither. What needs the
+vectors of a workspace that is a folder (`deploy`, `promote`, `livetest start` and others) has to be their only user: an
+application that has them open does it itself. Vectors on a Milvus server can be used by many.
+
+Options of many commands are not repeated below:
+
+| | |
+|---|---|
+| `WORKSPACE` | The workspace's folder; or the URI of a Milvus server, with `--store`; to look, a database URL. |
+| `--json` | Print JSON instead of text. |
+| `--store STORE` | With a server as WORKSPACE: the folder or database URL of everything but the vectors. |
+| `--artifacts FOLDER` | With a database URL: the folder of the models' files. |
+| `--actor NAME` | Who is acting, for the ledger. By default the system's user. |
+
+A token for the server is read from the environment variable `ROOST_TOKEN`. `MODULE:FUNCTION` names a function of an
+installed package or of the present folder; it is code that runs with your rights.
+
+## A new model, from registration to promotion
+
+With functions `embedder` and `records` in `shop_models.py`:
+
+    roost model register ./shop digits --from shop_models:embedder --metric precision=0.94 --owner ann
+    roost endpoint create ./shop image-search
+    roost deploy ./shop image-search digits/1 --records shop_models:records
+    roost promote ./shop image-search digits-v1 --reason "the first model"
+
+A better one comes, and its vectors of a Parquet file's rows:
+
+    roost model register ./shop digits --onnx better.onnx
+    roost backfill estimate ./shop image-search digits/2 --parquet images.parquet --price-per-hour 1.2
+    roost deploy ./shop image-search digits/2 --parquet images.parquet       # Ctrl-C? it says how to go on
+    roost livetest power --effect 0.05
+    roost livetest start ./shop image-search digits-v2 --guardrail "error_rate <= 0.01" --deadline 7d
+    roost livetest status ./shop image-search
+    roost promote ./shop image-search digits-v2 --reason "won the live test" --guardrail "error_rate <= 0.01"
+    roost rollback ./shop image-search --reason "users complain"
+    roost ledger at ./shop image-search 2026-01-31T12:00:00+00:00
+    roost debt ./shop --fail-on high
 """
+
+COMMON = frozenset({"store", "artifacts", "actor", "as_json"})
+"""Parameters that the head explains once."""
 
 
 def commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
@@ -34,18 +76,22 @@ def section(words: str, command: Any) -> str:
     rows, arguments = [], []
     for parameter in command.params:
         name = parameter.metavar or parameter.name.upper()
+        if parameter.name in COMMON:
+            continue
         if parameter.param_type_name == "argument":
             arguments.append(name if parameter.required or name.startswith("[") else f"[{name}]")
-            rows.append((name.strip("[]"), parameter.help))
+            if parameter.name != "workspace":
+                rows.append((name.strip("[]"), parameter.help))
         elif parameter.is_flag:
-            rows.append((parameter.opts[0], parameter.help))
+            rows.append((", ".join((parameter.opts[0], *parameter.secondary_opts)), parameter.help))
         else:
             default = getattr(parameter.default, "value", parameter.default)
             rows.append(
                 (f"{parameter.opts[0]} {name}", f"{parameter.help} Default: {default}." if default else parameter.help)
             )
     text = [f"## {words}", "", " ".join(["   ", words, *arguments, "[OPTIONS]"]), "", command.help.strip(), ""]
-    return "\n".join([*text, "| | |", "|---|---|", *(f"| `{name}` | {help} |" for name, help in rows)])
+    table = ["| | |", "|---|---|", *(f"| `{name}` | {help} |" for name, help in rows)] if rows else []
+    return "\n".join([*text, *table]).rstrip()
 
 
 def page() -> str:

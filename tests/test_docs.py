@@ -23,6 +23,7 @@ def test_the_samples_of_a_page_print_what_it_says(
 ) -> None:
     """They run from top to bottom in an empty folder; a sample without a block of output prints nothing."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     names: dict[str, object] = {}
     for sample in SAMPLE.finditer(page.read_text(encoding="utf-8")):
         exec(compile(sample["code"], page.name, "exec"), names)

@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("roost.client", "roost.embedded"),),
     (("roost.lifecycle",),),
     (("roost.workspace",),),
+    (("roost.server",),),
     (("roost",),),
     (("roost.demo",), ("roost.testing",)),
     (("roost.cli", "roost.__main__"),),

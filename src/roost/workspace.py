@@ -104,6 +104,7 @@ class Workspace:
             self._retraining = Retraining(self._context, self._endpoints, runs, self.artifacts)
             self._monitors = Monitors(self._context, self._endpoints, self.artifacts)
         except BaseException:
+            self._tracking.close()
             self._store.close()
             raise
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +49,58 @@ def made_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace_path(made_workspace: Path, tmp_path: Path) -> Path:
     """A copy of the workspace, for the test to change."""
     return Path(shutil.copytree(made_workspace, tmp_path / "workspace"))
+
+
+SHOP = """
+import signal
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+
+import roost
+
+images = np.random.default_rng(3).random((120, 16), dtype=np.float32)
+labels = (images[:, 0] > 0.5).astype(int)
+
+
+def model():
+    return roost.SklearnEmbedder(PCA(3, random_state=0).fit(images))
+
+
+def predictor():
+    return roost.SklearnPredictor(LogisticRegression().fit(images, labels))
+
+
+def records():
+    return [{"id": row, "content": image} for row, image in enumerate(images)]
+
+
+def interrupted():
+    for number, record in enumerate(records()):
+        if number == 100:
+            signal.raise_signal(signal.SIGINT)
+        yield record
+
+
+def with_a_bad_one():
+    return [*records()[:20], {"id": 20, "content": None}]
+
+
+def train(training):
+    return roost.SklearnEmbedder(PCA(training.params["n"], random_state=training.seed).fit(images))
+
+
+def evaluate(model, training):
+    return {"dim": float(model.dim)}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, with a module `cli_shop` in it whose functions commands may name."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cli_shop.py").write_text(SHOP, encoding="utf-8")
+    sys.modules.pop("cli_shop", None)
+    return tmp_path

@@ -73,3 +73,28 @@ def test_nothing_is_broken_in_80_columns(roost, workspace_path):
     assert max(map(len, shown.splitlines())) <= 80
     for word in ("serving", "ready", "HNSW"):
         assert word in shown
+
+
+def test_create_makes_the_workspace(roost, tmp_path):
+    options = ["--metric", "COSINE", "--environment", "staging", "--owner", "ann", "--text-key", "40", "--json"]
+    result = roost("endpoint", "create", tmp_path / "new", "texts", *options)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["name"] == "texts@staging"
+    (listed,) = json.loads(roost("endpoint", "list", tmp_path / "new", "--json").stdout)
+    assert (listed["name"], listed["metric"]) == ("texts@staging", "COSINE")
+    assert roost("endpoint", "create", tmp_path / "new", "p", "--kind", "predict").exit_code == 1
+    with_metric = ["--kind", "predict", "--task", "regression", "--metric", "L2"]
+    assert "no metric" in roost("endpoint", "create", tmp_path / "new", "p", *with_metric).stderr
+
+
+def test_retire_and_purge(roost, workspace_path):
+    kept = roost("endpoint", "keep-retired", workspace_path, "image-search", "2", "--json")
+    assert json.loads(kept.stdout)["keep_retired"] == 2
+    assert "all retired" in roost("endpoint", "keep-retired", workspace_path, "image-search", "all").stdout
+    assert roost("endpoint", "keep-retired", workspace_path, "image-search", "some").exit_code == 1
+    retired = roost("endpoint", "retire", workspace_path, "image-search", "pca-v1", "--reason", "old", "--json")
+    assert json.loads(retired.stdout)["state"] == "retired"
+    purged = roost("endpoint", "purge", workspace_path, "image-search", "pca-v1", "--reason", "space")
+    assert "image-search/pca-v1 is purged" in purged.stdout
+    refused = roost("endpoint", "retire", workspace_path, "image-search", "pca-v2", "--reason", "old")
+    assert refused.exit_code == 1 and "is serving" in refused.stderr

@@ -85,3 +85,20 @@ def test_show_breaks_nothing_and_shortens_hashes(roost, workspace_path, columns)
     assert "promote pca-v2 of image-search" in result.stdout
     assert "    reason: 4 dimensions\n" in result.stdout
     assert sum(line.startswith("#") for line in result.stdout.splitlines()) == len(entries)
+
+
+def test_at_says_what_was_in_production_and_why(roost, workspace_path):
+    found = json.loads(roost("ledger", "at", workspace_path, "image-search", "2999-01-01", "--json").stdout)
+    assert (found["deployment"], found["entry"]["reason"]) == ("pca-v2", "4 dimensions")
+    assert "pca-v2 was in production" in roost("ledger", "at", workspace_path, "image-search", "2999-01-01").stdout
+    before = roost("ledger", "at", workspace_path, "image-search", "1999-01-01")
+    assert "image-search had no champion yet" in before.stdout
+    assert roost("ledger", "at", workspace_path, "image-search", "yesterday").exit_code == 1
+    assert "image-search" in roost("ledger", "at", workspace_path, "image-serach", "1999-01-01").stderr
+
+
+def test_history_lists_the_champions(roost, workspace_path):
+    periods = json.loads(roost("ledger", "history", workspace_path, "image-search", "--json").stdout)
+    assert [(one["deployment"], one["model"]) for one in periods] == [("pca-v1", "pca/1"), ("pca-v2", "pca/2")]
+    assert (periods[0]["until"], periods[1]["until"]) == (periods[1]["since"], None)
+    assert "2 dimensions" in roost("ledger", "history", workspace_path, "image-search").stdout

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from roost.lifecycle.deployments import _NEXT, LIVE, Deployment, State
+from roost.lifecycle.names import collection_name
 from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.space import FINGERPRINT
 from roost.workspace import Workspace
 
 from . import kill_worker
@@ -108,13 +110,12 @@ def check(place: Place, before: Mapping[int, State], mend: bool) -> dict[int, St
             assert not workspace.ledger.entries(place.endpoint)
             return {}
         endpoint = workspace.endpoints.get(place.endpoint)
-        deployments = endpoint.deployments()
-        for deployment in deployments:
+        for deployment in endpoint.deployments():
             assert deployment.state in reachable(before.get(deployment.id, State.DRAFT)), deployment
         check_champion(workspace, endpoint)
-        check_collections(workspace, deployments)
+        left_over = check_collections(workspace, endpoint)
         if mend:
-            mend_all(endpoint)
+            mend_all(workspace, endpoint, left_over)
             check_champion(workspace, endpoint)
         workspace.ledger.verify()
         return {deployment.id: deployment.state for deployment in endpoint.deployments()}
@@ -139,17 +140,28 @@ def check_champion(workspace: Workspace, endpoint: SearchEndpoint) -> None:
     assert n_rows(workspace, champion) == champion.n_records == N_RECORDS
 
 
-def check_collections(workspace: Workspace, deployments: Iterable[Deployment]) -> None:
-    """Every deployment that lives has its collection, and no collection is left of anything else."""
-    found = set(workspace.vectors.list_collections())
+def check_collections(workspace: Workspace, endpoint: SearchEndpoint) -> list[str]:
+    """Every deployment that lives has its collection; return the names of deployments that were never begun.
+
+    A deployment's empty collection is made just before its row is: a kill between leaves it, empty.
+    """
+    deployments, client = endpoint.deployments(), workspace.vectors
+    found = {name for name in client.list_collections() if name.startswith(f"{endpoint.alias}__")}
     needed = {d.collection for d in deployments if d.state in LIVE}
     kept = {d.collection for d in deployments if d.state is State.RETIRED and "purged_at" not in d.configuration}
-    prefix = next(iter(needed | kept), "").partition("__")[0]
     assert needed <= found
-    assert {name for name in found if prefix and name.startswith(f"{prefix}__")} <= needed | kept
+    left_over = sorted(found - needed - kept)
+    assert [client.get_collection_stats(name)["row_count"] for name in left_over] == [0] * len(left_over)
+    return [client.describe_collection(name)["properties"]["space.deployment"].split("/")[1] for name in left_over]
 
 
-def mend_all(endpoint: SearchEndpoint) -> None:
+def mend_all(workspace: Workspace, endpoint: SearchEndpoint, left_over: Iterable[str]) -> None:
+    """Bring everything that was begun to its end. What was left over is taken by the next deployment of its name."""
+    for name in left_over:
+        collection = workspace.vectors.describe_collection(collection_name(endpoint.name, name))
+        fingerprint = collection["properties"][FINGERPRINT]
+        (model,) = (version for version in workspace.models.versions(MODEL) if version.fingerprint == fingerprint)
+        endpoint.deploy(model, kill_worker.records(), name=name)
     for deployment in endpoint.deployments():
         if deployment.state is State.DRAFT:
             endpoint.deploy(deployment, kill_worker.records())

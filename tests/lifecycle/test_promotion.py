@@ -376,7 +376,7 @@ def test_a_challenger_that_is_damaged_does_not_keep_its_champion_from_answering(
     workspace.close()
     assert test.running
     if damage == "row":
-        place.execute("UPDATE roost_deployments SET search_params = '{}', index_params = '{}' WHERE id = 2")
+        place.execute("UPDATE roost_deployments SET search_params = '{}', index_params = '{}' WHERE name = 'digits-v2'")
     with place.open() as reopened:
         endpoint = reopened.endpoints.get(place.endpoint)
         assert endpoint.search(digits.images[0]).deployment == "digits-v1"

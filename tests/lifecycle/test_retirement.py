@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -101,6 +102,54 @@ def test_an_endpoint_keeps_as_many_retired_deployments_as_it_is_told(
     assert (last.action, last.subject) == ("purge", "digits-v1")
     with pytest.raises(InvalidArgument, match="keep_retired"):
         replaced.keep_retired(-1)
+
+
+def test_a_collection_leaves_the_memory_without_holding_the_store(
+    replaced: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vector engine takes its time; meanwhile the endpoint is changed, and no rollback to the collection is."""
+    releasing, go_on, after = threading.Event(), threading.Event(), list[str]()
+    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", -1.0)
+    engine = replaced._context.vectors
+    release = engine.release_collection
+
+    def slowly(collection: str) -> None:
+        releasing.set()
+        assert go_on.wait(30.0)
+        release(collection)
+        after.append("released")
+
+    def roll_back() -> None:
+        replaced.rollback("digits-v1", reason="complaints")
+        after.append("champion")
+
+    monkeypatch.setattr(engine, "release_collection", slowly)
+    released = set[tuple[int, str]]()
+    releaser = threading.Thread(target=retirement.release_due, args=(replaced._context, released))
+    releaser.start()
+    assert releasing.wait(30.0)
+    replaced.keep_retired(3)
+    operator = threading.Thread(target=roll_back)
+    operator.start()
+    time.sleep(0.1)
+    assert after == []
+    go_on.set()
+    releaser.join()
+    operator.join()
+    assert after[0] == "released" and after[-1] == "champion"
+    assert replaced.search(digits.images[5], limit=1).ids == [5]
+
+
+def test_who_knows_of_a_retirement_elsewhere_can_take_it_back(
+    place: Place, replaced: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    replaced.rollback("digits-v1", reason="complaints")
+    with place.open() as elsewhere:
+        other = elsewhere.endpoints.get(replaced.name)
+        other.retire("digits-v2", "worse")
+        switch = replaced.promote("digits-v2", "better after all", expected_version=other.version)
+    assert switch.champion == "digits-v2"
+    assert replaced.search(digits.images[5], limit=1).deployment == "digits-v2"
 
 
 def test_a_retired_collection_leaves_the_memory_after_a_while(

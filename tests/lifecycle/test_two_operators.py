@@ -129,3 +129,18 @@ def test_two_who_register_versions_of_a_new_model_at_once_get_numbers_of_their_o
         )
     assert sorted(versions) == list(range(1, 11))
     assert bob.ledger.verify() == 10
+
+
+def test_two_who_move_the_same_aliases_at_once_both_succeed(
+    ann: Workspace, bob: Workspace, model: ModelVersion, digits: Digits
+) -> None:
+    """A process that promotes and one that follows it move the aliases to the same version."""
+    other = ann.models.register("digits", digits.embedder(2))
+    for number in range(10):
+        wanted = {"champion": (model, other)[number % 2].version, "challenger": None if number % 2 else other.version}
+        outcomes = both(
+            lambda wanted=wanted: ann.models.point_aliases("digits", wanted),  # type: ignore[misc]
+            lambda wanted=wanted: bob.models.point_aliases("digits", wanted),  # type: ignore[misc]
+        )
+        assert outcomes == [None, None]
+        assert ann.models.get("digits", "champion").version == wanted["champion"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 
 from roost.cli.database import VECTORS_FOLDER, opened_database
-from roost.cli.store import STORE_FILE
+from roost.cli.store import STORE_FILE, TOKEN_VARIABLE
 from roost.errors import EndpointNotFound, InvalidArgument, WorkspaceError
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance.governance import Governance
@@ -18,8 +19,6 @@ from roost.lifecycle.ledger import Ledger
 from roost.lifecycle.names import suggestion
 from roost.lifecycle.recorder import Recorder
 from roost.lifecycle.registry import Models
-from roost.lifecycle.retrain.retraining import Retraining
-from roost.lifecycle.runs import Runs
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
 from roost.lifecycle.tracking import Tracking, disable_telemetry
@@ -27,6 +26,7 @@ from roost.lifecycle.tracking import Tracking, disable_telemetry
 if TYPE_CHECKING:
     from roost.client import Client
     from roost.lifecycle.endpoints import Endpoints
+    from roost.lifecycle.retrain.retraining import Retraining
 
 
 class Administration:
@@ -69,6 +69,9 @@ class Administration:
     @property
     def retraining(self) -> Retraining:
         """The plans of retraining, to be looked at, enabled, cancelled and removed."""
+        from roost.lifecycle.retrain.retraining import Retraining
+        from roost.lifecycle.runs import Runs
+
         endpoints = cast("Endpoints", _Absent("the endpoints"))
         return Retraining(self.context, endpoints, Runs(self._tracking, self.actor), self.artifacts)
 
@@ -131,7 +134,9 @@ class _Collections(_Absent):
                 return []
             with opened_database(vectors) as database:
                 return list(database.list_collections("default"))
-        client = connect(self._location)
+        token = os.environ.get(TOKEN_VARIABLE)
+        connection: dict[str, Any] = {"token": token} if token else {}
+        client = connect(self._location, **connection)
         try:
             return list(client.list_collections())
         finally:

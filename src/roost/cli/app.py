@@ -10,7 +10,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from roost.cli import demo, endpoint, info, ledger
+from roost.cli import (
+    backfill,
+    debt,
+    demo,
+    deploy,
+    endpoint,
+    governance,
+    info,
+    ledger,
+    livetest,
+    model,
+    monitor,
+    promotion,
+    retrain,
+    serve,
+)
 from roost.cli.output import print_error
 
 
@@ -39,8 +54,22 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.command("check")(info.check)
+app.add_typer(model.app, name="model")
 app.add_typer(endpoint.app, name="endpoint")
+app.command("deploy")(deploy.deploy)
+app.add_typer(backfill.app, name="backfill")
+app.add_typer(livetest.app, name="livetest")
+app.command("promote")(promotion.promote)
+app.command("rollback")(promotion.rollback)
+app.add_typer(monitor.app, name="monitor")
+app.add_typer(retrain.app, name="retrain")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(governance.role_app, name="role")
+app.add_typer(governance.approval_app, name="approval")
+app.add_typer(governance.comment_app, name="comment")
+app.add_typer(governance.data_app, name="data")
+app.command("debt")(debt.debt)
+app.command("serve")(serve.serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from roost.cli.deploy import IndexOption, IndexParamOption, index_of
 from roost.cli.filling import Filling, say_ready
-from roost.cli.output import AsJson, at, print_plain, print_table, say
+from roost.cli.output import AsJson, at, print_facts, print_plain, print_table, say
 from roost.cli.sources import (
     Asked,
     BatchSizeOption,
@@ -95,24 +95,23 @@ def show(
         return
     total = "" if found.total is None else f" of {found.total:,}"
     shown: dict[str, Any] = {
+        "job": found.id,
         "deployment": f"{found.endpoint}/{found.deployment}",
         "state": _state(found),
         "done": f"{found.n_done:,}{total}, {found.n_rejected:,} set aside",
         "by": f"{found.actor or ''} in {found.worker or 'no process'}",
         "begun": at(found.created_at),
         "seen": at(found.updated_at),
-        **{f"{name}": value for name, value in found.request.items()},
-        **{f"{name}": value for name, value in found.result.items()},
-        "error": found.error or "",
+        **found.request,
+        **found.result,
+        "error": found.error,
     }
-    print_table(("", "~"), ((name, value) for name, value in shown.items() if value != ""), title=f"Job {found.id}")
+    print_facts(shown)
 
 
 @app.command()
 @reads
-def rejected(
-    workspace: Administration, endpoint: _Endpoint, deployment: _Deployment, as_json: AsJson = False
-) -> None:
+def rejected(workspace: Administration, endpoint: _Endpoint, deployment: _Deployment, as_json: AsJson = False) -> None:
     """List the records that could not be embedded or stored, and why."""
     from roost.lifecycle import builder
 

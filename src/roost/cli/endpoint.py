@@ -89,9 +89,7 @@ def create(
     text_key: Annotated[
         int | None, typer.Option(metavar="LENGTH", help="The keys are texts of at most this many bytes, not integers.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Of a predict endpoint: classification or regression.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help="Of a predict endpoint: classification or regression.")] = None,
     environment: Annotated[
         str, typer.Option(help="Elsewhere than in production it is called as in `search@staging`.")
     ] = "production",

@@ -24,8 +24,8 @@ _STAGES = {"embed": "Embed and write", "index": "Build the index", "load": "Load
 class Filling:
     """A bar on the standard error stream while a deployment is filled; Ctrl-C ends it with how to go on.
 
-        with Filling(workspace_name, endpoint, quiet=False) as filling:
-            endpoint.deploy(..., progress=filling.seen)
+    with Filling(workspace_name, endpoint, quiet=False) as filling:
+        endpoint.deploy(..., progress=filling.seen)
     """
 
     def __init__(self, workspace: str, endpoint: Any, quiet: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from roost.cli.output import AsJson, at, print_plain, print_table, say, shortened
+from roost.cli.output import AsJson, at, print_facts, print_plain, print_table, say, shortened
 from roost.cli.values import called, found_version, numbers, pairs
 from roost.cli.workspaces import administers, begins, reads
 
@@ -79,7 +79,8 @@ def show(workspace: Administration, version: _Version, as_json: AsJson = False) 
     if as_json:
         print_plain(found)
         return
-    print_table(("", "~"), ((name, _in_words(value)) for name, value in found.items() if value not in (None, "", {})))
+    data = [f"{one.name} {shortened(one.digest)}" for one in found.pop("data")]
+    print_facts({**found, "data": data})
 
 
 @app.command()
@@ -210,11 +211,3 @@ def _summary(version: ModelVersion) -> dict[str, Any]:
     origins = ("run_id", "code", "code_is_dirty", "signature", "created_at")
     shown = {name: getattr(version, name) for name in (*names, *origins)}
     return {"name": version.name, "version": version.version, **shown, "data": version.data_versions}
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {inner}" for name, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(str(inner) for inner in value)
-    return str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -104,6 +104,22 @@ def print_plain(value: Any) -> None:
     from roost.lifecycle.plain import plain
 
     print_json(plain(value))
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Print names and values, a line for each that is not empty."""
+    shown = {name: _in_words(value) for name, value in facts.items() if value not in (None, "", {}, [], ())}
+    width = max(map(cell_len, shown), default=0) + 2
+    for name, text in shown.items():
+        stdout().print(Text.assemble((name.ljust(width), "bold"), text), soft_wrap=True)
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(inner)}" for name, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_in_words(inner) for inner in value)
+    return str(value)
 
 
 def say(text: str) -> None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from roost.lifecycle.store import Store
 
-WorkspaceArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="WORKSPACE", help="The workspace's folder, or the database URL of its store.")
-]
-
 STORE_FILE = "store.db"
+
+TOKEN_VARIABLE = "ROOST_TOKEN"
+"""The environment variable with the token for a server of vectors: options are seen by every user of a machine."""
 
 
 def is_workspace(path: Path) -> bool:

@@ -80,10 +80,15 @@ def called(path: str) -> Any:
 
     if ":" not in path:
         raise InvalidArgument(f"{path!r} is not an import path such as 'shop.models:embedder'")
+    look_here()
+    return imported(path)()
+
+
+def look_here() -> None:
+    """Let import paths name modules of the present folder, behind all that is installed."""
     here = os.getcwd()
     if here not in sys.path:
-        sys.path.insert(0, here)
-    return imported(path)()
+        sys.path.append(here)
 
 
 def found_version(models: Models, text: str) -> ModelVersion:

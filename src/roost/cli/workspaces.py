@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, NoReturn, ParamSpec, TypeAlias, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeAlias, cast, get_type_hints
 
 import typer
 
-from roost.cli.store import STORE_FILE, is_workspace, opened_store
+from roost.cli.store import TOKEN_VARIABLE, opened_store
+from roost.cli.values import look_here
 
 if TYPE_CHECKING:
     from roost.cli.administration import Administration
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 _Parameters: TypeAlias = Mapping[str, tuple[Any, Any]]
-
-TOKEN_VARIABLE = "ROOST_TOKEN"
-"""The environment variable with the token for a server of vectors: options are seen by every user of a machine."""
 
 WorkspaceArgument: TypeAlias = Annotated[
     str,
@@ -122,6 +120,7 @@ def made_workspace(
         from roost.workspace import Workspace
     except ImportError as error:
         raise MissingDependency(f"workspaces need more libraries ({error}): pip install 'roost[lifecycle]'") from error
+    look_here()
     token = os.environ.get(TOKEN_VARIABLE)
     connection = {"token": token} if token and "://" in workspace else {}
     try:
@@ -135,19 +134,10 @@ def made_workspace(
         yield opened
 
 
-def without_workspace(what: str) -> NoReturn:
-    """Raise WorkspaceError for a folder that is none."""
-    from roost.errors import WorkspaceError
-
-    raise WorkspaceError(f"{what} is not a workspace: there is no {STORE_FILE} in it")
-
-
 def _check_exists(home: str) -> None:
-    if "://" in home:
-        with opened_store(home):
-            return
-    if not is_workspace(Path(home)):
-        without_workspace(home)
+    """Raise WorkspaceError or StorageFailure where there is no workspace."""
+    with opened_store(home):
+        pass
 
 
 def _command(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy.orm import Session
 
-from roost.errors import Conflict, InvalidTransition, WorkspaceError
+from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, WorkspaceError
 from roost.lifecycle import ledger, promotion, retirement
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment, deployment_of, row_named, rows_of, summary
@@ -24,6 +25,7 @@ from roost.lifecycle.probation import Probation, Review
 from roost.lifecycle.promotion import Switch
 from roost.lifecycle.router import Router
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
+from roost.lifecycle.traffic import failed_event
 
 _log = logging.getLogger(__name__)
 
@@ -239,15 +241,29 @@ class Endpoint(Tested):
         champion = self.champion
         return champion.id if champion is not None else None
 
+    def _note_failure(self, deployment: str, n_queries: int, user: str | None, error: Exception) -> None:
+        """Record queries that were not answered, for which the deployment is to blame."""
+        # Vectors of another model are the caller's mistake too; a champion that is refused is seen by `verify`.
+        if isinstance(error, FingerprintMismatch):
+            return
+        for _ in range(n_queries):
+            self._context.recorder.put(failed_event(self.kind, self.name, deployment, user, error))
+
     def _switch(self, change: _Change, name: str | None, expected_version: int | None) -> Switch:
         promotion.check_reason(change.reason)
         expected = expected_version if expected_version is not None else self.version
         started = time.perf_counter()
         chosen = name or ""
-        with self._router.changing:
+        with self._router.changing, ExitStack() as prepared:
+            if expected != self.version:
+                self._router.catch_up()
             if name is not None and self._router.routing.target(name) is None:
-                self._router.prepare(name)
-            with self._router.change(expected, then=lambda: self._router.route_to(chosen)) as (session, row):
+                prepared.enter_context(self._router.prepared(name))
+
+            def route() -> None:
+                self._router.route_to(chosen, promotion.reason_to_stop(change.action, chosen))
+
+            with self._router.change(expected, then=route) as (session, row):
                 rolls_back = change.action == "rollback"
                 chosen = promotion.rollback_target(session, row, name) if rolls_back or name is None else name
                 previous, stopped = self._write_champion(session, row, chosen, change)
@@ -265,7 +281,6 @@ class Endpoint(Tested):
         rows = rows_of(session, row.id)
         deployment = row_named(rows, chosen)
         n_missed = retirement.check_complete(session, deployment, change.accept_missing)
-        self._router.load(deployment)
         self._check_fit(deployment)
         facts = {**change.evidence, **({"n_missed": n_missed} if n_missed else {})}
         probation = change.probation

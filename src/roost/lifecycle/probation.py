@@ -123,8 +123,8 @@ class Review:
         self._watch = self._watch.observe(Observation(None if failed else row.latency_ms, failed, row.n_results))
 
     def _finding(self, outcome: Literal["broken", "kept"], reason: str) -> Finding:
-        bets = zip(self._watch.guardrails, self._watch.bets, strict=True)
-        seen = {str(rail): bet.mean for rail, bet in bets if bet is not None and bet.mean is not None}
+        tests = zip(self._watch.guardrails, self._watch.tests, strict=True)
+        seen = {str(rail): test.mean for rail, test in tests if test is not None and test.mean is not None}
         evidence = {"probation": dict(self._probation or {}), "n_answers": self._n_answers, "mean_losses": seen}
         return Finding(outcome, reason, evidence)
 

@@ -100,7 +100,7 @@ def write_champion(
         move(previous, State.READY)
     row.champion_id = chosen.id
     set_policy(row, probation=None)
-    stopped = stop_test(session, row, actor, f"{action} of {name}")
+    stopped = stop_test(session, row, actor, reason_to_stop(action, name))
     previous_name = previous.name if previous is not None else None
     recorded = {**evidence, "previous": previous_name, "model": f"{chosen.model_name}/{chosen.model_version}"}
     ledger.append(session, actor, action, row.name, name, reason, recorded)
@@ -129,9 +129,14 @@ def stop_test(session: Session, row: EndpointRow, actor: str, reason: str) -> in
     test = running_test(session, row.id)
     if test is None:
         return None
-    test.state, test.ended_at = "stopped", utc_now()
+    test.state, test.ended_at, test.reason = "stopped", utc_now(), reason
     ledger.append(session, actor, "test.stop", row.name, f"test {test.id}", reason)
     return test.id
+
+
+def reason_to_stop(action: str, name: str) -> str:
+    """Return why a change of champion ends a live test."""
+    return f"{action} of {name}"
 
 
 def set_policy(row: EndpointRow, **values: Any) -> None:

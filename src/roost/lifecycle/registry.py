@@ -273,18 +273,24 @@ class Models:
                 model, and nothing where they do not.
         """
         client = self._tracking.client
-        while True:
-            present = {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
-            wanted = aliases_of(present, versions, endpoint)
-            changes = {alias: number for alias, number in wanted.items() if present.get(alias) != number}
-            for alias, number in changes.items():
-                if number is None:
-                    client.delete_registered_model_alias(name, alias)
-                else:
-                    client.set_registered_model_alias(name, alias, str(number))
+        while self._differing(name, versions, endpoint):
+            # MLflow looks for an alias before it adds one: of two who move it at once, one would fail.
+            with exclusive(self._tracking.url):
+                for alias, number in self._differing(name, versions, endpoint).items():
+                    if number is None:
+                        client.delete_registered_model_alias(name, alias)
+                    else:
+                        client.set_registered_model_alias(name, alias, str(number))
             # Another endpoint may have moved its own meanwhile: the shared ones are looked at again.
-            if not changes or endpoint is None:
+            if endpoint is None:
                 return
+
+    def _differing(self, name: str, versions: Mapping[str, int | None], endpoint: str | None) -> dict[str, int | None]:
+        """Return the aliases that do not name yet what they shall name, with what that is."""
+        found = self._tracking.client.get_registered_model(name).aliases
+        present = {alias: int(number) for alias, number in found.items()}
+        wanted = aliases_of(present, versions, endpoint)
+        return {alias: number for alias, number in wanted.items() if present.get(alias) != number}
 
 
 def _check_model(model: object) -> None:

@@ -33,7 +33,7 @@ from roost.lifecycle.deployments import (
 )
 from roost.lifecycle.governance import permits
 from roost.lifecycle.policy import policy_of
-from roost.lifecycle.router import Router
+from roost.lifecycle.router import Router, memory_lock
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveWriteRow
 
@@ -136,10 +136,10 @@ def release_due(context: Context, released: set[tuple[int, str]]) -> None:
         key = row.id, str(configuration_of(row).get(_RETIRED_AT, ""))
         if not is_kept(row) or row.dim == 0 or key in released or key[1] > due_before:
             continue
-        # Within a transaction on the endpoint: a rollback that loads the collection waits, or is seen.
-        with context.store.write() as session:
-            session.get_one(EndpointRow, row.endpoint_id, with_for_update=True)
-            now = session.get_one(DeploymentRow, row.id)
+        # Whoever brings the deployment back holds the lock until it is champion.
+        with context.store.lock(memory_lock(row.endpoint_id)):
+            with context.store.read() as session:
+                now = session.get_one(DeploymentRow, row.id)
             if is_kept(now):
                 context.vectors.release_collection(now.collection)
         released.add(key)

@@ -32,6 +32,11 @@ GRACE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
+def memory_lock(endpoint_id: int) -> str:
+    """Return the name of the lock under which an endpoint's retired collections leave the memory or come back."""
+    return f"memory-{endpoint_id}"
+
+
 class Router:
     """The routing of one endpoint. Readers read `routing` once and hold no lock.
 
@@ -85,8 +90,12 @@ class Router:
                 raise
             (then or self.refresh)()
 
-    def route_to(self, name: str) -> None:
-        """Let a live deployment answer from now on, as the store says already; quicker than `refresh`."""
+    def route_to(self, name: str, reason: str) -> None:
+        """Let a live deployment answer from now on, as the store says already; quicker than `refresh`.
+
+        Args:
+            reason: why a live test that is running ends by that.
+        """
         with self.changing:
             routing = self.routing
             champion = routing.target(name)
@@ -102,7 +111,7 @@ class Router:
                 retired=routing.retired,
             )
             if routing.test is not None:
-                routing.test.finish("stopped")
+                routing.test.finish("stopped", reason)
 
     def catch_up(self) -> None:
         """Route as the store says, where another process has changed it since."""
@@ -138,7 +147,7 @@ class Router:
                 row.version, champion, tuple(targets.values()), test, missing, retired=retired, refused=refused
             )
             if ended is not None and ended is not test:
-                ended.finish("stopped")
+                course.let_go(self, ended)
 
     def verify(self) -> None:
         """Look whether the open collections are still those that their models filled, and route by the outcome.
@@ -158,19 +167,24 @@ class Router:
         if is_wrong:
             self.refresh()
 
-    def prepare(self, name: str) -> None:
+    @contextmanager
+    def prepared(self, name: str) -> Iterator[None]:
         """Open a retired deployment whose vectors are kept, so that it can answer at once when it is champion again.
+
+        Nobody releases a collection of the endpoint from memory during the block.
 
         Raises:
             DeploymentNotFound: there is none of that name.
             RoostError: it cannot be opened.
         """
-        with self.context.store.read() as session:
-            row = row_named(rows_of(session, self.endpoint_id), name)
-        if is_kept(row):
-            with self.changing:
-                self._opened.pop((row.id, row.created_at), None)
-                self._target(row)
+        with self.context.store.lock(memory_lock(self.endpoint_id)):
+            with self.context.store.read() as session:
+                row = row_named(rows_of(session, self.endpoint_id), name)
+            if is_kept(row):
+                with self.changing:
+                    self._opened.pop((row.id, row.created_at), None)
+                    self._target(row)
+            yield
 
     def adopt(self, row: DeploymentRow, model: Embedder | Predictor) -> None:
         """Use a model that the caller has loaded already for a new deployment."""
@@ -183,14 +197,6 @@ class Router:
         """
         with self.changing:
             return self._target(row)
-
-    def load(self, row: DeploymentRow) -> None:
-        """Load the collection of a retired deployment, within the transaction that brings it back.
-
-        It may have been released since `prepare`, and is not any more once the transaction holds the endpoint's row.
-        """
-        if row.state == State.RETIRED and self.kind == SEARCH:
-            self.context.vectors.load_collection(row.collection)
 
     def check_opened(self, name: str) -> None:
         """Check that this process can use a live deployment.

@@ -10,7 +10,9 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy.typing as npt
@@ -178,15 +180,25 @@ def is_caller_s(error: BaseException) -> bool:
 
 
 def noting_failures(method: Callable[Concatenate[_E, _P], _R]) -> Callable[Concatenate[_E, _P], _R]:
-    """Let the tap see when a method of an endpoint raises."""
+    """Let the tap see when a method of an endpoint raises, and record each query that was not answered by that.
+
+    The method's first argument holds the queries; one called `user` says who asked.
+    """
+    parameters = signature(method)
 
     @wraps(method)
     def noted(endpoint: _E, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        # Looked at before the call: a champion that takes over meanwhile has no part in the failure.
+        champion = endpoint.champion
         try:
             return method(endpoint, *args, **kwargs)
         except Exception as error:
-            champion = endpoint.champion
-            endpoint._context.tap.failed(endpoint.name, champion.name if champion is not None else "", error)
+            name = champion.name if champion is not None else ""
+            endpoint._context.tap.failed(endpoint.name, name, error)
+            if champion is not None and not is_caller_s(error):
+                with suppress(TypeError):  # arguments that do not fit the method, or queries that have no number
+                    asked = parameters.bind(endpoint, *args, **kwargs).arguments
+                    endpoint._note_failure(name, len(list(asked.values())[1]), asked.get("user"), error)
             raise
 
     return noted

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "roost"
 
+NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+"""Variables of the environment that make MLflow send nothing."""
+
 _CHATTY_LOGGERS = ("mlflow.store.db.utils", "alembic.runtime.migration", "alembic.runtime.plugins")
 
 
@@ -70,8 +73,7 @@ class Tracking:
 
 def disable_telemetry() -> None:
     """Make MLflow send nothing. It decides when it is imported, so this comes before."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
+    os.environ.update(NO_TELEMETRY)
 
 
 def _open(url: str) -> MlflowClient:

@@ -15,9 +15,10 @@ from sklearn.tree import DecisionTreeClassifier
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData
 from roost.lifecycle.drift import ChiSquare, Classifier, KolmogorovSmirnov, MeanShift, Mmd, NormShift, Psi, holm
 from roost.lifecycle.drift.chi_square import chi_square
-from roost.lifecycle.drift.classifier import area_under_curve
+from roost.lifecycle.drift.classifier import CrossFit, area_under_curve
 from roost.lifecycle.drift.ks import ks_p_values, ks_statistic
 from roost.lifecycle.drift.mmd import mmd_squared
+from roost.lifecycle.drift.permutation import random_windows
 from roost.lifecycle.drift.projection import Projection
 from roost.lifecycle.drift.psi import population_stability, verdict
 
@@ -68,10 +69,57 @@ def test_areas_are_those_of_scikit_learn(ties: bool) -> None:
 def test_the_classifier_can_tell_what_is_far_apart() -> None:
     x = rng().normal(size=(800, 4))
     result = Classifier(x).test(rng().normal(6, 1, size=(60, 4)))
-    assert result.statistic == pytest.approx(1.0, abs=0.01)
+    assert result.is_drift and result.statistic > 1
+    assert result.details["area"] == pytest.approx(1.0, abs=0.01)
     assert len(result.details["folds"]) == 5
     wider = Classifier(x).test(rng().normal(0, 2, size=(60, 4)))
     assert wider.is_drift, "the mean is the same and the spread is not"
+
+
+def two_folds() -> list[npt.NDArray[Any]]:
+    return [rng().normal(size=(9, 3)), np.random.default_rng(6).normal(size=(8, 3))]
+
+
+def windows_of(folds: list[npt.NDArray[Any]], n: int) -> list[npt.NDArray[np.float64]]:
+    draw = np.random.default_rng(7)
+    return [random_windows(len(rows), 3, n, draw) for rows in folds]
+
+
+def test_cross_fitting_trains_each_fold_on_the_others_for_each_window() -> None:
+    folds = two_folds()
+    windows = windows_of(folds, 5)
+    cross_fit = CrossFit.fit(folds, 0.3)
+    found, areas = cross_fit.distances(windows), cross_fit.areas(windows)
+    for i in range(5):
+        by_hand, by_fold = [], []
+        for held_out, trained in ((0, 1), (1, 0)):
+            rows, inside = folds[trained], windows[trained][:, i] == 1
+            covariance = np.cov(rows.T, bias=True) + 0.3 * np.eye(3)
+            direction = np.linalg.solve(covariance, rows[inside].mean(axis=0) - rows[~inside].mean(axis=0))
+            scores, inside = folds[held_out] @ direction, windows[held_out][:, i] == 1
+            by_hand.append(scores[inside].mean() - scores[~inside].mean())
+            by_fold.append(roc_auc_score(inside, scores))
+        assert found[i] == pytest.approx(np.mean(by_hand)) and areas[:, i] == pytest.approx(by_fold)
+
+
+def test_a_random_window_gets_the_distance_that_it_would_get_as_the_real_one() -> None:
+    """Then the real window's rank among all windows is any with the same probability, and the p-value is exact."""
+    folds = two_folds()
+    windows = windows_of(folds, 5)
+    together = CrossFit.fit(folds, 0.1).distances(windows)
+    for i in range(5):
+        # The window's rows come last, as those of a real window do.
+        orders = [np.argsort(w[:, i], kind="stable") for w in windows]
+        real = CrossFit.fit([rows[order] for rows, order in zip(folds, orders, strict=True)], 0.1)
+        alone = real.distances([w[order, i : i + 1] for w, order in zip(windows, orders, strict=True)])
+        assert alone == pytest.approx(together[i : i + 1])
+
+
+def test_a_few_rows_far_out_do_not_decide() -> None:
+    x = rng().normal(size=(2_000, 4))
+    window = np.random.default_rng(6).normal(size=(100, 4))
+    window[0] = 1e6
+    assert not Classifier(x).test(window).is_drift
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), DecisionTreeClassifier(max_depth=3)])
@@ -190,6 +238,7 @@ def test_a_projection_has_components_of_unit_variance_and_the_distance_from_them
     found = Projection.fit(x, 2)
     features = found.apply(x)
     assert features.shape == (500, found.n_features) == (500, 3)
+    assert found.deviations == pytest.approx([10, 5], rel=0.1)
     assert np.cov(features[:, :2].T) == pytest.approx(np.eye(2), abs=1e-9)
     centred = x - x.mean(axis=0)
     rest = centred - centred @ found.directions.T @ found.directions

@@ -90,14 +90,15 @@ def test_identical_rankings_are_shown_as_they_are_and_credit_nobody(ranking, lim
 
 @given(rankings, rankings, st.integers(1, 9))
 def test_the_best_of_both_are_shown(champion, challenger, limit):
-    # Balanced: the results of any depth are the top of both rankings, to within one.
+    # Balanced: what is shown is the top of both rankings, equally deep to within one while neither has ended.
+    depths = [
+        (deep, other)
+        for deep in range(len(champion) + 1)
+        for other in range(len(challenger) + 1)
+        if abs(deep - other) <= 1 or deep == len(champion) or other == len(challenger)
+    ]
     for draft in both(champion, challenger, limit):
-        held = [
-            next((n for n, key in enumerate(ranking) if key not in draft.ids), len(ranking))
-            for ranking in (champion, challenger)
-        ]
-        longest = [len(champion), len(challenger)]
-        assert abs(held[0] - held[1]) <= 1 or held[0] == longest[0] or held[1] == longest[1] or max(held) >= limit
+        assert any(set(draft.ids) == {*champion[:deep], *challenger[:other]} for deep, other in depths)
 
 
 @given(rankings, rankings, st.integers(1, 9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
 
 from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.retrain import Training
 
 N_RECORDS = 120
@@ -30,7 +33,7 @@ def train(training: Training) -> SklearnEmbedder:
 def evaluate(model: SklearnEmbedder, training: Training) -> dict[str, float]:
     """Share of the rows whose nearest other row has the same label."""
     rows, labels = load_digits(return_X_y=True)
-    vectors = model.embed(rows[1000:1300])
+    vectors = model.embed(training.used(rows[1000:1300], name="digits held out", role="evaluation"))
     distances = np.square(vectors[:, None] - vectors[None]).sum(axis=2)
     np.fill_diagonal(distances, np.inf)
     same = labels[1000:1300][distances.argmin(axis=1)] == labels[1000:1300]
@@ -40,6 +43,33 @@ def evaluate(model: SklearnEmbedder, training: Training) -> dict[str, float]:
 def records() -> Iterator[dict[str, Any]]:
     for number, image in enumerate(images()[:N_RECORDS]):
         yield {"id": number, "content": image}
+
+
+def train_reader(training: Training) -> SklearnPredictor:
+    rows, labels = load_digits(return_X_y=True)
+    used = training.used(rows[:400], name="scans")
+    return SklearnPredictor(LogisticRegression(C=1e-3, max_iter=200).fit(used, labels[:400]))
+
+
+def evaluate_reader(model: SklearnPredictor, training: Training) -> dict[str, float]:
+    rows, labels = load_digits(return_X_y=True)
+    return {"accuracy": float((model.predict(rows[1000:1300]).values == labels[1000:1300]).mean())}
+
+
+def tells_about_its_process(training: Training) -> SklearnEmbedder:
+    """Log what of MLflow is in this process, and what it would send."""
+    training.log_metrics({"mlflow_loaded": float("mlflow" in sys.modules)})
+    from mlflow.telemetry import get_telemetry_client
+
+    training.log_metrics({"telemetry": float(get_telemetry_client() is not None)})
+    return train(training)
+
+
+def dies(training: Training) -> SklearnEmbedder:
+    """End as a process does that the system takes for too large."""
+    print("epoch 1 of 10", flush=True)
+    os.kill(os.getpid(), 9)
+    raise AssertionError
 
 
 def fails(training: Training) -> SklearnEmbedder:
@@ -56,8 +86,8 @@ def gives_nothing(training: Training) -> None:
     return None
 
 
-def measures_nothing(model: SklearnEmbedder, training: Training) -> dict[str, float]:
-    return {}
+def gives_a_list(model: SklearnEmbedder, training: Training) -> list[float]:
+    return [0.9]
 
 
 NOT_A_FUNCTION = 3

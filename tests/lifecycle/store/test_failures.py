@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -129,3 +130,20 @@ def test_a_server_that_does_not_answer_is_not_waited_for_without_end(postgres_ur
         (given, *_) = seen
         assert int(given[1]["connect_timeout"]) == expected
         store.close()
+
+
+@pytest.mark.postgres
+def test_a_store_that_is_closed_in_the_middle_of_a_call_leaves_no_connection(postgres_url: str) -> None:
+    store = Store(postgres_url)
+    with store.read() as session:
+        session.execute(text("SELECT 1"))
+        store.close()
+    engine = create_engine(postgres_url, poolclass=NullPool)
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    for _ in range(100):
+        with engine.connect() as connection:
+            n_left = connection.execute(text(others)).scalar()
+        if n_left == 0:
+            break
+        time.sleep(0.05)
+    assert n_left == 0

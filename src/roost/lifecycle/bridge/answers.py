@@ -74,6 +74,7 @@ class Bridge:
         self._key = key
         self._lock = threading.Lock()
         self._kept: OrderedDict[Id, FloatArray] = OrderedDict()
+        self._underway: list[set[Id]] = []
 
     def search(self, contents: Sequence[Any] | npt.NDArray[Any], query: Query) -> list[tuple[Hit, ...]]:
         """Return each content's nearest records by the new model among the candidates.
@@ -97,6 +98,8 @@ class Bridge:
         with self._lock:
             for key in keys:
                 self._kept.pop(key, None)
+            for fetched in self._underway:
+                fetched.difference_update(keys)
 
     def _ordered(
         self, vector: FloatArray, hits: Sequence[Hit], known: dict[Id, FloatArray], limit: int
@@ -114,21 +117,34 @@ class Bridge:
             for key in known:
                 self._kept.move_to_end(key)
         missing = [key for key in keys if key not in known]
-        if missing:
-            contents = self._fetch(missing)
-            if len(contents) != len(missing):
-                raise InvalidData(f"fetch gave {len(contents)} contents for {len(missing)} keys")
-            there = [(key, content) for key, content in zip(missing, contents, strict=True) if content is not None]
-            if there:
-                made = embed_checked(self._new, [content for _, content in there])
-                fresh = {key: vector for (key, _), vector in zip(there, made, strict=True)}
-                self._keep(fresh)
-                known |= fresh
-        return known
+        return known | self._fresh(missing) if missing else known
 
-    def _keep(self, vectors: dict[Id, FloatArray]) -> None:
+    def _fresh(self, keys: Sequence[Id]) -> dict[Id, FloatArray]:
+        # What is forgotten while it is fetched may have been fetched as it was before, and is not kept.
+        valid = set(keys)
         with self._lock:
-            self._kept |= vectors
+            self._underway.append(valid)
+        try:
+            vectors = self._embedded(keys)
+            self._keep(vectors, valid)
+        finally:
+            with self._lock:
+                self._underway = [other for other in self._underway if other is not valid]
+        return vectors
+
+    def _embedded(self, keys: Sequence[Id]) -> dict[Id, FloatArray]:
+        contents = self._fetch(keys)
+        if len(contents) != len(keys):
+            raise InvalidData(f"fetch gave {len(contents)} contents for {len(keys)} keys")
+        there = [(key, content) for key, content in zip(keys, contents, strict=True) if content is not None]
+        if not there:
+            return {}
+        made = embed_checked(self._new, [content for _, content in there])
+        return {key: vector for (key, _), vector in zip(there, made, strict=True)}
+
+    def _keep(self, vectors: dict[Id, FloatArray], valid: set[Id]) -> None:
+        with self._lock:
+            self._kept |= {key: vector for key, vector in vectors.items() if key in valid}
             while len(self._kept) > MAX_KEPT_VECTORS:
                 self._kept.popitem(last=False)
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from roost.errors import InvalidArgument, MissingDependency
-from roost.lifecycle.drift.detector import Detector, Rows
+from roost.lifecycle.drift.detector import Detector, Floats, Rows
 from roost.lifecycle.drift.permutation import p_value, permutations_for, random_windows
 from roost.lifecycle.drift.projection import Projection, scale_of
 
 _RIDGE = 0.1
-"""Added to the variance of each standardised feature before a direction is solved for."""
-
+"""Added to the variance of each feature before a direction is solved for."""
 
 _POWER = 1.5
 """Of the features' absolute values, which show a change of spread: between 1, which sees large values too little, and
 2, which sees little else."""
+
+_BOUND = 3.0
+"""In standard deviations, beyond which a component counts no more: a few rows far out would decide otherwise."""
 
 
 def area_under_curve(scores: npt.NDArray[Any], windows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -42,27 +45,91 @@ def area_under_curve(scores: npt.NDArray[Any], windows: npt.NDArray[Any]) -> npt
     return np.asarray(sums / (n_window * n_reference), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class CrossFit:
+    """Discriminants that are each trained on all folds but one, for many windows at once.
+
+    The matrix to solve with does not depend on which rows are in the window. So a random window is trained for like
+    the real one, from the beginning, at the price of a few products of small matrices.
+
+    Attributes:
+        folds: each (n_k, n_features).
+        inverses: (n_folds, n_features, n_features), of the covariance of the other folds' rows plus ridge.
+    """
+
+    folds: tuple[Floats, ...]
+    inverses: Floats
+
+    @classmethod
+    def fit(cls, folds: Sequence[Floats], ridge: float) -> CrossFit:
+        """Return it for two folds or more."""
+        n = sum(len(rows) for rows in folds)
+        total = np.sum([rows.sum(axis=0) for rows in folds], axis=0)
+        gram = np.sum([rows.T @ rows for rows in folds], axis=0)
+        inverses = []
+        for rows in folds:
+            n_train = n - len(rows)
+            mean = (total - rows.sum(axis=0)) / n_train
+            covariance = (gram - rows.T @ rows) / n_train - np.outer(mean, mean)
+            inverses.append(np.linalg.inv(covariance + ridge * np.eye(len(mean))))
+        return cls(tuple(folds), np.array(inverses))
+
+    def distances(self, windows: Sequence[Floats]) -> Floats:
+        """Return (n_windows,): how much higher rows of a window score than the others in held-out folds, on average.
+
+        It grows with the Mahalanobis distance of the means; where there is none it lies around zero, on either side.
+
+        Args:
+            windows: for each fold (n_k, n_windows), ones for the rows of a window; each fold has rows of either side.
+        """
+        held_out, trained = self._contrasts(windows)
+        return np.asarray((held_out * (self.inverses @ trained)).sum(axis=1).mean(axis=0))
+
+    def areas(self, windows: Sequence[Floats]) -> Floats:
+        """Return the area under the ROC curve in each fold when it is held out, (n_folds, n_windows)."""
+        directions = self.inverses @ self._contrasts(windows)[1]
+        scores = [rows @ direction for rows, direction in zip(self.folds, directions, strict=True)]
+        return np.array([area_under_curve(s, w) for s, w in zip(scores, windows, strict=True)])
+
+    def _contrasts(self, windows: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """Return mean in the window less mean out of it, of each fold and of all others, (n_folds, n_features, n).
+
+        Source: Fisher 1936, whose discriminant is the inverse times the second; the covariance of all rows stands for
+        the one within the samples, which changes its length alone.
+        """
+        inside = np.array([rows.T @ w for rows, w in zip(self.folds, windows, strict=True)])
+        outside = np.array([rows.sum(axis=0) for rows in self.folds])[:, :, None] - inside
+        n_inside = np.array([w.sum(axis=0) for w in windows])[:, None]
+        n_outside = np.array([len(w) for w in windows])[:, None, None] - n_inside
+        held_out = inside / n_inside - outside / n_outside
+        inside, outside, n_inside, n_outside = (x.sum(axis=0) - x for x in (inside, outside, n_inside, n_outside))
+        return held_out, inside / n_inside - outside / n_outside
+
+
 class Classifier(Detector):
     """Trains a model to tell window from reference and measures how well it does on rows it did not see.
 
-    The statistic is the area under the ROC curve: 0.5 where nobody can tell. Without `model` the classifier is a
-    regularised linear discriminant on the reference's principal components and powers of their absolute values,
-    cross-fitted: each fold is scored by the discriminant of the other folds. Scores of different folds depend on each
-    other, since each fold is in the training data of the others, so treating them as independent raises false
-    alarms. The p-value comes from permuting window and reference within the folds and training again, which is cheap,
-    as the matrix to solve with does not depend on who is in the window.
+    Without `model` the classifier is a ridge discriminant on the reference's principal components and powers of their
+    absolute values, cross-fitted: each fold is scored by the discriminant of the other folds. The statistic is how
+    much higher the window's rows score than the reference's. Scores of different folds depend on each other, since
+    each fold is in the training data of the others, so treating them as independent, or permuting labels beside
+    scores that stay as they are, raises false alarms. Here the classifier is trained again for each random window, on
+    the same folds; window and reference change places within folds, which the folds do not notice. Real and random
+    windows then stand alike, and the p-value is exact.
 
     With `model`, a scikit-learn classifier, it is trained once, on half of the rows of either side, and the p-value
-    comes from permuting the other half, which is exact too and gives away half of the rows.
+    comes from permuting the other half, which is exact too and gives away half of the rows. The statistic is the area
+    under the ROC curve: 0.5 where nobody can tell.
 
     Args:
         n_components: of the reference.
         n_folds: of the cross-fitting.
         model: a scikit-learn classifier with `decision_function` or `predict_proba`; a copy of it is fitted.
         n_permutations: random windows at most; by default enough for alpha.
-    Details: n_permutations; folds, the area of each.
+    Details: n_permutations; area under the ROC curve of rows that were held out; folds, the area of each.
     Source: Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017; Kim, Ramdas, Singh and
-        Wasserman, "Classification accuracy as a proxy for two-sample testing", Annals of Statistics 49(1), 2021.
+        Wasserman, "Classification accuracy as a proxy for two-sample testing", Annals of Statistics 49(1), 2021;
+        Hemerik and Goeman, "Exact testing with random permutations", TEST 27, 2018.
     """
 
     name: ClassVar[str] = "classifier"
@@ -91,13 +158,20 @@ class Classifier(Detector):
 
     def _learn(self, apart: Rows, compared: Rows, rng: np.random.Generator) -> None:
         self._projection = Projection.fit(apart, self.n_components)
+        along = self._projection.apply(apart)
+        self._centre, self._spread = along.mean(axis=0), scale_of(along)
         features = self._expanded(apart)
-        self._mean, self._scale = features.mean(axis=0), scale_of(features)
+        # The square root of a component's deviation: between all alike and each by the variance it stands for.
+        weights = np.ones(along.shape[1])
+        deviations = self._projection.deviations
+        weights[: len(deviations)] = np.sqrt(deviations / deviations.max(initial=0.0))
+        self._mean, self._scale = features.mean(axis=0), scale_of(features) / np.tile(weights, 2)
         self._reference = self._features(compared)
 
     def _expanded(self, rows: Rows) -> Rows:
-        features = self._projection.apply(rows)
-        return np.column_stack([features, np.abs(features) ** _POWER])
+        along = (self._projection.apply(rows) - self._centre) / self._spread
+        bounded = _BOUND * np.tanh(along / _BOUND)
+        return np.column_stack([bounded, np.abs(bounded) ** _POWER])
 
     def _features(self, rows: Rows) -> Rows:
         return np.asarray((self._expanded(rows) - self._mean) / self._scale)
@@ -109,44 +183,23 @@ class Classifier(Detector):
         return self._cross_fitted(features, rng)
 
     def _cross_fitted(self, window: Rows, rng: np.random.Generator) -> tuple[float, float, Mapping[str, Any]]:
-        folds = [
-            (np.concatenate([r, w]), len(w))
-            for r, w in zip(
+        parts = list(
+            zip(
                 np.array_split(rng.permutation(self._reference), self.n_folds),
                 np.array_split(rng.permutation(window), self.n_folds),
                 strict=True,
             )
-        ]
-        total = sum(rows.sum(axis=0) for rows, _ in folds)
-        gram = sum(rows.T @ rows for rows, _ in folds)
-        n = sum(len(rows) for rows, _ in folds)
-        solved = []
-        for rows, _ in folds:
-            n_train, mean = n - len(rows), (total - rows.sum(axis=0)) / (n - len(rows))
-            covariance = (gram - rows.T @ rows) / n_train - np.outer(mean, mean)
-            solved.append(np.linalg.solve(covariance + _RIDGE * np.eye(len(mean)), rows.T).T)
+        )
+        cross_fit = CrossFit.fit([np.concatenate(part) for part in parts], _RIDGE)
+        real = [np.r_[np.zeros(len(r)), np.ones(len(w))][:, None] for r, w in parts]
+        observed = float(cross_fit.distances(real)[0])
 
-        def areas(windows: list[npt.NDArray[Any]]) -> npt.NDArray[np.float64]:
-            inside = [rows.T @ w for (rows, _), w in zip(folds, windows, strict=True)]
-            n_inside = [w.sum(axis=0) for w in windows]
-            found = []
-            for k, (rows, _) in enumerate(folds):
-                sums, count = sum(inside) - inside[k], sum(n_inside) - n_inside[k]
-                rest = (total - rows.sum(axis=0))[:, None] - sums
-                direction = sums / count - rest / (n - len(rows) - count)
-                found.append(area_under_curve(solved[k] @ direction, windows[k]))
-            return np.array(found)
-
-        real = [np.r_[np.zeros(len(rows) - n_w), np.ones(n_w)][:, None] for rows, n_w in folds]
-        by_fold = areas(real)[:, 0]
-        observed = float(by_fold.mean())
-
-        def draw(count: int) -> npt.NDArray[np.float64]:
-            shuffled = [random_windows(len(rows), n_w, count, rng) for rows, n_w in folds]
-            return np.asarray(areas(shuffled).mean(axis=0))
+        def draw(n: int) -> Floats:
+            return cross_fit.distances([random_windows(len(r) + len(w), len(w), n, rng) for r, w in parts])
 
         p, n_drawn = p_value(observed, draw, self.n_permutations)
-        return observed, p, {"n_permutations": n_drawn, "folds": [float(area) for area in by_fold]}
+        folds = [float(area) for area in cross_fit.areas(real)[:, 0]]
+        return observed, p, {"n_permutations": n_drawn, "area": float(np.mean(folds)), "folds": folds}
 
     def _held_out(self, window: Rows, rng: np.random.Generator) -> tuple[float, float, Mapping[str, Any]]:
         from sklearn.base import clone
@@ -168,4 +221,4 @@ class Classifier(Detector):
             return area_under_curve(column, random_windows(len(rows), len(w_test), count, rng))
 
         p, n_drawn = p_value(observed, draw, self.n_permutations)
-        return observed, p, {"n_permutations": n_drawn}
+        return observed, p, {"n_permutations": n_drawn, "area": observed}

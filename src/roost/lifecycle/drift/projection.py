@@ -49,6 +49,11 @@ class Projection:
         n_components, dim = self.components.shape
         return int(n_components + (n_components < dim))
 
+    @property
+    def deviations(self) -> Floats:
+        """(n_components,) of the rows that it was fitted on, along each component."""
+        return np.asarray(1 / np.linalg.norm(self.components, axis=1))
+
     def apply(self, rows: Floats) -> Floats:
         """Return (n, n_features): the components, then the log of the distance from their span where there is one.
 

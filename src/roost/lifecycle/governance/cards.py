@@ -5,6 +5,7 @@ Source of the sections: Mitchell et al., "Model cards for model reporting", FAT*
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,13 @@ SECTIONS: Mapping[str, str] = {
 }
 """What only people can write, with its title."""
 
+CARD_TAG = "card."
+"""Before the name of a section in a version's tags."""
+
 NOT_RECORDED = "Not recorded."
+
+_INLINE = re.compile(r"[\\`*\[\]|]")
+_LEADING = re.compile(r"^([#>+=~-]|\d+[.)])")
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def card(version: ModelVersion, facts: Facts) -> Card:
     """Return the card of a model version; what is not recorded is said not to be."""
     parts = [
         f"# Model card: {_plain(str(version))}",
-        _plain(version.description) or NOT_RECORDED,
+        _paragraph(version.description) or NOT_RECORDED,
         "## Model",
         _list(
             {
@@ -80,7 +87,7 @@ def card(version: ModelVersion, facts: Facts) -> Card:
                 "Code": None if version.code is None else version.code + (" with changes" * version.code_is_dirty),
                 "Input": _signature(version, "input"),
                 "Output": _signature(version, "output"),
-                "Tags": ", ".join(f"{name}={value}" for name, value in sorted(version.tags.items())) or None,
+                "Tags": _tags(version) or None,
             }
         ),
         "## Metrics",
@@ -101,7 +108,7 @@ def card(version: ModelVersion, facts: Facts) -> Card:
         _bullets(facts.tests),
     ]
     for name, title in SECTIONS.items():
-        parts += [f"## {title}", _plain(facts.written.get(name, "")) or NOT_RECORDED]
+        parts += [f"## {title}", _paragraph(facts.written.get(name, "")) or NOT_RECORDED]
     parts += ["## Reviews and comments", _bullets([*_reviews(facts.requests), *_said(facts.comments)])]
     return Card(str(version), "\n\n".join(parts) + "\n")
 
@@ -125,19 +132,31 @@ def _list(values: Mapping[str, str | None]) -> str:
 
 
 def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in lines) or NOT_RECORDED
+    return "\n".join(f"- {_paragraph(line)}" for line in lines) or NOT_RECORDED
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return NOT_RECORDED
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_plain(value).replace('|', chr(92) + '|') for value in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(_plain(value) for value in line)} |" for line in lines)
 
 
 def _plain(text: str) -> str:
-    """Return text of people that cannot become markup: one line, without tags."""
-    return " ".join(text.split()).replace("<", "&lt;")
+    """Return text of people that cannot become markup within a line: no tag, link, picture or code."""
+    escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return _INLINE.sub(lambda found: f"\\{found[0]}", escaped)
+
+
+def _paragraph(text: str) -> str:
+    """Return text of people that cannot become markup at the beginning of a line either: no heading, no list."""
+    return _LEADING.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", _plain(text))
+
+
+def _tags(version: ModelVersion) -> str:
+    """Return the tags that are no sections of the card."""
+    own = {name: value for name, value in version.tags.items() if not name.startswith(CARD_TAG)}
+    return ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
 
 
 def _number(value: int | None) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidArgument, WorkspaceError
+from roost.errors import AlreadyExists, Conflict, InvalidArgument, WorkspaceError
+from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
+
+if TYPE_CHECKING:
+    from roost.lifecycle.data_versions import DataVersion
 
 DATA_ROLES = ("train", "evaluation", "backfill")
 GOOD, BAD, GONE = "good", "bad", "gone"
@@ -68,6 +74,24 @@ def link_data(session: Session, model_name: str, model_version: int, digest: str
         raise InvalidArgument(f"data is used for {', '.join(DATA_ROLES)}, not for {role!r}")
     if session.get(ModelDataRow, (model_name, model_version, digest, role)) is None:
         session.add(ModelDataRow(model_name=model_name, model_version=model_version, digest=digest, role=role))
+
+
+def remember_use(store: Store, model_name: str, model_version: int, used: Iterable[DataVersion], role: str) -> None:
+    """Record data and that a model version used it, in a transaction of its own.
+
+    Two that record the same data at the same moment are in each other's way once.
+    """
+    versions = list(used)
+    for is_last in (False, True):
+        try:
+            with store.write() as session:
+                for one in versions:
+                    record_data(session, one.digest, one.kind, one.name, one.uri, one.n_rows)
+                    link_data(session, model_name, model_version, one.digest, role)
+            return
+        except (AlreadyExists, Conflict):
+            if is_last:
+                raise
 
 
 def known_data(session: Session, digest: str) -> KnownData:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.governance.data import GOOD, KnownData
+from roost.lifecycle.governance.data import BAD, GOOD, KnownData
 from roost.lifecycle.html import table
 
 Severity: TypeAlias = Literal["high", "medium", "low"]
@@ -43,7 +43,7 @@ class VersionFacts:
 
     Attributes:
         deployed: whether it was ever deployed.
-        data: what it used.
+        data: what it used, "gone" also where it was found not to be there.
     """
 
     name: str
@@ -60,6 +60,7 @@ class DeploymentFacts:
     Attributes:
         subject: endpoint and name.
         registered_at: when its model version was; None where the registry does not have it any more.
+        owner: of the deployment, or else of its endpoint.
         newer: versions of the same model that were registered since.
         drift: rules about drift whose alerts are open.
         is_watched: whether its endpoint has a monitor.
@@ -97,8 +98,8 @@ class Finding:
     """One piece of debt.
 
     Attributes:
-        kind: "never deployed", "stale", "superseded", "drifted", "unknown owner", "bad data",
-            "not watched", "unfinished", "failed", "space".
+        kind: "never deployed", "stale", "superseded", "drifted", "unknown owner", "unknown model",
+            "bad data", "data is gone", "not watched", "unfinished", "failed", "space".
         evidence: what it was found by.
         advice: what to do about it.
     """
@@ -157,11 +158,11 @@ def _of_version(version: VersionFacts, limits: Limits, now: datetime) -> list[Fi
     if not version.deployed and age > timedelta(days=limits.unused_days):
         evidence = f"registered {_days(age)} ago and never deployed"
         found.append(Finding("low", "never deployed", version.name, evidence, "Deploy it or delete it"))
+    if not version.deployed:
+        found += [_of_data(one, "low", version.name, version.name) for one in version.data if one.state != GOOD]
     if version.owner is None:
-        severity: Severity = "medium" if version.deployed else "low"
-        found.append(
-            Finding(severity, "unknown owner", version.name, "no owner is recorded", "Register models with owner=")
-        )
+        evidence = "no owner is recorded of the model version"
+        found.append(Finding("low", "unknown owner", version.name, evidence, "Register models with owner="))
     return found
 
 
@@ -169,17 +170,13 @@ def _of_deployment(deployment: DeploymentFacts, limits: Limits, now: datetime) -
     found = []
     if deployment.is_champion:
         found += _of_champion(deployment, limits, now)
-    for one in deployment.data:
-        if one.state != GOOD and deployment.state not in ("retired", "failed"):
-            severity: Severity = "high" if deployment.is_champion and one.state == "bad" else "medium"
-            evidence = f"{deployment.model} was made from {one.name} ({one.digest}), which is {one.state}: {one.reason}"
-            found.append(
-                Finding(severity, "bad data", deployment.subject, evidence, "Retrain on good data, then promote")
-            )
-    if deployment.state in ("building", "draft") and now - deployment.created_at > timedelta(
-        days=limits.unfinished_days
-    ):
-        evidence = f"{deployment.state} for {_days(now - deployment.created_at)}"
+    if deployment.state not in ("retired", "failed"):
+        for one in (one for one in deployment.data if one.state != GOOD):
+            severity: Severity = "high" if deployment.is_champion and one.state == BAD else "medium"
+            found.append(_of_data(one, severity, deployment.subject, deployment.model))
+    age = now - deployment.created_at
+    if deployment.state in ("building", "draft") and age > timedelta(days=limits.unfinished_days):
+        evidence = f"{deployment.state} for {_days(age)}"
         found.append(Finding("medium", "unfinished", deployment.subject, evidence, "Resume it or retire it"))
     if deployment.state == "failed":
         evidence = "it failed and takes space"
@@ -194,11 +191,14 @@ def _of_champion(deployment: DeploymentFacts, limits: Limits, now: datetime) -> 
     if deployment.registered_at is None:
         evidence = f"{deployment.model} is not in the registry any more"
         found.append(
-            Finding("high", "unknown owner", deployment.subject, evidence, "Register and deploy a known model")
+            Finding("high", "unknown model", deployment.subject, evidence, "Register and deploy a known model")
         )
     elif now - deployment.registered_at > timedelta(days=limits.stale_days):
         evidence = f"its model was registered {_days(now - deployment.registered_at)} ago"
         found.append(Finding("medium", "stale", deployment.subject, evidence, "Retrain it, and test the result live"))
+    if deployment.owner is None:
+        evidence = "no owner is recorded, neither of the champion nor of its endpoint"
+        found.append(Finding("medium", "unknown owner", deployment.subject, evidence, "Create endpoints with owner="))
     if deployment.newer:
         evidence = f"{deployment.model} answers, and {', '.join(deployment.newer)} came since"
         found.append(Finding("low", "superseded", deployment.subject, evidence, "Test the newest version live"))
@@ -210,6 +210,14 @@ def _of_champion(deployment: DeploymentFacts, limits: Limits, now: datetime) -> 
             Finding("medium", "not watched", deployment.subject, "its endpoint has no monitor", "Watch the endpoint")
         )
     return found
+
+
+def _of_data(data: KnownData, severity: Severity, subject: str, model: str) -> Finding:
+    kind, advice = "bad data", "Retrain on good data, then promote"
+    if data.state != BAD:
+        kind, advice = "data is gone", "Find it again, or retrain on data that is kept"
+    evidence = f"{model} was made from {data.name} ({data.digest}), which is {data.state}: {data.reason}"
+    return Finding(severity, kind, subject, evidence, advice)
 
 
 def _of_job(job: JobFacts, limits: Limits, now: datetime) -> list[Finding]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.lifecycle import promotion
 from roost.lifecycle.governance import data, requests
-from roost.lifecycle.governance.cards import Facts
+from roost.lifecycle.governance.cards import CARD_TAG, Facts
+from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DeploymentFacts, JobFacts, VersionFacts
 from roost.lifecycle.ledger import Ledger
 from roost.lifecycle.model_version import ModelVersion
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow, LiveTestRow
-
-CARD_TAG = "card."
-"""Before the name of a card's section in a version's tags."""
 
 _DRIFT = "drift."
 
@@ -57,14 +60,14 @@ def of_card(session: Session, version: ModelVersion, ledger: Ledger) -> Facts:
 
 def of_versions(session: Session, versions: Iterable[ModelVersion]) -> list[VersionFacts]:
     """Return what is known of all model versions."""
-    deployed = {(row.model_name, row.model_version) for row, _ in _deployments(session)}
+    deployed = {(row.model_name, row.model_version) for row, _ in _deployments(session) if row.state != "draft"}
     return [
         VersionFacts(
             name=str(version),
             registered_at=datetime.fromisoformat(version.created_at),
             owner=version.owner,
             deployed=(version.name, version.version) in deployed,
-            data=[one for _, one in data.data_of(session, version.name, version.version)],
+            data=_data(session, version.name, version.version),
         )
         for version in versions
     ]
@@ -106,7 +109,7 @@ def of_deployments(
                 drift=sorted({rule for name, rule in alerts if name == endpoint.name}) if is_champion else [],
                 is_watched=endpoint.name in watched,
                 keeps_vectors=collections.get(row.collection, False),
-                data=[one for _, one in data.data_of(session, row.model_name, row.model_version)],
+                data=_data(session, row.model_name, row.model_version),
             )
         )
     return found
@@ -119,6 +122,8 @@ def of_jobs(session: Session) -> list[JobFacts]:
     last: dict[tuple[str, str], JobRow] = {}
     for row in session.scalars(select(JobRow).order_by(JobRow.id)):
         subject = subjects.get(row.deployment_id or 0) or names.get(row.endpoint_id or 0) or "no endpoint"
+        if row.deployment_id is None and (plan := json.loads(row.request).get("plan")) is not None:
+            subject = f"{subject}/{plan}"
         last[row.kind, subject] = row
     return [
         JobFacts(row.id, kind, subject, row.state, row.error or "", datetime.fromisoformat(row.updated_at))
@@ -126,6 +131,21 @@ def of_jobs(session: Session) -> list[JobFacts]:
     ]
 
 
+def _data(session: Session, name: str, number: int) -> list[KnownData]:
+    return [checked(one) for _, one in data.data_of(session, name, number)]
+
+
+def checked(known: KnownData) -> KnownData:
+    """Return data as it is now: a file that is not there any more is gone, whatever was said of it before."""
+    address = urlsplit(known.uri)
+    if known.kind != "file" or known.state == data.BAD or address.scheme != "file":
+        return known
+    path = Path(unquote(address.path))
+    if path.exists():
+        return known
+    return replace(known, state=data.GONE, reason=f"there is nothing at {path} on {socket.gethostname()}")
+
+
 def _deployments(session: Session) -> list[tuple[DeploymentRow, EndpointRow]]:
     query = select(DeploymentRow, EndpointRow).join(EndpointRow, EndpointRow.id == DeploymentRow.endpoint_id)
-    return [(row, endpoint) for row, endpoint in session.execute(query.order_by(DeploymentRow.id)).tuples()]
+    return [(row, endpoint) for row, endpoint in session.execute(query.order_by(DeploymentRow.id))]

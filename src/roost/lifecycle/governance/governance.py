@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from roost.errors import InvalidArgument, InvalidTransition, WorkspaceError
+from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, WorkspaceError
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.governance import data, facts, lineage, permits, requests, roles
-from roost.lifecycle.governance.cards import SECTIONS, Card, card
+from roost.lifecycle.governance.cards import CARD_TAG, SECTIONS, Card, card
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DebtReport, Limits, find
-from roost.lifecycle.governance.facts import CARD_TAG
 from roost.lifecycle.governance.lineage import Affected, Node
 from roost.lifecycle.governance.requests import REVIEW, Comment, Request, checked_subject, checked_text
 from roost.lifecycle.governance.roles import ADMIN, EVERYWHERE, Grant
@@ -23,7 +22,7 @@ from roost.lifecycle.html import table
 from roost.lifecycle.model_version import ModelVersion
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import ApprovalRuleRow, RoleRow
-from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 
 if TYPE_CHECKING:
     from roost.lifecycle.predict_endpoint import Prediction
@@ -287,7 +286,10 @@ class Governance:
             return card(found, facts.of_card(session, found, ledger.Ledger(self._context.store)))
 
     def debt(self, limits: Limits | None = None) -> DebtReport:
-        """Return what nobody looks after: models never deployed, champions that are stale or drifted, and more."""
+        """Return what nobody looks after: models never deployed, champions that are stale or drifted, and more.
+
+        Whether files of data are still there is asked of the machine that this runs on.
+        """
         models = self._context.models
         versions = [version for name in models.list() for version in models.versions(name)]
         there = dict.fromkeys(self._context.vectors.list_collections(), True)
@@ -315,8 +317,15 @@ class Governance:
     def _deployment_node(self, endpoint: str, name: str) -> Node:
         with self._context.store.read() as session:
             row = lineage.deployment_row(session, endpoint, name)
-        version = self._context.models.get(row.model_name, row.model_version)
-        return lineage.of_deployment(row, endpoint, self._version_node(version))
+            source = lineage.backfill_source(session, row)
+        return lineage.of_deployment(row, endpoint, self._made_by(row), source)
+
+    def _made_by(self, row: DeploymentRow) -> Node:
+        try:
+            return self._version_node(self._context.models.get(row.model_name, row.model_version))
+        except ModelNotFound:
+            with self._context.store.read() as session:
+                return lineage.of_unregistered(session, row)
 
     def _answer_node(self, query_id: str) -> Node:
         with self._context.store.read() as session:

@@ -18,7 +18,7 @@ from roost.lifecycle.html import cell, table
 from roost.lifecycle.ledger import Period
 from roost.lifecycle.model_version import ModelVersion
 from roost.lifecycle.probation import ANSWERED
-from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, LiveTestRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, JobRow, LiveTestRow
 
 
 @dataclass(frozen=True)
@@ -128,26 +128,57 @@ _USES = {"train": "train", "evaluation": "be measured", "backfill": "fill a coll
 
 def of_version(session: Session, version: ModelVersion) -> Node:
     """Return a model version with its run, its code and its data."""
-    origins = []
+    origins: list[Node] = []
     if version.run_id is not None:
         origins.append(Node("run", version.run_id))
     if version.code is not None:
         origins.append(Node("code", version.code, {"with changes": "yes"} if version.code_is_dirty else {}))
-    for role, known in data.data_of(session, version.name, version.version):
-        facts = {"for": role, "name": known.name, "rows": known.n_rows, "at": known.uri}
-        if known.state != data.GOOD:
-            facts |= {"state": known.state, "reason": known.reason}
-        origins.append(Node("data", known.digest, facts))
+    origins += _data(session, version.name, version.version)
     facts = {"fingerprint": version.fingerprint, "owner": version.owner, "registered": version.created_at}
     return Node("version", str(version), facts, tuple(origins))
 
 
-def of_deployment(row: DeploymentRow, endpoint: str, version: Node) -> Node:
-    """Return a deployment with its model version."""
-    facts: dict[str, Any] = {"state": row.state, "rows": row.n_records, "collection": row.collection, "seal": row.seal}
-    source = json.loads(row.configuration or "{}").get("source")
-    origins = (version, *((Node("data", str(source), {"for": "backfill"}),) if source else ()))
-    return Node("deployment", f"{endpoint}/{row.name}", facts, origins)
+def of_unregistered(session: Session, row: DeploymentRow) -> Node:
+    """Return the model version of a deployment that the registry does not have any more."""
+    facts = {"fingerprint": row.fingerprint, "registered": "not any more"}
+    origins = tuple(_data(session, row.model_name, row.model_version))
+    return Node("version", f"{row.model_name}/{row.model_version}", facts, origins)
+
+
+def of_deployment(row: DeploymentRow, endpoint: str, version: Node, source: Mapping[str, Any]) -> Node:
+    """Return a deployment with its model version and what its collection was filled from.
+
+    Args:
+        source: as its backfill recorded it; empty where there was none.
+    """
+    facts: dict[str, Any] = {"state": row.state, "seal": row.seal}
+    if row.dim:
+        facts |= {"rows": row.n_records, "collection": row.collection}
+    return Node("deployment", f"{endpoint}/{row.name}", facts, (version, *_filled_from(source)))
+
+
+def backfill_source(session: Session, row: DeploymentRow) -> Mapping[str, Any]:
+    """Return what a deployment's backfill recorded of its source; empty where there was none."""
+    query = select(JobRow.request).where(JobRow.deployment_id == row.id, JobRow.kind == "backfill")
+    request = session.scalar(query.order_by(JobRow.id.desc()).limit(1))
+    source: Mapping[str, Any] = json.loads(request).get("source", {}) if request is not None else {}
+    return source
+
+
+def _filled_from(source: Mapping[str, Any]) -> tuple[Node, ...]:
+    if source.get("kind", "iterable") == "iterable":
+        return ()  # records of the caller's own, of which nothing is known
+    name = source.get("path") or source.get("collection") or source["kind"]
+    facts = {"for": "backfill", **{key: value for key, value in source.items() if value != name}}
+    return (Node("data", str(name), facts),)
+
+
+def _data(session: Session, name: str, number: int) -> Iterator[Node]:
+    for role, known in data.data_of(session, name, number):
+        facts: dict[str, Any] = {"for": role, "name": known.name, "rows": known.n_rows, "at": known.uri}
+        if known.state != data.GOOD:
+            facts |= {"state": known.state, "reason": known.reason}
+        yield Node("data", known.digest, facts)
 
 
 def answered_by(session: Session, query_id: str) -> list[tuple[str, str, str]]:
@@ -188,7 +219,7 @@ def affected(session: Session, cause: KnownData, history: Mapping[str, list[Peri
     query = select(DeploymentRow, EndpointRow).join(EndpointRow, EndpointRow.id == DeploymentRow.endpoint_id)
     found = [
         (row, endpoint)
-        for row, endpoint in session.execute(query.order_by(DeploymentRow.id)).tuples()
+        for row, endpoint in session.execute(query.order_by(DeploymentRow.id))
         if (row.model_name, row.model_version) in versions
     ]
     names = {(endpoint.name, row.name) for row, endpoint in found}
@@ -213,6 +244,3 @@ def affected(session: Session, cause: KnownData, history: Mapping[str, list[Peri
         ),
         tests=tuple(tests),
     )
-
-
-__all__ = ["Affected", "Node", "affected", "answered_by", "deployment_row", "of_deployment", "of_version"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import Conflict, InvalidTransition
+from roost.errors import Conflict, InvalidTransition, StorageFailure
 from roost.lifecycle import ledger, promotion
 from roost.lifecycle.deployments import State, row_named, rows_of
 from roost.lifecycle.governance import permits
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from roost.lifecycle.context import Context
     from roost.lifecycle.router import Router
     from roost.lifecycle.traffic import Target
+
+_log = logging.getLogger(__name__)
 
 AUTOMATIC = "automatic_promotion"
 """The key of an endpoint's policy that allows tests to promote by themselves."""
@@ -127,6 +130,24 @@ def end(router: Router, test: LiveTest, state: Ending, reason: str, by_hand: boo
                 action = "test.decide" if state == "decided" else "test.stop"
                 ledger.append(session, actor, action, router.name, f"test {test.id}", reason, result.as_evidence())
     return is_ours
+
+
+def let_go(router: Router, test: LiveTest) -> None:
+    """End a test for this process as another one recorded its end."""
+    try:
+        with router.context.store.read() as session:
+            row = session.get_one(LiveTestRow, test.id)
+            winner = session.get(DeploymentRow, row.winner_id) if row.winner_id is not None else None
+        if row.state != "running":
+            test.recount()
+    except StorageFailure as error:
+        _log.warning("how live test %d of %r ended cannot be read: %s", test.id, router.name, error)
+        test.finish("stopped")
+        return
+    # One that is running has a deployment that cannot be opened here: it goes on elsewhere.
+    state: Ending = "decided" if row.state == "decided" else "stopped"
+    outcome: Any = row.decision
+    test.finish(state, row.reason, outcome, winner.name if winner is not None else None)
 
 
 def allows_promotion(row: EndpointRow) -> bool:

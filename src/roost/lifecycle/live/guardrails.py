@@ -5,20 +5,7 @@ answer, an answer slower than the limit, the recall that is missing) and says wh
 allowed. A percentile of the latency is over its limit exactly where more answers than the
 percentile leaves are slower than the limit, so it is a mean too.
 
-Whether the mean is over what is allowed is looked at after every observation. Under the hypothesis
-that it is not, the wealth of whoever bets against it
-
-    W <- W (1 + b (loss - allowed)),   b = (m - allowed) / (allowed (1 - allowed)),
-
-is a supermartingale as long as b >= 0 depends on earlier losses alone; m is their mean, with half
-a loss in one observation before the first. It ever reaches 1 / alpha with probability at most
-alpha. A second bet begins anew every `_BLOCK` observations, so that a deployment that breaks after
-a long good time is found out as soon; its share of alpha is spent over the blocks.
-
-Sources: Ville 1939; Krichevsky and Trofimov, "The performance of universal encoding", IEEE
-Transactions on Information Theory 27(2), 1981 (the half); Waudby-Smith and Ramdas, "Estimating means of bounded
-random variables by betting", JRSS B 86(1), 2024, section 4; Lindon and Malek, "Anytime-valid inference for
-multinomial count data", NeurIPS 2022 (the ratio of the samples).
+Whether the mean is over what is allowed is looked at after every observation, by `livetest.limits`.
 """
 
 from __future__ import annotations
@@ -30,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.livetest import LimitTest
 
 ALPHA = 0.01
 """Probability that a guardrail ever stops a deployment that keeps its limit."""
@@ -37,7 +25,6 @@ ALPHA = 0.01
 BASELINE_SIZE = 100
 """Answers of the champion that `p95_ratio` waits for before it knows the limit."""
 
-_BLOCK = 50
 _FORMS = "error_rate <= 0.01, empty_rate <= 0.05, p95_ms <= 50, p95_ratio <= 1.5, recall >= 0.9, sample_ratio"
 _TEXT = re.compile(
     r"(?:(?P<rate>error_rate|empty_rate)|p(?P<percentile>[0-9]+(?:\.[0-9]+)?)_(?P<latency>ms|ratio))"
@@ -119,64 +106,6 @@ class Guardrail:
 
 
 @dataclass(frozen=True, slots=True)
-class Bet:
-    """The evidence that a mean loss is over what is allowed.
-
-    Attributes:
-        allowed: the largest mean loss that is kept, between 0 and 1.
-        log_e: logarithm of the wealth since the first loss.
-        block_log_e: since the present block began.
-        breached: stays once it is true.
-    """
-
-    allowed: float
-    alpha: float = ALPHA
-    n: int = 0
-    total: float = 0.0
-    log_e: float = 0.0
-    block_total: float = 0.0
-    block_log_e: float = 0.0
-    breached: bool = False
-
-    @property
-    def mean(self) -> float | None:
-        """The mean loss so far; None before the first."""
-        return self.total / self.n if self.n else None
-
-    def update(self, loss: float) -> Bet:
-        """Return the evidence with one more loss, between 0 and 1."""
-        if self.breached:
-            return replace(self, n=self.n + 1, total=self.total + loss)
-        in_block = self.n % _BLOCK
-        block_total, block_log_e = (self.block_total, self.block_log_e) if in_block else (0.0, 0.0)
-        log_e = self.log_e + self._gain(loss, self.total, self.n)
-        block_log_e += self._gain(loss, block_total, in_block)
-        share = math.log(2.0 / self.alpha)
-        spent = share + math.log((self.n // _BLOCK + 1) ** 2 * math.pi**2 / 6.0)
-        return Bet(
-            self.allowed,
-            self.alpha,
-            self.n + 1,
-            self.total + loss,
-            log_e,
-            block_total + loss,
-            block_log_e,
-            log_e >= share or block_log_e >= spent,
-        )
-
-    def _gain(self, loss: float, total: float, n: int) -> float:
-        if self.allowed >= 1.0:
-            return 0.0
-        if self.allowed <= 0.0:
-            return math.inf if loss > 0.0 else 0.0
-        guess = (total + 0.5) / (n + 1.0)
-        if guess <= self.allowed:
-            return 0.0
-        stake = (guess - self.allowed) / (self.allowed * (1.0 - self.allowed))
-        return math.log1p(stake * (loss - self.allowed))
-
-
-@dataclass(frozen=True, slots=True)
 class Watch:
     """What is known of one deployment against its guardrails. Immutable: `observe` returns the next.
 
@@ -186,7 +115,7 @@ class Watch:
     """
 
     guardrails: tuple[Guardrail, ...]
-    bets: tuple[Bet | None, ...] = ()
+    tests: tuple[LimitTest | None, ...] = ()
     limits_ms: Mapping[Guardrail, float] = field(default_factory=dict)
     breach: str | None = None
 
@@ -199,7 +128,7 @@ class Watch:
                 `BASELINE_SIZE` say nothing, and `with_baseline` may give them later.
         """
         parsed = tuple(Guardrail.parse(guardrail) for guardrail in guardrails)
-        return cls(parsed, tuple(_bet(guardrail) for guardrail in parsed)).with_baseline(baseline_ms)
+        return cls(parsed, tuple(_test(guardrail) for guardrail in parsed)).with_baseline(baseline_ms)
 
     @property
     def waits_for_baseline(self) -> bool:
@@ -225,57 +154,24 @@ class Watch:
 
     def observe(self, seen: Observation) -> Watch:
         """Return what is known after one more answer of the deployment."""
-        bets = list(self.bets)
+        tests = list(self.tests)
         breach = self.breach
-        for place, (rail, bet) in enumerate(zip(self.guardrails, self.bets, strict=True)):
+        for place, (rail, test) in enumerate(zip(self.guardrails, self.tests, strict=True)):
             loss = _loss(rail, self.limits_ms.get(rail), seen)
-            if bet is None or loss is None:
+            if test is None or loss is None:
                 continue
-            bets[place] = after = bet.update(loss)
+            tests[place] = after = test.update(loss)
             if after.breached and breach is None:
                 breach = _said(rail, after)
-        return replace(self, bets=tuple(bets), breach=breach)
+        return replace(self, tests=tuple(tests), breach=breach)
 
 
-@dataclass(frozen=True, slots=True)
-class SampleRatio:
-    """The evidence that the arms of a split do not get the shares that they should.
-
-    Attributes:
-        counts: units of each arm so far.
-        log_e: of the shares that the earlier units have (each arm with half a unit more) against the wanted shares.
-    """
-
-    counts: tuple[int, ...]
-    alpha: float = ALPHA
-    log_e: float = 0.0
-    breached: bool = False
-
-    def update(self, arm: int, shares: Sequence[float]) -> SampleRatio:
-        """Return the evidence with one more unit.
-
-        Args:
-            arm: where the unit went.
-            shares: of the arms at that moment; they sum to 1.
-        """
-        counts = tuple(count + (place == arm) for place, count in enumerate(self.counts))
-        if shares[arm] <= 0.0:
-            return replace(self, counts=counts, log_e=math.inf, breached=True)
-        guess = (self.counts[arm] + 0.5) / (sum(self.counts) + 0.5 * len(self.counts))
-        log_e = self.log_e + math.log(guess / shares[arm])
-        return replace(self, counts=counts, log_e=log_e, breached=self.breached or log_e >= -math.log(self.alpha))
-
-    @property
-    def breach(self) -> str | None:
-        return f"sample_ratio: the arms have {', '.join(map(str, self.counts))} units" if self.breached else None
-
-
-def _bet(guardrail: Guardrail) -> Bet | None:
+def _test(guardrail: Guardrail) -> LimitTest | None:
     if guardrail.kind == "sample_ratio":
         return None
     if guardrail.kind in ("ms", "ratio"):
-        return Bet(1.0 - guardrail.percentile / 100.0)
-    return Bet(1.0 - guardrail.limit if guardrail.kind == "recall" else guardrail.limit)
+        return LimitTest(1.0 - guardrail.percentile / 100.0, ALPHA)
+    return LimitTest(1.0 - guardrail.limit if guardrail.kind == "recall" else guardrail.limit, ALPHA)
 
 
 def _loss(guardrail: Guardrail, limit_ms: float | None, seen: Observation) -> float | None:
@@ -292,11 +188,10 @@ def _loss(guardrail: Guardrail, limit_ms: float | None, seen: Observation) -> fl
     return float(seen.latency_ms > most)
 
 
-def _said(guardrail: Guardrail, bet: Bet) -> str:
-    mean, answers = bet.mean or 0.0, f"{bet.n} answers"
-    if mean <= bet.allowed:
-        n_last = bet.n % _BLOCK or _BLOCK
-        mean, answers = bet.block_total / n_last, f"the last {n_last} answers"
+def _said(guardrail: Guardrail, test: LimitTest) -> str:
+    mean, answers = test.mean or 0.0, f"{test.n} answers"
+    if mean <= test.allowed:
+        mean, answers = test.block_total / test.n_in_block, f"the last {test.n_in_block} answers"
     if guardrail.kind == "recall":
         return f"{guardrail}: it is {1.0 - mean:.3g} over {answers}"
     if guardrail.kind in ("ms", "ratio"):

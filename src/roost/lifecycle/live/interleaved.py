@@ -102,23 +102,23 @@ class Interleaved:
 
     def _mix(self, rankings: Sequence[tuple[Hit, ...]], limit: int) -> tuple[tuple[Hit, ...], Drawn]:
         rng = random.Random(f"{self._seed}/{next(self._numbers)}")
-        ids, origins, weights = self._draft([[hit.id for hit in ranking] for ranking in rankings], limit, rng)
+        ids, origins = self._draft([[hit.id for hit in ranking] for ranking in rankings], limit, rng)
         found = [{hit.id: hit for hit in ranking} for ranking in rankings]
         hits = []
         for key, origin in zip(ids, origins, strict=True):
             hit = next(by_id[key] for by_id in found if key in by_id) if origin is None else found[origin][key]
             side: Side | None = None if origin is None else "challenger" if origin else "champion"
             hits.append(replace(hit, origin=side))
-        return tuple(hits), Drawn(ids=tuple(map(str, ids)), origins=tuple(origins), weights=tuple(weights))
+        return tuple(hits), Drawn(ids=tuple(map(str, ids)), origins=tuple(origins))
 
     def _draft(
         self, rankings: Sequence[Sequence[Id]], limit: int, rng: random.Random
-    ) -> tuple[Sequence[Id], list[int | None], Sequence[float]]:
-        """Return what to show, the number of the ranking that is credited for each, and what each credit weighs."""
+    ) -> tuple[Sequence[Id], list[int | None]]:
+        """Return what to show, and the number of the ranking that is credited for each."""
         if len(rankings) > 2:
             named = {str(place): ranking for place, ranking in enumerate(rankings)}
             several = multileave(named, limit, rng)
-            return several.ids, [None if name is None else int(name) for name in several.origins], ()
+            return several.ids, [None if name is None else int(name) for name in several.origins]
         mix = balanced_draft if self._plan.method == "balanced" else team_draft
         draft = mix(rankings[0], rankings[1], limit, rng)
-        return draft.ids, [None if side is None else int(side == "challenger") for side in draft.origins], draft.weights
+        return draft.ids, [None if side is None else int(side == "challenger") for side in draft.origins]

@@ -36,7 +36,6 @@ class Drawn:
         ids: what was shown, best first, as text.
         origins: of an interleaved answer, whose pick each of `ids` is: 0 for the champion, 1 for the
             first challenger and so on, None for nobody's.
-        weights: of balanced interleaving, what each pick counts.
         prediction: what was predicted, as text.
         rivals: of a shadow test, what the challengers found or predicted.
     """
@@ -45,7 +44,6 @@ class Drawn:
     shares: Mapping[str, float] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
     origins: tuple[int | None, ...] = ()
-    weights: tuple[float, ...] = ()
     prediction: str | None = None
     rivals: Mapping[str, Rival] = field(default_factory=dict)
 
@@ -55,7 +53,6 @@ class Drawn:
             "shares": dict(self.shares),
             "ids": self.ids,
             "origins": self.origins,
-            "weights": self.weights,
             "prediction": self.prediction,
         }
         return json.dumps({name: value for name, value in values.items() if value}, separators=(",", ":"))
@@ -74,7 +71,6 @@ class Drawn:
             stored.get("shares", {}),
             tuple(stored.get("ids", ())),
             tuple(stored.get("origins", ())),
-            tuple(stored.get("weights", ())),
             stored.get("prediction"),
         )
 
@@ -131,7 +127,7 @@ def outcome(plan: Plan, champion: str, queries: Sequence[tuple[Drawn, Said]]) ->
     gains: dict[Id, float] = {item: gain for item, gain in said.gains.items() if item in drawn.ids}
     if len(plan.challengers) == 1:
         origins = tuple(None if o is None else "champion" if o == 0 else "challenger" for o in drawn.origins)
-        return {plan.challengers[0]: judge(Draft(drawn.ids, origins, drawn.weights), gains)}  # type: ignore[arg-type]
+        return {plan.challengers[0]: judge(Draft(drawn.ids, origins), gains)}  # type: ignore[arg-type]
     names = (champion, *plan.challengers)
     draft = MultiDraft(drawn.ids, tuple(None if place is None else names[place] for place in drawn.origins))
     return dict(judge_all(draft, gains, champion, plan.challengers))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.live.plan import Plan
-from roost.lifecycle.livetest import MeanTest, RatioTest, SequentialTest, SplitTest, Verdict, decide
+from roost.lifecycle.livetest import MeanTest, RatioTest, SequentialTest, SplitTest, TestOutcome, Verdict, decide
 from roost.lifecycle.livetest.evidence import Evidence
 
 _SIDES = ("champion", "challenger", "tie")
@@ -63,9 +63,15 @@ class Tally:
         self.n_units += 1
         self.verdict = self._decided(False, self.verdict)
 
-    def end(self) -> None:
-        """Decide for good: what is not known by now is undecided."""
+    def end(self, outcome: TestOutcome | None = None, challenger: str | None = None) -> None:
+        """Decide for good: what is not known by now is undecided.
+
+        Args:
+            outcome: what was recorded as the outcome, where that is known; with the challenger that won.
+        """
         self.verdict = self._decided(True, self.verdict)
+        if outcome is not None:
+            self.verdict = replace(self.verdict, outcome=outcome, challenger=challenger)
 
     @property
     def is_full(self) -> bool:

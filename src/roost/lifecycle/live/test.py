@@ -41,6 +41,7 @@ from roost.lifecycle.live.split import Split
 from roost.lifecycle.live.status import State, TestStatus
 from roost.lifecycle.live.tally import Tally
 from roost.lifecycle.live.units import GRACE_S, Unit, Units
+from roost.lifecycle.livetest import TestOutcome
 from roost.lifecycle.traffic import Target
 
 Ending: TypeAlias = Literal["decided", "stopped"]
@@ -251,12 +252,18 @@ class LiveTest:
         self._count_stored(stored)
         return self.complete
 
-    def finish(self, state: Ending, reason: str = "") -> None:
-        """Count nothing more; nothing if the test has ended."""
+    def finish(
+        self, state: Ending, reason: str = "", outcome: TestOutcome | None = None, winner: str | None = None
+    ) -> None:
+        """Count nothing more; nothing if the test has ended.
+
+        Args:
+            outcome: as another process recorded it, with the challenger that won; None for what is known here.
+        """
         with self._lock:
             if self.running:
                 self._state, self._reason = state, reason
-                self._tally.end()
+                self._tally.end(outcome, winner)
             self._units.clear()
         self._method.close()
 

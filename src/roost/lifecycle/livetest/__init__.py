@@ -2,16 +2,16 @@
 
 Everything here is pure. Interleaving mixes rankings into one (`team_draft`, `balanced_draft`, `multileave`) and turns
 feedback into an outcome (`judge`, `judge_all`); a split assigns users (`Ramp`, `assign`, `SampleRatioTest`). Tests
-collect evidence (`SequentialTest`, `MeanTest`, `SplitTest`, `RatioTest`), `decide` says how it ends, and guardrails
-(`Guardrail`, `SplitGuardrail`) stop what does harm. `power` says how many queries it takes.
+collect evidence (`SequentialTest`, `MeanTest`, `SplitTest`, `RatioTest`), `decide` says how it ends, and `LimitTest`
+finds what does harm. `power` says how many queries it takes.
 """
 
 from roost.lifecycle.livetest import power
 from roost.lifecycle.livetest.assignment import Ramp, Stage, assign
 from roost.lifecycle.livetest.balanced import balanced_draft
 from roost.lifecycle.livetest.evidence import Evidence
-from roost.lifecycle.livetest.guardrails import Guardrail, SplitGuardrail
 from roost.lifecycle.livetest.interleave import Draft, Id, Outcome, Side, judge, team_draft
+from roost.lifecycle.livetest.limits import LimitTest
 from roost.lifecycle.livetest.means import MeanTest, SplitTest
 from roost.lifecycle.livetest.mismatch import SampleRatioTest
 from roost.lifecycle.livetest.multileave import MultiDraft, judge_all, multileave
@@ -22,8 +22,8 @@ from roost.lifecycle.livetest.sequential import SequentialTest
 __all__ = [
     "Draft",
     "Evidence",
-    "Guardrail",
     "Id",
+    "LimitTest",
     "MeanTest",
     "MultiDraft",
     "Outcome",
@@ -32,7 +32,6 @@ __all__ = [
     "SampleRatioTest",
     "SequentialTest",
     "Side",
-    "SplitGuardrail",
     "SplitTest",
     "Stage",
     "Standing",

@@ -36,12 +36,10 @@ class Draft:
         origins: whose pick each of `ids` is, as long as `ids`. None where a pick would say nothing
             about which ranking is better: both rankings are equal from the top down to there, or
             the other ranking had nothing left to pick in the round.
-        weights: what a gain counts for at each place, as long as `ids`; empty where every place counts 1.
     """
 
     ids: tuple[Id, ...]
     origins: tuple[Side | None, ...]
-    weights: tuple[float, ...] = ()
 
 
 def team_draft(champion: Sequence[Id], challenger: Sequence[Id], limit: int, rng: Random) -> Draft:
@@ -80,8 +78,8 @@ def team_draft(champion: Sequence[Id], challenger: Sequence[Id], limit: int, rng
 def judge(draft: Draft, gains: Mapping[Id, float]) -> Outcome:
     """Return which ranking earned more by the results that users were shown.
 
-    A side's credit is the weighted sum of the gains of its picks: 1 for a click or a right label, or a
-    grade. A shown result without a gain earns nothing. Equal credits are a tie.
+    A side's credit is the sum of the gains of its picks: 1 for a click or a right label, or a grade. A shown
+    result without a gain earns nothing. Equal credits are a tie.
 
     Args:
         draft: what was shown.
@@ -90,12 +88,9 @@ def judge(draft: Draft, gains: Mapping[Id, float]) -> Outcome:
     Source: Radlinski, Kurup and Joachims 2008, section 4.2.
     """
     check_gains(draft.ids, gains)
-    weights = draft.weights or (1.0,) * len(draft.ids)
     credit = {
         side: math.fsum(
-            weight * gains.get(key, 0.0)
-            for key, origin, weight in zip(draft.ids, draft.origins, weights, strict=True)
-            if origin == side
+            gains.get(key, 0.0) for key, origin in zip(draft.ids, draft.origins, strict=True) if origin == side
         )
         for side in _SIDES
     }

@@ -10,7 +10,7 @@ from roost.errors import InvalidArgument, MissingDependency
 from roost.lifecycle import html
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.recall import interval
-from roost.lifecycle.monitor.summary import METRICS, Span, Summary, metric
+from roost.lifecycle.monitor.summary import METRICS, Span, Summary, check_metric, metric
 from roost.lifecycle.monitor.windows import to_text
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class Report:
             InvalidArgument: there is no such metric.
             MissingDependency: matplotlib is not installed.
         """
+        check_metric(name)
         try:
             from matplotlib.figure import Figure
         except ImportError as error:

@@ -9,14 +9,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from roost.address import without_secrets
 from roost.lifecycle.retrain.training import LOG, REQUEST, Request
+from roost.lifecycle.tracking import NO_TELEMETRY
 
 Ending: TypeAlias = Literal["finished", "over_budget", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended.
+
+    Attributes:
+        killed_by: the signal that somebody else ended it with, as in "SIGKILL".
+    """
+
+    ending: Ending
+    killed_by: str | None = None
+
 
 _COMMAND = "import sys, pathlib; from roost.lifecycle.retrain import training; training.run(pathlib.Path(sys.argv[1]))"
 _LOOK_EVERY_S = 0.1
@@ -24,7 +38,7 @@ _GRACE_S = 5.0
 _LOG_TAIL = 2000
 
 
-def run(request: Request, directory: Path, goes_on: Callable[[], bool]) -> Ending:
+def run(request: Request, directory: Path, goes_on: Callable[[], bool]) -> Exit:
     """Carry out a request in a process of its own and wait for it.
 
     The process and everything that it started are ended when its seconds are over, when `goes_on`
@@ -42,11 +56,12 @@ def run(request: Request, directory: Path, goes_on: Callable[[], bool]) -> Endin
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **NO_TELEMETRY, "PYTHONPATH": path},
             start_new_session=True,
         )
         try:
-            return _wait(process, time.monotonic() + request.max_seconds, goes_on)
+            ending = _wait(process, time.monotonic() + request.max_seconds, goes_on)
+            return Exit(ending, _signal_name(process.returncode))
         finally:
             _end(process)
 
@@ -66,6 +81,15 @@ def _wait(process: subprocess.Popen[bytes], until: float, goes_on: Callable[[], 
             return "cancelled"
         time.sleep(_LOOK_EVERY_S)
     return "finished"
+
+
+def _signal_name(status: int | None) -> str | None:
+    if status is None or status >= 0:
+        return None
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import AlreadyExists, Conflict, InvalidArgument, WorkspaceError
+from roost.errors import AlreadyExists, Conflict, InvalidArgument, RoostError, WorkspaceError
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance import permits
@@ -187,7 +187,7 @@ class Retraining:
                     done.append(self._run(plan, trigger))
             except Conflict as error:
                 _log.info("plan %r is left alone: %s", plan.name, error)
-            except WorkspaceError as error:
+            except RoostError as error:
                 _log.warning("plan %r could not be looked at: %s", plan.name, error)
         return done
 

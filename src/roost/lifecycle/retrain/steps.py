@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.address import without_secrets
-from roost.errors import InvalidArgument, WorkspaceError
+from roost.errors import InvalidArgument, RoostError, WorkspaceError
 from roost.lifecycle import space
 from roost.lifecycle.context import Context
+from roost.lifecycle.data_versions import data_versions_to_json
+from roost.lifecycle.governance.data import remember_use
 from roost.lifecycle.model_files import ModelFiles, load_model
 from roost.lifecycle.predict_endpoint import PredictEndpoint
 from roost.lifecycle.retrain import process
 from roost.lifecycle.retrain.outcomes import Ended
 from roost.lifecycle.retrain.plan import Plan
 from roost.lifecycle.retrain.training import Request, Result, imported, read_result
+from roost.lifecycle.runs import DATA
 from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.tables import DeploymentRow
 
@@ -94,7 +97,7 @@ def carry_out(
     except _Cancelled as error:
         ended = Ended("cancelled", str(error), run.id)
     except Exception as error:  # also from the recipe's own functions, which run here to give the records
-        ended = Ended("failed", without_secrets(str(getattr(error, "message", "") or error)), run.id)
+        ended = Ended("failed", _message(error), run.id)
     finally:
         run.set_tags({"retraining.state": ended.state, "retraining.reason": ended.reason})
         _end_run(run, ended)
@@ -104,6 +107,8 @@ def carry_out(
 def _trained(
     context: Context, endpoint: Endpoint, run: Run, plan: Plan, artifacts: Path, directory: Path, pulse: Pulse
 ) -> Ended:
+    if plan.records is not None:
+        imported(plan.records)  # rather now than after hours of training
     request = Request(
         plan=plan.name,
         endpoint=plan.endpoint,
@@ -116,14 +121,14 @@ def _trained(
         champion=_champion_files(context, endpoint),
         trusted=plan.trusted,
     )
-    how = process.run(request, directory, pulse.goes_on)
-    if how == "over_budget":
+    left = process.run(request, directory, pulse.goes_on)
+    if left.ending == "over_budget":
         return Ended("over_budget", f"the recipe took longer than {plan.budget.max_seconds:g} s and was ended", run.id)
-    if how == "cancelled":
+    if left.ending == "cancelled":
         return Ended("cancelled", "it was cancelled", run.id)
     result = read_result(directory)
     if result is None:
-        return Ended("failed", f"the recipe failed: {process.log_tail(directory)}", run.id)
+        return Ended("failed", _why_it_failed(left.killed_by, process.log_tail(directory)), run.id)
     _record(run, result)
     refusal = plan.gate.refusal(result.challenger, result.champion)
     if refusal is not None:
@@ -135,24 +140,54 @@ def _deployed(
     context: Context, endpoint: Endpoint, run: Run, plan: Plan, directory: Path, result: Result, pulse: Pulse
 ) -> Ended:
     model = load_model(directory, ModelFiles.from_json(result.files))
-    tags = {"retraining.plan": plan.name}
     version = context.models.register(
-        plan.model, model, run=run, metrics=result.challenger, tags=tags, trusted=plan.trusted
+        plan.model,
+        model,
+        run=run,
+        metrics=result.challenger,
+        tags={"retraining.plan": plan.name},
+        trusted=plan.trusted,
+        data=result.used_for("train"),
     )
-    deployment = _deploy(endpoint, plan, version, pulse)
-    test_id = None
-    if plan.live_test is not None and endpoint.champion is not None:
-        test_id = endpoint.start_test(deployment, **plan.live_test).id
-    return Ended(
-        "challenger",
-        f"{deployment.name} passed its gate",
+    remember_use(context.store, version.name, version.version, result.used_for("evaluation"), "evaluation")
+    ended = Ended(
+        "failed",
+        f"{version} passed its gate and was not deployed",
         run.id,
         str(version),
-        deployment.name,
-        test_id,
-        result.challenger,
-        result.champion,
+        metrics=result.challenger,
+        champion_metrics=result.champion,
     )
+    try:
+        deployment = _deploy(endpoint, plan, version, pulse)
+    except _Cancelled as error:
+        return replace(ended, state="cancelled", reason=f"{ended.reason}: {error}")
+    except Exception as error:  # also from the function that gives the records, which is the user's
+        return replace(ended, reason=f"{ended.reason}: {_message(error)}")
+    test_id, note = _live_test(endpoint, plan, deployment)
+    reason = f"{deployment.name} passed its gate{note}"
+    return replace(ended, state="challenger", reason=reason, deployment=deployment.name, test_id=test_id)
+
+
+def _live_test(endpoint: Endpoint, plan: Plan, deployment: Deployment) -> tuple[int | None, str]:
+    """Begin the live test that the plan asks for, and return its number; or why there is none."""
+    if plan.live_test is None:
+        return None, ""
+    try:
+        return endpoint.start_test(deployment, **plan.live_test).id, ""
+    except (RoostError, TypeError) as error:  # a challenger is ready all the same, for a test by hand
+        return None, f"; its live test did not begin: {_message(error)}"
+
+
+def _why_it_failed(killed_by: str | None, log: str) -> str:
+    if killed_by is None:
+        return f"the recipe failed: {log}"
+    said = f"; it had printed: {log}" if log else ""
+    return f"the recipe's process was ended from outside by {killed_by}, perhaps for want of memory{said}"
+
+
+def _message(error: Exception) -> str:
+    return without_secrets(str(getattr(error, "message", "") or error))
 
 
 def _deploy(endpoint: Endpoint, plan: Plan, version: ModelVersion, pulse: Pulse) -> Deployment:
@@ -170,7 +205,7 @@ def _record(run: Run, result: Result) -> None:
     if result.champion is not None:
         run.log_metrics({f"champion.{name}": value for name, value in result.champion.items()})
     if result.data:
-        run.set_tags({"retraining.data": json.dumps(result.data)})
+        run.set_tags({DATA: data_versions_to_json(result.used_for("train"))})
 
 
 def _end_run(run: Run, ended: Ended) -> None:

@@ -15,15 +15,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from roost.errors import InvalidArgument, InvalidData
-from roost.lifecycle.data_versions import data_digest
+from roost.errors import InvalidArgument, InvalidData, NotSupported
+from roost.lifecycle.data_versions import DataVersion, DataVersions, Source
 from roost.lifecycle.model import Model
 from roost.lifecycle.model_files import ModelFiles, load_model, save_model
+
+if TYPE_CHECKING:
+    from roost.client import Client
+
+_Data = TypeVar("_Data", bound=Source)
 
 REQUEST, RESULT, LOG = "request.json", "result.json", "training.log"
 
@@ -58,14 +60,18 @@ class Result:
         challenger: what `evaluate` measured of the new model.
         champion: likewise of the champion on the same data; None without one.
         logged: name, value and step of the metrics that the recipe logged.
-        data: what the recipe said that it trained on: role, name, digest and number of rows.
+        data: what the recipe used, each version with what for: "train" or "evaluation".
     """
 
     files: str
     challenger: Mapping[str, float]
     champion: Mapping[str, float] | None
     logged: list[tuple[str, float, int | None]]
-    data: list[dict[str, Any]]
+    data: list[tuple[str, DataVersion]]
+
+    def used_for(self, role: str) -> tuple[DataVersion, ...]:
+        """Return what was used for it, each version once."""
+        return tuple({one.digest: one for used, one in self.data if used == role}.values())
 
 
 @dataclass(slots=True)
@@ -89,7 +95,7 @@ class Training:
     max_seconds: float
     _started: float = field(default_factory=time.monotonic)
     _logged: list[tuple[str, float, int | None]] = field(default_factory=list)
-    _data: list[dict[str, Any]] = field(default_factory=list)
+    _data: list[tuple[str, DataVersion]] = field(default_factory=list)
 
     @property
     def seconds_left(self) -> float:
@@ -100,18 +106,24 @@ class Training:
         """Record measurements with the run."""
         self._logged += [(name, float(value), step) for name, value in metrics.items()]
 
-    def used(self, data: npt.NDArray[Any], name: str, role: str = "train") -> npt.NDArray[Any]:
-        """Record the digest of data that was trained or evaluated on, and return the data.
+    def used(self, data: _Data, name: str, role: str = "train") -> _Data:
+        """Record the version of data that was trained or evaluated on, and return the data.
 
         Args:
+            data: an array, a list of what JSON can hold, or the `pathlib.Path` of a file or a directory.
             role: "train" or "evaluation".
-        Raises: InvalidArgument: the role is not one of these.
+        Raises: InvalidArgument: the role is not one of these, or the data is something else.
         """
         if role not in ("train", "evaluation"):
             raise InvalidArgument(f"role must be train or evaluation, not {role!r}")
-        array = np.asarray(data)
-        self._data.append({"role": role, "name": name, "digest": data_digest(array), "n_rows": len(array)})
+        if isinstance(data, str):
+            raise InvalidArgument(f"give the data itself, or pathlib.Path({data!r}) if it is a file")
+        self._data.append((role, DataVersions(_no_client, "").describe(data, name)))
         return data
+
+
+def _no_client() -> Client:
+    raise NotSupported("a recipe has no client of the vector engine")
 
 
 def imported(path: str) -> Any:
@@ -160,7 +172,9 @@ def read_result(directory: Path) -> Result | None:
     if not file.is_file():
         return None
     raw = json.loads(file.read_text(encoding="utf-8"))
-    return Result(**{**raw, "logged": [tuple(one) for one in raw["logged"]]})
+    logged = [(name, value, step) for name, value, step in raw["logged"]]
+    data = [(role, DataVersion.from_dict(one)) for role, one in raw["data"]]
+    return Result(**{**raw, "logged": logged, "data": data})
 
 
 def _metrics(found: Any, path: str) -> dict[str, float]:

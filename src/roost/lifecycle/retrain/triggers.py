@@ -75,4 +75,3 @@ def _scheduled(trigger: Cron, facts: Facts) -> str | None:
     """Fire once for the newest moment of the schedule that was passed, also where several were missed."""
     passed = list(takewhile(lambda at: at <= facts.now, CronSim(trigger.expression, facts.checked_at)))
     return f"schedule {trigger.expression!r} of {passed[-1].isoformat(timespec='minutes')}" if passed else None
-

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from roost.address import without_secrets
 from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
@@ -61,6 +62,7 @@ class Store:
         else:
             # SQLite gives a reader one moment of the database without being asked.
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        event.listen(self._engine, "checkin", self._close_late)
         self._writer = self._engine.execution_options(roost_write=True)
         self._turn = threading.Lock() if self._engine.dialect.name == "sqlite" else nullcontext()
         try:
@@ -114,6 +116,11 @@ class Store:
         """Give up all connections; every later use raises `Closed`."""
         self._closed = True
         self._engine.dispose()
+
+    def _close_late(self, _connection: Any, record: ConnectionPoolEntry) -> None:
+        """Close a connection that comes back when the store was closed meanwhile; its pool would keep it."""
+        if self._closed:
+            record.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,6 +1,6 @@
 """Who may talk to the server: holders of a token, or, without tokens, programs of this machine alone.
 
-A token is 256 random bits. The server keeps its SHA-256 only; a slow hash protects guessable passwords, and this is none.
+A token is 256 random bits, and the server keeps its SHA-256 only: a slow hash protects passwords that can be guessed.
 """
 
 from __future__ import annotations
@@ -147,9 +147,11 @@ def _is_local(scope: Scope, headers: Headers) -> bool:
     if client is not None and not is_loopback(client[0]):
         return False
     host, origin = headers.get("host", ""), headers.get("origin")
-    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    try:
+        is_own = is_loopback(urlsplit(f"//{host}").hostname or "")
+        return is_own and (origin is None or urlsplit(origin).netloc == host)
+    except ValueError:
         return False
-    return origin is None or urlsplit(origin).netloc == host
 
 
 def _bearer(headers: Headers) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pymilvus import DataType, FieldSchema
 
-from roost.lifecycle.backfill import CollectionSource, Options, ParquetSource
+from roost.lifecycle.backfill import CollectionSource, ParquetSource
+from roost.lifecycle.search_endpoint import DEFAULT_BATCH_SIZE, DEFAULT_VERIFY
 from roost.server.rest.served import Served
 
 MAX_LIMIT = 16_384
@@ -40,7 +41,7 @@ class StoredField(Body):
 
     def schema_field(self) -> FieldSchema:
         """Return the field as the vector engine declares it."""
-        options = {"max_length": self.max_length} if self.max_length is not None else {}
+        options: dict[str, Any] = {"max_length": self.max_length} if self.max_length is not None else {}
         return FieldSchema(self.name, DataType[self.type], is_primary=self.is_primary, **options)
 
 
@@ -109,10 +110,10 @@ class Draft(Configured):
 
 
 class Filling(Body):
-    batch_size: int = Options.batch_size
+    batch_size: int = DEFAULT_BATCH_SIZE
     workers: int = 1
-    rate_limit: float | None = Field(None, description="Records per second.")
-    verify: int = Field(64, description="Records that are read back and embedded again at the end.")
+    rate_limit: float | None = Field(default=None, description="Records per second.")
+    verify: int = Field(default=DEFAULT_VERIFY, description="Records that are read back and embedded again at the end.")
 
 
 class Deploy(Configured):

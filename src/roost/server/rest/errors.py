@@ -98,6 +98,10 @@ def install(app: FastAPI) -> None:
     async def engine_error(request: Request, error: MilvusException) -> JSONResponse:
         return answer(502, VECTOR_ENGINE, f"the vector engine refused: {error.message}")
 
+    @app.exception_handler(OverflowError)
+    async def too_large(request: Request, error: OverflowError) -> JSONResponse:
+        return answer(422, errors.InvalidArgument.name, f"a number is too large: {error}")
+
     @app.exception_handler(RequestValidationError)
     async def wrong_request(request: Request, error: RequestValidationError) -> JSONResponse:
         found = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()[:MAX_FAULTS]]

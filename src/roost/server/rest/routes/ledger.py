@@ -16,9 +16,7 @@ MAX_ENTRIES = 10_000
 
 
 @router.get("", summary="List the newest entries", response_description="The entries, oldest first.")
-def entries(
-    ws: Ws, endpoint: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 100
-) -> Any:
+def entries(ws: Ws, endpoint: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 100) -> Any:
     return plain(ws.ledger.entries(endpoint, limit))
 
 

@@ -42,9 +42,7 @@ def get_version(ws: Ws, model: str, version: str) -> Any:
     return shown(version_named(ws, f"{model}/{version}"))
 
 
-@router.get(
-    "/{model}/versions/{version}/card", summary="Show a version's model card", response_description="Markdown."
-)
+@router.get("/{model}/versions/{version}/card", summary="Show a version's model card", response_description="Markdown.")
 def card(ws: Ws, model: str, version: str) -> Any:
     return plain(ws.governance.card(f"{model}/{version}"))
 

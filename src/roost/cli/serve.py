@@ -1,0 +1,114 @@
+"""`roost serve`: a workspace over HTTP."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from roost.cli.output import stderr, stdout
+
+if TYPE_CHECKING:
+    import socket
+
+    from roost.server.rest import Tokens
+    from roost.workspace import Workspace
+
+GRACE_S = 30
+
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    workspace: Annotated[
+        str | None,
+        typer.Argument(metavar="[WORKSPACE]", help="The workspace's folder, or the address of a Milvus server."),
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder or database URL of everything but the vectors; with a Milvus server.")
+    ] = None,
+    artifacts: Annotated[Path | None, typer.Option(help="Folder of the models' files; beside the store.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; one that others can reach needs --tokens.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8080,
+    tokens: Annotated[
+        Path | None, typer.Option(help="File of lines `ACTOR SHA256`: who may ask, and the digest of their token.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder below which requests may name Parquet files; without it none.")
+    ] = None,
+    new_token: Annotated[
+        str | None, typer.Option(metavar="ACTOR", help="Print a fresh token and its line of the file, and end.")
+    ] = None,
+) -> None:
+    """Serve a workspace over HTTP until Ctrl-C; retraining and monitors run meanwhile.
+
+    Without tokens it answers programs of this machine alone, and they act as the user who started it.
+    """
+    from roost.server.rest import Tokens, check_reach, listen
+
+    if new_token is not None:
+        _print_token(new_token)
+        return
+    if workspace is None:
+        raise typer.BadParameter("say which WORKSPACE to serve, or --new-token ACTOR")
+    known = Tokens.from_file(tokens) if tokens is not None else None
+    check_reach(host, known)
+    if data_dir is not None and not data_dir.is_dir():
+        raise typer.BadParameter(f"--data-dir {data_dir} is not a folder")
+    with listen(host, port) as listener, _opened(workspace, store, artifacts) as opened:
+        _run(opened, known, data_dir, listener)
+
+
+def _run(opened: Workspace, tokens: Tokens | None, data_dir: Path | None, listener: socket.socket) -> None:
+    import uvicorn
+
+    from roost.server.rest import address_of, create_app
+
+    app = create_app(opened, tokens, data_dir)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+    )
+    address = address_of(listener)
+    stdout().print(
+        f"{opened.location} is served at {address}; {address}/docs says how. Ctrl-C ends it.", soft_wrap=True
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        stderr().print("ending: what is being done is finished or paused")
+
+
+def _opened(workspace: str, store: str | None, artifacts: Path | None) -> Workspace:
+    """Open the workspace and its endpoints, and begin to look at the triggers of retraining."""
+    from roost.address import without_secrets
+    from roost.errors import RoostError
+    from roost.workspace import Workspace
+
+    opened = Workspace(workspace, store=store, artifacts=artifacts)
+    try:
+        # Live tests and probations of endpoints that are open go on without a request.
+        for name in opened.endpoints.list():
+            try:
+                opened.endpoints.get(name)
+            except RoostError as error:
+                _log.warning("endpoint %r cannot be opened yet: %s", name, without_secrets(error.message))
+        opened.retraining.start()
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _print_token(actor: str) -> None:
+    from roost.server.rest import new_token
+
+    token, line = new_token(actor)
+    console: Any = stdout()
+    console.print(f"token of {actor}, which is shown only now:", markup=False, soft_wrap=True)
+    console.print(f"  {token}", markup=False, soft_wrap=True)
+    console.print("line of the file of tokens:", soft_wrap=True)
+    console.print(f"  {line}", markup=False, soft_wrap=True)

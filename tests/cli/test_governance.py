@@ -1,0 +1,103 @@
+"""`roost role`, `approval`, `comment`, `data` and `debt`: all but the promotion while an application runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from roost.workspace import Workspace
+
+
+def test_roles_are_granted_listed_and_revoked(roost, workspace_path):
+    with Workspace(workspace_path):
+        granted = roost(
+            "role", "grant", workspace_path, "bob", "operator", "--environment", "staging", "--actor", "ann"
+        )
+        assert granted.exit_code == 0, granted.stderr
+        roles = json.loads(roost("role", "list", workspace_path, "--json").stdout)
+        assert {(one["principal"], one["role"], one["environment"]) for one in roles} == {
+            ("ann", "admin", "*"),
+            ("bob", "operator", "staging"),
+        }
+        refused = roost("role", "grant", workspace_path, "eve", "admin", "--actor", "bob")
+        assert refused.exit_code == 1 and "bob" in refused.stderr
+        where = ["--environment", "staging", "--actor", "ann", "--json"]
+        assert json.loads(roost("role", "revoke", workspace_path, "bob", "operator", *where).stdout) == []
+    assert "ann" in roost("role", "list", workspace_path, "--who", "ann").stdout
+    assert roost("role", "grant", workspace_path, "bob", "king", "--actor", "ann").exit_code == 1
+
+
+def test_an_action_needs_an_approval(roost, workspace_path):
+    with Workspace(workspace_path):
+        assert "needs 1 approvals" in roost("approval", "require", workspace_path, "rollback", "--actor", "ann").stdout
+    rollback = ["rollback", workspace_path, "image-search", "--to", "pca-v1", "--reason", "worse", "--actor", "ann"]
+    assert roost(*rollback).exit_code == 1
+    asked = ["rollback", "image-search/pca-v1", "--reason", "worse", "--actor", "ann", "--json"]
+    request = json.loads(roost("approval", "request", workspace_path, *asked).stdout)
+    approved = roost(
+        "approval", "approve", workspace_path, request["id"], "--comment", "yes", "--actor", "bob", "--json"
+    )
+    assert json.loads(approved.stdout)["state"] == "approved"
+    done = roost(*rollback)
+    assert done.exit_code == 0, done.stderr
+    (listed,) = json.loads(roost("approval", "list", workspace_path, "--json").stdout)
+    assert listed["state"] == "used"
+    assert json.loads(roost("approval", "list", workspace_path, "--open", "--json").stdout) == []
+
+
+def test_reviews_are_asked_for_and_rejected(roost, workspace_path):
+    review = ["pca/2", "--reason", "please look", "--reviewer", "bob", "--actor", "ann"]
+    assert "please look" in roost("approval", "review", workspace_path, *review).stdout
+    first = ["1", "--comment", "no card", "--changes", "--actor", "bob", "--json"]
+    assert json.loads(roost("approval", "reject", workspace_path, *first).stdout)["state"] == "changes requested"
+    final = roost("approval", "reject", workspace_path, "9", "--comment", "no", "--actor", "bob")
+    assert final.exit_code == 1 and "9" in final.stderr
+    assert roost("approval", "require", workspace_path, "promote", "--approvals", "0", "--json").exit_code == 0
+
+
+def test_comments(roost, workspace_path):
+    added = roost("comment", "add", workspace_path, "pca/2", "looks good", "--actor", "ann")
+    assert "ann on pca/2: looks good" in added.stdout
+    assert roost("comment", "add", workspace_path, "pca/2", " ", "--json").exit_code == 1
+    (comment,) = json.loads(roost("comment", "list", workspace_path, "pca/2", "--json").stdout)
+    assert (comment["actor"], comment["text"]) == ("ann", "looks good")
+    assert "looks good" in roost("comment", "list", workspace_path, "pca/2").stdout
+
+
+def test_bad_data_and_what_it_affects(roost, shop):
+    (shop / "rows.txt").write_text("1\n")
+    made = roost("model", "register", "new", "digits", "--from", "cli_shop:model", "--data", "rows.txt")
+    assert made.exit_code == 0, made.stderr
+    (data,) = json.loads(roost("data", "list", "new", "--json").stdout)
+    assert "rows.txt" in roost("data", "list", "new").stdout
+    digest = data["digest"][:16]
+    affected = json.loads(roost("data", "affected", "new", digest, "--json").stdout)
+    assert [one["version"] for one in affected["versions"]] == ["digits/1"]
+    assert "digits/1" in roost("data", "affected", "new", digest).stdout
+    marked = roost("data", "mark", "new", digest, "bad", "--reason", "mislabelled", "--json")
+    assert json.loads(marked.stdout)["data"]["state"] == "bad"
+    assert "is gone" in roost("data", "mark", "new", digest, "gone", "--reason", "deleted").stdout
+    assert roost("data", "affected", "new", "sha256:00").exit_code == 1
+
+
+@pytest.mark.parametrize(("severity", "status"), [("high", 0), ("medium", 1), ("low", 1)])
+def test_debt_ends_with_1_where_it_is_as_bad(roost, workspace_path, severity, status):
+    with Workspace(workspace_path):
+        result = roost("debt", workspace_path, "--fail-on", severity, "--json")
+    findings = json.loads(result.stdout)
+    assert {one["severity"] for one in findings} >= {"medium"}
+    assert "high" not in {one["severity"] for one in findings}
+    assert result.exit_code == status
+
+
+def test_debt_for_people(roost, workspace_path):
+    assert "not watched" in roost("debt", workspace_path).stdout
+    assert "takes high, medium, low" in roost("debt", workspace_path, "--fail-on", "awful").stderr
+    assert "roost: " in roost("debt", f"sqlite:///{workspace_path}/store.db").stderr
+
+
+def test_no_debt(roost, tmp_path):
+    with Workspace(tmp_path / "new"):
+        pass
+    assert "no debt was found" in roost("debt", tmp_path / "new", "--fail-on", "low").stdout

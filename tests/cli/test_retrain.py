@@ -1,0 +1,69 @@
+"""`roost retrain`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from roost.workspace import Workspace
+
+PLAN = {
+    "name": "nightly",
+    "endpoint": "image-search",
+    "model": "pca",
+    "train": "cli_shop:train",
+    "evaluate": "cli_shop:evaluate",
+    "records": "cli_shop:records",
+    "params": {"n": 5},
+    "gate": {"metric": "dim", "margin": 1.0},
+    "triggers": [{"kind": "new_rows", "n_rows": 1000}],
+    "budget": {"max_seconds": 120},
+}
+
+
+@pytest.fixture
+def planned_path(roost, workspace_path, shop):
+    (shop / "plan.json").write_text(json.dumps(PLAN))
+    result = roost("retrain", "register", workspace_path, "plan.json", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["gate"]["margin"] == 1.0
+    return workspace_path
+
+
+def test_a_plan_is_listed_disabled_enabled_and_removed(roost, planned_path):
+    with Workspace(planned_path):
+        (plan,) = json.loads(roost("retrain", "list", planned_path, "--json").stdout)
+        assert (plan["name"], plan["is_enabled"], plan["last_run"]) == ("nightly", True, None)
+        assert "is disabled" in roost("retrain", "disable", planned_path, "nightly", "--reason", "holidays").stdout
+        assert not json.loads(roost("retrain", "list", planned_path, "--json").stdout)[0]["is_enabled"]
+        assert roost("retrain", "enable", planned_path, "nightly", "--reason", "back", "--json").exit_code == 0
+        assert roost("retrain", "cancel", planned_path, "nightly").exit_code == 0
+    assert "new_rows" in roost("retrain", "list", planned_path).stdout
+    assert json.loads(roost("retrain", "check", planned_path, "--json").stdout) == []
+    assert roost("retrain", "remove", planned_path, "nightly", "--reason", "done").exit_code == 0
+    assert json.loads(roost("retrain", "list", planned_path, "--json").stdout) == []
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_a_challenger_and_then_in_a_refusal(roost, planned_path):
+    first = roost("retrain", "run", planned_path, "nightly", "--reason", "by hand", "--json")
+    assert first.exit_code == 0, first.stdout + first.stderr
+    outcome = json.loads(first.stdout)
+    assert (outcome["state"], outcome["version"]) == ("challenger", "pca/3")
+    assert roost("promote", planned_path, "image-search", outcome["deployment"], "--reason", "new").exit_code == 0
+    second = roost("retrain", "run", planned_path, "nightly", "--reason", "again")
+    assert second.exit_code == 1 and "refused" in second.stdout
+    runs = json.loads(roost("retrain", "history", planned_path, "nightly", "--json").stdout)
+    assert [run["state"] for run in runs] == ["challenger", "refused"]
+
+
+def test_what_is_no_plan_is_an_error(roost, workspace_path, shop):
+    for text in ("{", "[]", json.dumps({**PLAN, "gate": None}), json.dumps({**PLAN, "speed": 1})):
+        (shop / "plan.json").write_text(text)
+        result = roost("retrain", "register", workspace_path, "plan.json")
+        assert result.exit_code == 1
+        assert "this is not a plan of retraining" in result.stderr
+    assert "no.json" in roost("retrain", "register", workspace_path, "no.json").stderr
+    assert "nightly" in roost("retrain", "run", workspace_path, "nightly", "--reason", "x").stderr
+    assert roost("retrain", "history", workspace_path, "nightly").exit_code == 1

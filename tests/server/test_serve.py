@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from roost.cli.app import app
+from roost.server.rest import Tokens
+
+WAIT_S = 60.0
+
+
+def roost(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "200"}, prog_name="roost")
+
+
+@contextmanager
+def served(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `roost serve` in a process of its own, and give its address."""
+    source = str(Path(__file__).parents[2] / "src")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "roost", "serve", *map(str, arguments), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])},
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://[\d.]+:\d+", line)
+        assert found is not None, line or process.communicate()
+        yield process, found[0]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_workspace_is_served_until_ctrl_c(tmp_path: Path) -> None:
+    made = roost("serve", "--new-token", "ann")
+    token, line = (text.strip() for text in made.output.splitlines() if text.startswith("  "))
+    (tmp_path / "tokens").write_text(line + "\n")
+    with served(tmp_path / "shop", "--tokens", tmp_path / "tokens", "--data-dir", tmp_path) as (process, address):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{address}/v1/endpoints", timeout=WAIT_S).status_code == 401
+        made_endpoint = httpx.post(f"{address}/v1/endpoints", json={"name": "one"}, headers=headers, timeout=WAIT_S)
+        assert made_endpoint.status_code == 201
+        [entry] = httpx.get(f"{address}/v1/ledger", headers=headers).json()
+        assert entry["actor"] == "ann"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert token not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        ((), 2, "WORKSPACE"),
+        (("shop", "--host", "0.0.0.0"), 1, "needs tokens"),
+        (("shop", "--data-dir", "nothing"), 2, "not a folder"),
+        (("shop", "--tokens", "nothing"), 1, "No such file"),
+        (("--new-token", "a\nb"), 1, "an actor is"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(
+    arguments: tuple[str, ...], status: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = roost("serve", *arguments)
+    assert (result.exit_code, text in result.output) == (status, True), result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fresh_token_is_let_in_by_its_line(tmp_path: Path) -> None:
+    result = roost("serve", "--new-token", "ann")
+    token, line = (text.strip() for text in result.output.splitlines() if text.startswith("  "))
+    (tmp_path / "tokens").write_text(line)
+    assert Tokens.from_file(tmp_path / "tokens").actor_of(token) == "ann"
+    assert token not in line
