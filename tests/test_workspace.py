@@ -31,6 +31,18 @@ def test_the_store_and_the_artifacts_may_be_elsewhere(tmp_path: Path) -> None:
         assert (tmp_path / "c" / "store.db").is_file() and (tmp_path / "c" / "artifacts").is_dir()
 
 
+def test_a_directory_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    with pytest.raises(InvalidArgument, match=r"holds other things \(thesis\.tex\)"):
+        Workspace(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".hidden").touch()
+    Workspace(tmp_path / "new").close()
+    (tmp_path / "new" / "notes.txt").touch()
+    Workspace(tmp_path / "new").close()
+
+
 @pytest.mark.postgres
 def test_a_closed_workspace_has_no_connection_to_its_store(postgres_url: str, tmp_path: Path) -> None:
     """MLflow would keep its own."""

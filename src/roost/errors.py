@@ -18,6 +18,8 @@ class RoostError(milvus.MilvusException):
 
     name: ClassVar[str] = "unexpected"
     milvus_code: ClassVar[int] = 65535
+    of_model: bool = False
+    """Whether a model that answers traffic raised it, so that the arguments of the call are not at fault."""
 
     def __init__(self, message: str) -> None:
         super().__init__(code=self.milvus_code, message=message)

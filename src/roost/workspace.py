@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ class Workspace:
         store: str | Path | None = None,
         actor: str | None = None,
         artifacts: str | Path | None = None,
+        trusted: Collection[str] = (),
         **connection: Any,
     ) -> None:
         """Open a workspace, making what is not there yet, and repair what a crash left half done.
@@ -62,9 +64,12 @@ class Workspace:
             store: a directory or a SQLAlchemy URL for everything but the vectors; needed with a server.
             actor: who is acting, for the ledger; by default the system's user.
             artifacts: directory of the models' files; by default `artifacts` beside the store.
+            trusted: types and functions, as in "shop.models:embed", that models opened by this process may use, beside
+                those that were trusted for a model when it was registered.
             connection: for `roost.connect`, for example token="..." or db_name="...".
         Raises:
-            InvalidArgument: a server without a store, or a store's URL without a directory for artifacts.
+            InvalidArgument: a server without a store, a store's URL without a directory for artifacts, `trusted`
+                is one text, or a directory of other things.
             StorageFailure: the store cannot be opened.
         """
         disable_telemetry()
@@ -74,12 +79,15 @@ class Workspace:
             raise InvalidArgument(
                 f"with {self.location} say where the rest is kept: store=DIRECTORY or a SQLAlchemy URL"
             )
+        if directory is not None:
+            _refuse_foreign(directory)
         url, root = _store_url(store if store is not None else str(directory))
         chosen = Path(artifacts) if artifacts is not None else root / _ARTIFACTS if root is not None else None
         if chosen is None:
             raise InvalidArgument("with a store's URL say where the models' files are kept: artifacts=DIRECTORY")
         self.actor = actor if actor is not None else _user()
         self.artifacts = chosen
+        self._trusted = trusted
         vectors = connect(path_or_uri if directory is None else directory / _VECTORS, **connection)
         try:
             self._open(vectors, url)
@@ -95,7 +103,7 @@ class Workspace:
         self._recorder = Recorder(self._store)
         self._closing = threading.Lock()
         self._closed = False
-        models = Models(self._tracking, self._store, self.actor)
+        models = Models(self._tracking, self._store, self.actor, self._trusted)
         self._context = Context(self._store, vectors, models, self._recorder, self.actor, self._check_open)
         try:
             models.reconcile()
@@ -188,7 +196,7 @@ class Workspace:
 
     def close(self) -> None:
         """Write what is waiting and close everything; nothing if it is closed."""
-        self._retraining.stop()
+        self._retraining.close()
         with self._closing:
             if self._closed:
                 return
@@ -216,6 +224,20 @@ class Workspace:
     def _check_open(self) -> None:
         if self._closed:
             raise Closed(f"the workspace {self.location!r} is closed")
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Keep a workspace out of a directory that holds other things. Hidden files and artifacts alone are none."""
+    try:
+        found = sorted(entry.name for entry in directory.iterdir() if not entry.name.startswith("."))
+        others = [name for name in found if name not in (_ARTIFACTS, "lost+found")]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if others and not {_VECTORS, _STORE}.intersection(others):
+        shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        raise InvalidArgument(
+            f"{directory} is not a workspace and holds other things ({shown}): name a directory that is new or empty"
+        )
 
 
 def _store_url(home: str | Path) -> tuple[str, Path | None]:

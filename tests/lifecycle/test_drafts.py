@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from roost.errors import AlreadyExists, DeploymentNotFound, InvalidArgument, InvalidTransition
+from roost.errors import (
+    AlreadyExists,
+    DeploymentNotFound,
+    InvalidArgument,
+    InvalidTransition,
+    ModelNotFound,
+    WorkspaceError,
+)
 from roost.lifecycle.deployments import State
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
@@ -59,6 +66,21 @@ def test_what_cannot_be_drafted_is_refused(
     assert endpoint.deployment("digits-v2").state is State.DRAFT
     endpoint.retire(draft, "not needed")
     assert endpoint.deployment("digits-v2").purged
+
+
+def test_search_parameters_that_the_engine_refuses_do_not_become_ready(
+    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    draft = empty_endpoint.draft(weak, search_params={"ef": "many"})
+    with pytest.raises(WorkspaceError, match=r"refuses to search with the parameters \{'ef': 'many'\}"):
+        empty_endpoint.deploy(draft, digits.records(0, 40))
+    assert empty_endpoint.deployment(draft.name).state is State.FAILED
+    assert workspace.ledger.entries(empty_endpoint.name)[-1].reason.startswith("it could not be built: the vector")
+    assert workspace.jobs.list()[0].state == "failed"
+    built = empty_endpoint.deploy("digits/1", digits.records(0, 40), search_params={"ef": 32})
+    assert (built.name, built.state, built.search_params) == ("digits-v1", State.READY, {"ef": 32})
+    with pytest.raises(ModelNotFound, match="has no version 7"):
+        empty_endpoint.deploy("digits/7", digits.records(0, 40))
 
 
 def test_a_version_is_delivered_from_staging_to_production(

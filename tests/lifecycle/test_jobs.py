@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
-from roost.errors import InvalidArgument, InvalidTransition, JobNotFound, JobStopped, WorkspaceError
+from roost.errors import (
+    InvalidArgument,
+    InvalidTransition,
+    JobNotFound,
+    JobStopped,
+    PermissionDenied,
+    WorkspaceError,
+)
 from roost.lifecycle import space
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.backfill import Price, Progress
 from roost.lifecycle.deployments import Deployment, State
 from roost.lifecycle.registry import ModelVersion
@@ -56,6 +64,21 @@ def test_a_cancelled_job_leaves_nothing(
     assert ("backfill.cancel", "the wrong model") in actions and actions[-1][0] == "fail"
 
 
+def test_a_job_that_is_cancelled_just_before_it_is_sealed_leaves_nothing(
+    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    def cancel(at: Progress) -> None:
+        if at.stage == "done":
+            empty_endpoint.cancel("digits-v1", "the wrong model")
+
+    with pytest.raises(JobStopped, match="was cancelled after its last record"):
+        empty_endpoint.deploy(weak, digits.records(0, 50), progress=cancel)
+    failed = empty_endpoint.deployment("digits-v1")
+    assert failed.state is State.FAILED and not workspace.vectors.has_collection(failed.collection)
+    assert workspace.jobs.list()[0].state == "cancelled"
+    assert empty_endpoint.deploy(weak, digits.records(0, 50)).state is State.READY
+
+
 def test_a_job_that_nobody_does_is_cancelled_at_once_and_cannot_be_paused(
     empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
 ) -> None:
@@ -86,13 +109,40 @@ def test_a_job_that_waits_for_its_rate_hears_that_it_shall_pause(
     assert workspace.jobs.list()[0].n_done < N_RECORDS
 
 
-def test_a_job_of_another_kind_is_asked_through_its_row(workspace: Workspace) -> None:
+def test_a_job_that_can_neither_wait_nor_be_given_up_says_so(workspace: Workspace) -> None:
     with workspace._context.store.write() as session:
         session.add(JobRow(kind="other", state="running", digest="", updated_at=""))
     (job,) = workspace.jobs.list()
     assert (job.endpoint, job.deployment, repr(job)) == (None, None, f"Job({job.id}, other, running, 0)")
-    assert workspace.jobs.pause(job).wanted == "pause"
-    assert workspace.jobs.cancel(job.id).wanted == "cancel"
+    with pytest.raises(InvalidTransition, match="of the kind other, which takes no pause"):
+        workspace.jobs.pause(job)
+    with pytest.raises(InvalidTransition, match="takes no cancel"):
+        workspace.jobs.cancel(job.id)
+
+
+def test_a_run_of_retraining_is_cancelled_by_whom_roles_let(workspace: Workspace, endpoint: Endpoint) -> None:
+    with workspace._context.store.write() as session:
+        row = JobRow(kind="retrain", state="running", digest="", updated_at="", request='{"plan": "nightly"}')
+        row.endpoint_id = endpoint._router.endpoint_id
+        session.add(row)
+    (job,) = workspace.jobs.list(kind="retrain")
+    with pytest.raises(InvalidTransition, match="takes no pause"):
+        workspace.jobs.pause(job)
+    workspace.governance.grant("eve", "viewer")
+    with acting_as("eve"), pytest.raises(PermissionDenied):
+        workspace.jobs.cancel(job)
+    assert workspace.jobs.cancel(job, "the wrong data").wanted == "cancel"
+    entry = workspace.ledger.entries(endpoint.name)[-1]
+    assert (entry.action, entry.subject, entry.reason) == ("retrain.cancel", "nightly", "the wrong data")
+
+
+@pytest.mark.parametrize("state", ["challenger", "refused", "failed", "over_budget", "interrupted", "cancelled"])
+def test_a_run_of_retraining_that_ended_cannot_be_cancelled(workspace: Workspace, state: str) -> None:
+    with workspace._context.store.write() as session:
+        session.add(JobRow(kind="retrain", state=state, digest="", updated_at="", request='{"plan": "nightly"}'))
+    (job,) = workspace.jobs.list()
+    with pytest.raises(InvalidTransition, match=f"is {state}"):
+        workspace.jobs.cancel(job)
 
 
 def test_an_estimate_leaves_nothing_behind(
@@ -104,6 +154,11 @@ def test_an_estimate_leaves_nothing_behind(
     low, high = found.interval or (0.0, 0.0)
     assert found.seconds is not None and low <= found.seconds <= high
     assert found.index_bytes == 300 * (4 * 4 + 2 * 16 * 4)
+    assert found.index_seconds is not None and 0.0 < found.index_seconds < found.seconds
+    assert empty_endpoint.estimate("digits/1", digits.records(0, 4)).n_sampled == 4
+    for index in ({"M": 8}, {"index_type": "NO_SUCH_INDEX"}):
+        with pytest.raises(Exception, match=r"(?i)index"):
+            empty_endpoint.estimate(weak, digits.records(), sample=8, index=index)
     assert workspace.vectors.list_collections() == before and empty_endpoint.deployments() == []
     with pytest.raises(InvalidArgument, match="can be read only once"):
         empty_endpoint.estimate(weak, iter(digits.records()))

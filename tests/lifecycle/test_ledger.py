@@ -9,7 +9,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from roost.errors import InvalidArgument, LedgerBroken, StorageFailure
+from roost.errors import EndpointNotFound, InvalidArgument, LedgerBroken, StorageFailure
 from roost.lifecycle.ledger import GENESIS, Ledger, append, canonical_json
 from roost.lifecycle.store import Store
 
@@ -78,9 +78,36 @@ def test_it_knows_the_champion_of_every_moment(ledger: Ledger) -> None:
     assert ledger.at("search", "2000-01-01T00:00:00+00:00") is None
     assert [ledger.at("search", at) for at in times] == [f"v{number}" for number in range(N_ENTRIES)]
     assert ledger.at("search", datetime.now(timezone.utc)) == "v4"
-    assert ledger.at("other", datetime.now(timezone.utc)) is None
-    with pytest.raises(InvalidArgument, match="ISO 8601"):
-        ledger.at("search", "yesterday")
+    for bad in ("yesterday", datetime.now(timezone.utc).timestamp(), None):
+        with pytest.raises(InvalidArgument, match="ISO 8601"):
+            ledger.at("search", bad)  # type: ignore[arg-type]
+
+
+def test_an_endpoint_that_it_does_not_know_is_named(ledger: Ledger) -> None:
+    now = datetime.now(timezone.utc)
+    for ask in (
+        lambda: ledger.at("serch", now),
+        lambda: ledger.why("serch", now),
+        lambda: ledger.history("serch"),
+        lambda: ledger.entries("serch"),
+    ):
+        with pytest.raises(EndpointNotFound, match="did you mean 'search'"):
+            ask()
+
+
+def test_a_kept_head_is_taken_as_it_was_given(ledger: Ledger) -> None:
+    seq, kept = ledger.head
+    assert ledger.verify(ledger.head) == ledger.verify(kept) == ledger.verify((0, GENESIS)) == N_ENTRIES
+    older = ledger.entries()[2]
+    assert ledger.verify((older.seq, older.hash)) == N_ENTRIES
+    with pytest.raises(LedgerBroken, match=f"not row {seq - 1} has the hash {kept}"):
+        ledger.verify((seq - 1, kept))
+
+
+@pytest.mark.parametrize("bad", [5, None, "nope", GENESIS[1:], ("1", GENESIS), (0, "f" * 64), (True, GENESIS), ()])
+def test_what_is_no_head_is_an_argument_and_not_an_alarm(ledger: Ledger, bad: object) -> None:
+    with pytest.raises(InvalidArgument, match="no head of a ledger"):
+        ledger.verify(bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE roost_ledger SET actor = 'eve'", "DELETE FROM roost_ledger"])
@@ -172,7 +199,6 @@ def test_it_says_what_was_in_production_at_a_time_and_why(store: Store) -> None:
     found = ledger.why("search", second.at)
     assert found == second and (found.reason, found.evidence) == ("why v2", {"model": "digits/2"})
     assert ledger.why("search", "1999-01-01T00:00:00+00:00") is None
-    assert ledger.why("other", second.at) is None
     periods = ledger.history("search")
     assert [(p.deployment, p.model, p.since, p.until) for p in periods] == [
         ("v1", "digits/1", first.at, second.at),
@@ -180,7 +206,6 @@ def test_it_says_what_was_in_production_at_a_time_and_why(store: Store) -> None:
         ("v1", "digits/1", back.at, None),
     ]
     assert periods[1].entry == second and (periods[1].actor, periods[1].reason) == ("ann", "why v2")
-    assert ledger.history("other") == []
 
 
 def test_an_entry_is_shown_in_words_and_in_a_notebook(store: Store) -> None:

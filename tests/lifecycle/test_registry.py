@@ -21,6 +21,7 @@ from roost.lifecycle.model_files import save_model
 from roost.lifecycle.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.runs import COMMIT, DIRTY
+from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
 from roost.workspace import Workspace
 
@@ -95,16 +96,59 @@ def test_what_is_not_there_is_named(workspace: Workspace, weak: ModelVersion) ->
         with pytest.raises(ModelNotFound) as caught:
             workspace.models.get(name, version)
         assert caught.value.message == message
-    with pytest.raises(InvalidArgument, match="say which version"):
-        workspace.models.load("digits")
+    for incomplete in ("digits", "digits/"):
+        with pytest.raises(InvalidArgument, match="say which version of 'digits': 'digits/1' or"):
+            workspace.models.load(incomplete)
     assert workspace.models.load("digits", 1).dim == 4
     assert list(workspace.models.versions("letters")) == []
+
+
+def test_a_version_is_found_by_its_text(workspace: Workspace, weak: ModelVersion, endpoint: Endpoint) -> None:
+    for found in (
+        workspace.models.get("digits/1"),
+        workspace.models.get("digits", "1"),
+        workspace.models.get("digits/champion"),
+    ):
+        assert found == workspace.models.get("digits", 1)
+    assert workspace.models.load("digits/1").fingerprint == weak.fingerprint
+    with pytest.raises(ModelNotFound, match="no version 9"):
+        workspace.models.get("digits/9")
 
 
 def test_what_is_no_embedder_is_refused_with_the_way_to_make_one(workspace: Workspace, digits: Digits) -> None:
     with pytest.raises(InvalidArgument, match=r"not as PCA: .*SklearnEmbedder\(PCA\("):
         workspace.models.register("digits", PCA(4).fit(digits.images))  # type: ignore[arg-type]
     assert workspace.models.list() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "nope"}, r"describe\(\.\.\.\) gives, not 'nope'"),
+        ({"data": ["nope"]}, r"describe\(\.\.\.\) gives"),
+        ({"data": 5}, r"describe\(\.\.\.\) gives, not 5"),
+        ({"metrics": {"recall": "x"}}, "'recall' is 'x'"),
+        ({"metrics": {"recall": None}}, "'recall' is None"),
+    ],
+)
+def test_what_is_no_data_and_no_figure_is_refused(
+    workspace: Workspace, digits: Digits, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        workspace.models.register("digits", digits.embedder(4), **options)
+    assert workspace.models.list() == []
+
+
+def test_a_registration_whose_figures_cannot_be_logged_leaves_nothing(workspace: Workspace, digits: Digits) -> None:
+    from mlflow.exceptions import MlflowException
+
+    with workspace.runs.start("training") as run:
+        pass
+    workspace._tracking.client.delete_run(run.id)
+    with pytest.raises(MlflowException, match="active"):
+        workspace.models.register("digits", digits.embedder(2), run=run, metrics={"recall": 0.5})
+    assert list(workspace.models.versions("digits")) == []
+    assert [entry for entry in workspace.ledger.entries() if entry.action == "register"] == []
 
 
 def test_a_bad_name_leaves_nothing(workspace: Workspace, digits: Digits) -> None:

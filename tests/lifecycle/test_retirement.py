@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from roost.errors import InvalidArgument, InvalidTransition
-from roost.lifecycle import retirement
+from roost.lifecycle import promotion, retirement, traffic
 from roost.lifecycle.deployments import State
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
@@ -97,11 +98,65 @@ def test_an_endpoint_keeps_as_many_retired_deployments_as_it_is_told(
     replaced.retire("third", "not needed")
     purged = {deployment.name for deployment in replaced.deployments() if deployment.purged}
     assert purged == {"digits-v1"}
-    assert not workspace.vectors.has_collection(replaced.deployment("digits-v1").collection)
     last = workspace.ledger.entries(replaced.name)[-1]
     assert (last.action, last.subject) == ("purge", "digits-v1")
     with pytest.raises(InvalidArgument, match="keep_retired"):
         replaced.keep_retired(-1)
+
+
+def test_a_search_that_has_begun_is_answered_when_the_policy_gives_its_deployment_up(
+    contested: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vectors are dropped a while after the retirement: by a process that has the endpoint open, or at opening."""
+    contested.keep_retired(0)
+    embed, has_begun, go_on, answers = traffic.embed, threading.Event(), threading.Event(), list[str]()
+
+    def slowly(target: traffic.Target, contents: Any) -> Any:
+        has_begun.set()
+        assert go_on.wait(30.0)
+        return embed(target, contents)
+
+    monkeypatch.setattr(traffic, "embed", slowly)
+    searcher = threading.Thread(target=lambda: answers.append(contested.search(digits.images[5]).deployment))
+    searcher.start()
+    assert has_begun.wait(30.0)
+    contested.promote("digits-v2", "better")
+    contested.retire("digits-v1", "replaced")
+    go_on.set()
+    searcher.join()
+    assert answers == ["digits-v1"]
+
+
+def test_what_the_policy_gives_up_is_dropped_when_nobody_uses_it(
+    contested: Endpoint, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.endpoints.close()
+    contested.keep_retired(0)
+    collection, context = contested.deployment("digits-v2").collection, contested._context
+    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", 0.5)
+    contested.retire("digits-v2", "weak")
+    retired_at = time.monotonic()
+    assert contested.deployment("digits-v2").purged
+    released = set[tuple[int, str]]()
+    for look in (lambda: retirement.release_due(context, released), lambda: promotion.reconcile(context)):
+        look()
+        if time.monotonic() - retired_at < 0.5:
+            assert workspace.vectors.has_collection(collection)
+    time.sleep(0.5)
+    retirement.release_due(context, released)
+    assert not workspace.vectors.has_collection(collection) and len(released) == 1
+    retirement.release_due(context, released)
+
+
+def test_what_was_retired_long_ago_is_dropped_as_soon_as_the_policy_gives_it_up(
+    replaced: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", 0.0)
+    collection = replaced.deployment("digits-v1").collection
+    replaced.keep_retired(1)
+    replaced.deploy(weak, digits.records(0, 50), name="third")
+    replaced.retire("third", "not needed")
+    assert not workspace.vectors.has_collection(collection)
 
 
 def test_a_collection_leaves_the_memory_without_holding_the_store(

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from pymilvus import DataType, FieldSchema, MilvusException
+from sklearn.decomposition import PCA
 
 from roost.errors import InvalidData
-from roost.lifecycle import space
-from roost.lifecycle.backfill import Progress
+from roost.lifecycle import space, traffic
+from roost.lifecycle.backfill import CollectionSource, Progress
 from roost.lifecycle.deployments import Deployment
+from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
@@ -207,3 +209,83 @@ def test_a_write_that_the_champion_refuses_does_not_keep_the_backfill_from_the_r
     endpoint.deploy(strong, digits.records(), batch_size=50, rate_limit=500, progress=refused)
     last = {N_RECORDS - 1: int(digits.labels[N_RECORDS - 1])}
     assert rows(workspace, endpoint, "digits-v2", last) == rows(workspace, endpoint, "digits-v1", last) == last
+
+
+def test_a_write_that_is_under_way_when_a_deployment_is_begun_is_not_lost_on_it(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its keys are never noted for a deployment that it knows nothing of, so the records must be read after it."""
+    new = [{"id": i, "content": digits.images[i], "label": i, "pixels": digits.images[i].tolist()} for i in range(9)]
+    endpoint.write(new)
+    champion = endpoint.deployment("digits-v1").collection
+    upsert, page = space.upsert, CollectionSource._page
+    under_way, was_read = threading.Event(), threading.Event()
+
+    def slowly(client: Any, deployment: Deployment, some: Any, vectors: Any) -> None:
+        if threading.current_thread() is writer:
+            under_way.set()
+            was_read.wait(0.5)
+        upsert(client, deployment, some, vectors)
+
+    def watched(source: CollectionSource, last_key: Any) -> list[dict[str, Any]]:
+        found = page(source, last_key)
+        was_read.set()
+        return found
+
+    monkeypatch.setattr(space, "upsert", slowly)
+    monkeypatch.setattr(CollectionSource, "_page", watched)
+    writer = threading.Thread(target=endpoint.write, args=([{**new[7], "label": 91}],))
+    writer.start()
+    assert under_way.wait(30.0)
+    source = CollectionSource(workspace.vectors, champion, "pixels", fields=["label"], filter="id < 9")
+    endpoint.deploy(strong, source)
+    writer.join()
+    for name in ("digits-v1", "digits-v2"):
+        assert rows(workspace, endpoint, name, [6, 7]) == {6: 6, 7: 91}
+
+
+def test_a_deployment_that_comes_between_gets_vectors_of_its_own_model(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store may give the number of a deployment that failed to the one that replaces it."""
+    other = workspace.models.register("digits", SklearnEmbedder(PCA(16, svd_solver="full").fit(digits.images[900:])))
+
+    def stop(at: Progress) -> None:
+        if at.stage == "embed":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(strong, digits.records(), batch_size=50, name="next", progress=stop)
+    embed, replaced = traffic.embed, list[Deployment]()
+
+    def replacing(target: traffic.Target, contents: Any) -> Any:
+        vectors = embed(target, contents)
+        if target.deployment.name == "next" and not replaced:
+            replaced.append(target.deployment)
+            endpoint.cancel("next")
+            replaced.append(endpoint.deploy(other, digits.records(0, 50), name="next"))
+        return vectors
+
+    monkeypatch.setattr(traffic, "embed", replacing)
+    endpoint.write([{"id": 1500, "content": digits.images[1500], "label": 1}])
+    assert len(replaced) == 2
+    stored = workspace.vectors.query(
+        replaced[1].collection, filter="id == 1500", output_fields=["vector"], consistency_level="Strong"
+    )
+    expected = workspace.models.load("digits", other.version).embed(digits.images[1500:1501])
+    np.testing.assert_allclose(stored[0]["vector"], expected[0], atol=1e-3)
+
+
+def test_a_record_that_the_model_refuses_is_named(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    records: list[dict[str, Any]] = [
+        {"id": 1600 + place, "content": digits.images[place], "label": 7} for place in range(4)
+    ]
+    records[2]["content"] = digits.images[2][:32]
+    with pytest.raises(InvalidData, match="record 2, with the key 1602: .*cannot embed"):
+        contested.write(records)
+    records[2]["content"] = np.full(64, np.nan)
+    with pytest.raises(InvalidData, match="record 2, with the key 1602"):
+        contested.write(records)
+    assert rows(workspace, contested, "digits-v1", range(1600, 1604)) == {}

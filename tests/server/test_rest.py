@@ -160,7 +160,8 @@ def test_monitors(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoi
     assert ok(client.get("/v1/alerts", params={"endpoint": name})) == []
     assert name in client.get("/metrics").text
     assert ok(client.get(f"/v1/monitors/{name}"))["n_open_alerts"] == 0
-    refused(client.put(f"/v1/monitors/{name}", json={"options": {"notify": []}}), 422, "invalid_argument")
+    for taken in ("notify", "rules", "endpoint", "self"):
+        refused(client.put(f"/v1/monitors/{name}", json={"options": {taken: []}}), 422, "invalid_argument")
     assert name not in ok(client.delete(f"/v1/monitors/{name}"))
 
 
@@ -174,6 +175,9 @@ def test_models_and_where_they_come_from(client: httpx.Client, make_endpoint: Ca
     sections = {"sections": {"limitations": "digits only"}}
     assert "digits only" in ok(client.put("/v1/models/digits/versions/1/card", json=sections))["markdown"]
     assert ok(client.get("/v1/models/digits/versions/1/card"))["version"] == "digits/1"
+    for taken in ("version", "self", "nothing"):
+        wrong = {"sections": {taken: "text"}}
+        refused(client.put("/v1/models/digits/versions/1/card", json=wrong), 422, "invalid_argument")
     refused(client.get("/v1/models/nothing"), 404, "model_not_found")
 
     origin = ok(client.get("/v1/governance/lineage", params={"subject": f"{name}/digits-v1"}))

@@ -80,7 +80,8 @@ def standing_of(context: Context, endpoint: str, number: int | None) -> TestStat
         tally.end()
     seen = {name: Seen() for name in (test.champion, *test.challengers)}
     state = cast(State, test.state)
-    return status_of(test.id, plan, test.champion, state, test.reason, tally, seen, records.n_late(), 0)
+    late, ignored = records.n_late(), records.n_ignored(plan.metric)
+    return status_of(test.id, plan, test.champion, state, test.reason, tally, seen, late, 0, ignored)
 
 
 def _is_over(tally: Tally) -> bool:

@@ -163,29 +163,9 @@ def rule_of(text: str) -> Any:
 
     Raises: InvalidArgument: it is none.
     """
-    import re
-
-    from roost.errors import InvalidArgument
     from roost.lifecycle.monitor.rules import Rule
 
-    form = (
-        r"(?P<metric>\S+)(?:\s*/\s*(?P<season>\w+))?\s*(?P<comparison><=|>=|<|>)\s*(?P<threshold>\S+)"
-        r"(?:\s+for\s+(?P<n>\d+)\s+windows?)?(?:\s+(?P<severity>\w+))?"
-    )
-    found = re.fullmatch(form, text.strip())
-    try:
-        threshold = float(found["threshold"]) if found else None
-    except ValueError:
-        threshold = None
-    if found is None or threshold is None:
-        raise InvalidArgument(
-            f"{text!r} is not a rule; write METRIC > NUMBER, as in 'latency_p95_ms > 50 for 3 windows critical'"
-        )
-    comparison: Any = found["comparison"]
-    season: Any = found["season"]
-    return Rule(
-        found["metric"], comparison, threshold, int(found["n"] or 1), found["severity"] or "warning", relative_to=season
-    )
+    return Rule.parse(text)
 
 
 def _say_alerts(found: list[Alert], as_json: bool) -> None:

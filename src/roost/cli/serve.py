@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from roost.address import without_secrets
 from roost.cli.output import stderr, stdout
+from roost.cli.workspaces import ActorOption, ArtifactsOption, StoreOption, made_workspace
 
 if TYPE_CHECKING:
     import socket
@@ -24,12 +26,14 @@ _log = logging.getLogger(__name__)
 def serve(
     workspace: Annotated[
         str | None,
-        typer.Argument(metavar="[WORKSPACE]", help="The workspace's folder, or the address of a Milvus server."),
+        typer.Argument(
+            metavar="[WORKSPACE]",
+            help="The workspace's folder; or the URI of a Milvus server, with --store and a token in `ROOST_TOKEN`.",
+        ),
     ] = None,
-    store: Annotated[
-        str | None, typer.Option(help="Folder or database URL of everything but the vectors; with a Milvus server.")
-    ] = None,
-    artifacts: Annotated[Path | None, typer.Option(help="Folder of the models' files; beside the store.")] = None,
+    store: StoreOption = None,
+    artifacts: ArtifactsOption = None,
+    actor: ActorOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; one that others can reach needs --tokens.")] = (
         "127.0.0.1"
     ),
@@ -59,7 +63,8 @@ def serve(
     check_reach(host, known)
     if data_dir is not None and not data_dir.is_dir():
         raise typer.BadParameter(f"--data-dir {data_dir} is not a folder")
-    with listen(host, port) as listener, _opened(workspace, store, artifacts) as opened:
+    with listen(host, port) as listener, made_workspace(workspace, store, artifacts, actor) as opened:
+        _begin(opened)
         _run(opened, known, data_dir, listener)
 
 
@@ -82,25 +87,16 @@ def _run(opened: Workspace, tokens: Tokens | None, data_dir: Path | None, listen
         stderr().print("ending: what is being done is finished or paused")
 
 
-def _opened(workspace: str, store: str | None, artifacts: Path | None) -> Workspace:
-    """Open the workspace and its endpoints, and begin to look at the triggers of retraining."""
-    from roost.address import without_secrets
+def _begin(opened: Workspace) -> None:
+    """Open the endpoints, whose live tests and probations then go on, and look at the triggers of retraining."""
     from roost.errors import RoostError
-    from roost.workspace import Workspace
 
-    opened = Workspace(workspace, store=store, artifacts=artifacts)
-    try:
-        # Live tests and probations of endpoints that are open go on without a request.
-        for name in opened.endpoints.list():
-            try:
-                opened.endpoints.get(name)
-            except RoostError as error:
-                _log.warning("endpoint %r cannot be opened yet: %s", name, without_secrets(error.message))
-        opened.retraining.start()
-    except BaseException:
-        opened.close()
-        raise
-    return opened
+    for name in opened.endpoints.list():
+        try:
+            opened.endpoints.get(name)
+        except RoostError as error:
+            _log.warning("endpoint %r cannot be opened yet: %s", name, without_secrets(error.message))
+    opened.retraining.start()
 
 
 def _print_token(actor: str) -> None:

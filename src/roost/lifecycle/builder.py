@@ -23,7 +23,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from roost.address import without_secrets
-from roost.errors import InvalidTransition, JobNotFound
+from roost.errors import InvalidTransition, JobNotFound, JobStopped
 from roost.lifecycle import ledger, promotion
 from roost.lifecycle.backfill import Backfill, Options, Progress, Records
 from roost.lifecycle.backfill.pipeline import Runner, Threads
@@ -109,11 +109,16 @@ def _fill(
     )
     try:
         with closing(_runner(embedder, options)) as runner:
-            return _finish(router, deployment, backfill.run(source, runner))
+            n_rows = backfill.run(source, runner)
     except Exception as error:
         if backfill.is_hopeless:
             _give_up(router, deployment, str(getattr(error, "message", error)))
         raise
+    built = _finish(router, deployment, n_rows)
+    if built is None:
+        _end_cancelled(router, deployment, "")
+        raise JobStopped(f"the backfill of {deployment.name!r} was cancelled after its last record")
+    return built
 
 
 def pause(router: Place, name: str, reason: str) -> None:
@@ -147,21 +152,38 @@ def cancel(router: Router, name: str, reason: str) -> None:
     with _filling(router, deployment.id).hold(wait=False) as is_idle:
         if not is_idle:
             return
-        with router.context.store.write() as session:
-            job = _job(session, deployment.id)
-            job.state, job.updated_at = "cancelled", utc_now()
-        _give_up(router, deployment, f"it was cancelled: {reason}" if reason else "it was cancelled")
+        _end_cancelled(router, deployment, reason)
+
+
+def _end_cancelled(router: Router, deployment: Deployment, reason: str) -> None:
+    with router.context.store.write() as session:
+        job = _job(session, deployment.id)
+        job.state, job.updated_at = "cancelled", utc_now()
+    _give_up(router, deployment, f"it was cancelled: {reason}" if reason else "it was cancelled")
 
 
 def _asked(session: Session, router: Place, name: str, action: str, reason: str) -> tuple[DeploymentRow, JobRow]:
     actor = router.context.actor
     permits.check(session, actor, "deploy", router.environment, f"{router.name}/{name}")
     row = row_named(rows_of(session, router.endpoint_id), name)
-    if row.state != State.BUILDING:
-        raise InvalidTransition(f"deployment {name!r} is {row.state}; only one that is building has a backfill")
-    job = _job(session, row.id)
+    _check_building(row)
+    job = _locked_job(session, row.id)
+    session.refresh(row)  # it may have been sealed while the job was waited for
+    _check_building(row)
     ledger.append(session, actor, f"backfill.{action}", router.name, name, reason, {"n_done": job.n_done})
     return row, job
+
+
+def _check_building(row: DeploymentRow) -> None:
+    if row.state != State.BUILDING:
+        raise InvalidTransition(f"deployment {row.name!r} is {row.state}; only one that is building has a backfill")
+
+
+def _locked_job(session: Session, deployment_id: int) -> JobRow:
+    """Return the deployment's backfill; whoever seals it and whoever stops it wait for each other."""
+    job = _job(session, deployment_id)
+    session.refresh(job, with_for_update=True)
+    return job
 
 
 def _job(session: Session, deployment_id: int) -> JobRow:
@@ -210,15 +232,18 @@ def rejected(router: Place, name: str) -> list[tuple[str, str]]:
         return [(key, reason) for key, reason in found]
 
 
-def _finish(router: Router, deployment: Deployment, n_rows: int) -> Deployment:
+def _finish(router: Router, deployment: Deployment, n_rows: int) -> Deployment | None:
+    """Seal a deployment that is filled, and return it; None where somebody has cancelled it meanwhile."""
     context = router.context
     with router.write_gate, router.change() as (session, endpoint):
         row = row_named(rows_of(session, endpoint.id), deployment.name)
+        job = _locked_job(session, row.id)
+        if job.wanted == "cancel":
+            return None
         move(row, State.READY)
         row.n_records = n_rows
         row.seal = seal(row, endpoint.metric, endpoint.fields)
         session.execute(delete(LiveWriteRow).where(LiveWriteRow.deployment_id == row.id))
-        job = _job(session, row.id)
         job.state, job.updated_at = "done", utc_now()
         evidence = {"n_records": n_rows, "n_rejected": job.n_rejected, "seal": row.seal}
         ledger.append(session, context.actor, "ready", endpoint.name, row.name, evidence=evidence)

@@ -51,6 +51,7 @@ LIVE = frozenset({State.BUILDING, State.READY, State.SERVING})
 """The states in which a deployment takes the endpoint's writes."""
 
 _PURGED_AT = "purged_at"
+_DROP_AFTER = "drop_after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +162,23 @@ def is_purged(row: DeploymentRow) -> bool:
     return _PURGED_AT in configuration_of(row)
 
 
-def mark_purged(row: DeploymentRow, moment: str) -> None:
+def is_due_to_drop(row: DeploymentRow, now: str) -> bool:
+    """Return whether a deployment's vectors were given up and nobody uses them any more."""
+    return is_purged(row) and str(configuration_of(row).get(_DROP_AFTER, "")) <= now
+
+
+def mark_purged(row: DeploymentRow, moment: str, drop_after: str | None = None) -> None:
     """Note that a retired deployment's vectors are given up, before they are dropped.
 
+    Args:
+        drop_after: until when searches may still use them; None where they may be dropped at once.
     Raises: InvalidTransition: it is not retired, or was purged before.
     """
     if row.state != State.RETIRED:
         raise InvalidTransition(f"deployment {row.name!r} is {row.state}: retire it before its vectors are dropped")
     if is_purged(row):
         raise InvalidTransition(f"deployment {row.name!r} was purged already")
-    note(row, **{_PURGED_AT: moment})
+    note(row, **{_PURGED_AT: moment}, **({_DROP_AFTER: drop_after} if drop_after is not None else {}))
 
 
 def rows_of(session: Session, endpoint_id: int) -> list[DeploymentRow]:

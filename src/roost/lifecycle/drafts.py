@@ -29,6 +29,7 @@ from roost.lifecycle.deployments import (
 )
 from roost.lifecycle.governance import permits
 from roost.lifecycle.ledger import canonical_json
+from roost.lifecycle.model_files import ModelFiles
 from roost.lifecycle.model_version import EMBEDDING
 from roost.lifecycle.names import check_name, collection_name
 from roost.lifecycle.registry import ModelVersion
@@ -98,7 +99,7 @@ def configure(
                 f"deployment {name!r} is {row.state}; only a draft's configuration may change: make a new deployment"
             )
         if index is not None:
-            row.index_params = canonical_json(_checked_index(index))
+            row.index_params = canonical_json(checked_index(index))
         if search_params is not None:
             row.search_params = canonical_json(dict(search_params))
         ledger.append(session, context.actor, "draft.change", endpoint.name, name, evidence=_facts(row))
@@ -109,28 +110,45 @@ def configure(
 def begin(router: Router, model: ModelVersion | Deployment | str, wanted: Configuration) -> Deployment:
     """Let a search endpoint's new deployment be built: create its collection, which the endpoint's writes reach now.
 
-    Raises: as `begin_row`; InvalidArgument: the engine refuses the index.
+    Raises: as `begin_row`; InvalidArgument: the engine refuses the index; UnsafeModel, Corruption: the model cannot be
+        loaded. Nothing is left then.
     """
     context = router.context
+    model = chosen(router, model)
     with context.store.lock(f"deploy-{router.endpoint_id}"):
         with context.store.write() as session:
             endpoint = session.get_one(EndpointRow, router.endpoint_id)
             failed = {row.collection for row in rows_of(session, endpoint.id) if was_never_ready(row)}
-            planned = deployment_of(begin_row(session, router, endpoint, model, wanted), endpoint.name)
+            row = begin_row(session, router, endpoint, model, wanted)
+            planned, files = deployment_of(row, endpoint.name), ModelFiles.from_json(row.model_files)
             session.rollback()
+        # Rather now than when the row is there: a model that this process does not trust, say, cannot be deployed.
+        loaded = router.load(files, planned)
         # Between two transactions, so that none waits for the vector engine.
         if planned.collection in failed:
             space.drop(context.vectors, planned.collection)
         space.create(context.vectors, planned, router.payload)
         try:
-            with router.change() as (session, endpoint):
-                deployment = deployment_of(begin_row(session, router, endpoint, model, wanted), endpoint.name)
+            # A write that is under way knows nothing of the new deployment; whoever reads the records for it from now
+            # on reads what that write left.
+            with router.write_gate, router.change() as (session, endpoint):
+                row = begin_row(session, router, endpoint, model, wanted)
+                router.adopt(row, loaded)
+                deployment = deployment_of(row, endpoint.name)
                 if deployment.collection != planned.collection:
                     raise Conflict(f"somebody else has just taken the name {planned.name!r}: look again and repeat")
         except BaseException:
             _drop_unnamed(context, planned.collection)
             raise
     return deployment
+
+
+def chosen(router: Router, model: ModelVersion | Deployment | str) -> ModelVersion | Deployment | str:
+    """Return what a caller wants to deploy, where its text is a model version's, as in `digits/2`, that version.
+
+    Raises: ModelNotFound: there is no such version.
+    """
+    return router.context.models.get(model) if isinstance(model, str) and "/" in model else model
 
 
 def _drop_unnamed(context: Context, collection: str) -> None:
@@ -174,7 +192,7 @@ def _new_row(
     session: Session, router: Router, endpoint: EndpointRow, model: ModelVersion, wanted: Configuration
 ) -> DeploymentRow:
     check_kind(router, model)
-    index = _checked_index(wanted.index) if router.kind == SEARCH else {}
+    index = checked_index(wanted.index) if router.kind == SEARCH else {}
     rows = rows_of(session, endpoint.id)
     taken = {row.name for row in rows if not was_never_ready(row)}
     name = check_name("deployment", wanted.name) if wanted.name is not None else _free_name(model, taken)
@@ -240,7 +258,11 @@ def _origin(session: Session, model: ModelVersion, given: Deployment | str | Non
     return origin
 
 
-def _checked_index(index: Mapping[str, Any] | None) -> dict[str, Any]:
+def checked_index(index: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an index's type and parameters, by default those of `DEFAULT_INDEX`.
+
+    Raises: InvalidArgument: it has no type.
+    """
     chosen = dict(index if index is not None else DEFAULT_INDEX)
     if not isinstance(chosen.get("index_type"), str):
         raise InvalidArgument('index needs a type: for example {"index_type": "HNSW", "M": 16, "efConstruction": 200}')

@@ -133,6 +133,12 @@ class Endpoints:
                 self._open[name] = kind(self._context, row)
             return self._open[name]
 
+    def check(self, name: str) -> None:
+        """Raise EndpointNotFound where there is no endpoint of that name; without opening it."""
+        known = self.list()
+        if name not in known:
+            raise EndpointNotFound(f"there is no endpoint {name!r} ({suggestion(str(name), known)})")
+
     def opened(self, name: str) -> AnyEndpoint | None:
         """Return an endpoint that was opened in this process already; None otherwise."""
         return self._open.get(name)

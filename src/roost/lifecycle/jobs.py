@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from roost.errors import InvalidTransition, JobNotFound
+from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
+from roost.lifecycle.governance import permits
 from roost.lifecycle.html import properties
-from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow
 
 BACKFILL = "backfill"
+RETRAIN = "retrain"
 
 ENDED = frozenset({"done", "cancelled"})
-"""The states of a job from which nothing goes on."""
+"""The states of a backfill from which nothing goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ class Jobs:
 
         Raises:
             JobNotFound: there is none of that number.
-            InvalidTransition: it has ended, or nobody carries it out.
+            InvalidTransition: it has ended, nobody carries it out, or it is of a kind that cannot wait.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         return self._ask(job, "pause", reason)
 
@@ -130,23 +134,42 @@ class Jobs:
 
         Raises:
             JobNotFound: there is none of that number.
-            InvalidTransition: it has ended.
+            InvalidTransition: it has ended, or it is of a kind that cannot be given up.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         return self._ask(job, "cancel", reason)
 
     def _ask(self, job: Job | int, wanted: str, reason: str) -> Job:
         found = self.get(job)
-        if found.state in ENDED:
+        is_over = found.state in ENDED or (found.kind == RETRAIN and found.state != "running")
+        if is_over:
             raise InvalidTransition(f"job {found.id} is {found.state}")
         if found.kind == BACKFILL and found.endpoint is not None and found.deployment is not None:
             endpoint = self._filled(found.endpoint)
             ask = endpoint.pause if wanted == "pause" else endpoint.cancel
             ask(found.deployment, reason)
-        else:
+        elif found.kind == RETRAIN and wanted == "cancel":
             with self._context.store.write() as session:
-                row = session.get_one(JobRow, found.id, with_for_update=True)
-                row.wanted, row.updated_at = wanted, utc_now()
+                cancel_run(session, self._context.actor, found.id, reason)
+        else:
+            raise InvalidTransition(f"job {found.id} is of the kind {found.kind}, which takes no {wanted}")
         return self.get(found.id)
+
+
+def cancel_run(session: Session, actor: str, number: int, reason: str) -> bool:
+    """Ask the run of a plan of retraining to end, and return whether it was running.
+
+    Raises: PermissionDenied, ApprovalRequired: the actor may not do this.
+    """
+    job = session.get_one(JobRow, number, with_for_update=True)
+    if job.state != "running":
+        return False
+    plan = json.loads(job.request)["plan"]
+    place = session.get_one(EndpointRow, job.endpoint_id)
+    permits.check(session, actor, "retrain.cancel", place.environment, f"{place.name}/{plan}")
+    ledger.append(session, actor, "retrain.cancel", place.name, plan, reason, {"job": job.id})
+    job.wanted = "cancel"
+    return True
 
 
 def _jobs() -> Any:

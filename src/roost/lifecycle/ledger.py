@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,8 +28,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidArgument, LedgerBroken
+from roost.errors import EndpointNotFound, InvalidArgument, LedgerBroken
 from roost.lifecycle.html import properties
+from roost.lifecycle.names import suggestion
 from roost.lifecycle.store.database import Store, utc_now, utc_text
 from roost.lifecycle.store.tables import LedgerHeadRow, LedgerRow
 
@@ -39,6 +41,8 @@ CHAMPION_ACTIONS = ("promote", "rollback")
 """The actions after which `subject` is the endpoint's champion."""
 
 _BATCH_SIZE = 1000
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +108,18 @@ class Ledger:
         self._store = store
 
     def entries(self, endpoint: str | None = None, limit: int | None = None) -> list[Entry]:
-        """Return the entries, oldest first: all of them, or one endpoint's; the newest `limit` of them."""
+        """Return the entries, oldest first: all of them, or one endpoint's; the newest `limit` of them.
+
+        Raises: EndpointNotFound: the ledger knows no such endpoint.
+        """
         query = select(LedgerRow).order_by(LedgerRow.seq.desc())
         if endpoint is not None:
             query = query.where(LedgerRow.endpoint == endpoint)
         if limit is not None:
             query = query.limit(limit)
         with self._store.read() as session:
+            if endpoint is not None:
+                _check_endpoint(session, endpoint)
             return [_entry(row) for row in reversed(session.scalars(query).all())]
 
     @property
@@ -125,7 +134,9 @@ class Ledger:
 
         Args:
             moment: a datetime (without a zone: local time), or ISO 8601 text.
-        Raises: InvalidArgument: the text is not a time.
+        Raises:
+            InvalidArgument: it is not a time.
+            EndpointNotFound: the ledger knows no such endpoint.
         """
         entry = self.why(endpoint, moment)
         return entry.subject if entry is not None else None
@@ -136,7 +147,9 @@ class Ledger:
         Args:
             moment: a datetime (without a zone: local time), or ISO 8601 text.
         Returns: the promotion or rollback; None before the first.
-        Raises: InvalidArgument: the text is not a time.
+        Raises:
+            InvalidArgument: it is not a time.
+            EndpointNotFound: the ledger knows no such endpoint.
         """
         query = (
             select(LedgerRow)
@@ -146,13 +159,18 @@ class Ledger:
             .limit(1)
         )
         with self._store.read() as session:
+            _check_endpoint(session, endpoint)
             row = session.scalar(query)
         return _entry(row) if row is not None else None
 
     def history(self, endpoint: str) -> list[Period]:
-        """Return an endpoint's champions one after the other, the present one last."""
+        """Return an endpoint's champions one after the other, the present one last.
+
+        Raises: EndpointNotFound: the ledger knows no such endpoint.
+        """
         query = select(LedgerRow).where(LedgerRow.endpoint == endpoint, LedgerRow.action.in_(CHAMPION_ACTIONS))
         with self._store.read() as session:
+            _check_endpoint(session, endpoint)
             changes = [_entry(row) for row in session.scalars(query.order_by(LedgerRow.seq))]
         return [
             Period(
@@ -168,14 +186,17 @@ class Ledger:
             for number, change in enumerate(changes)
         ]
 
-    def verify(self, head: str = GENESIS) -> int:
+    def verify(self, head: str | tuple[int, str] = GENESIS) -> int:
         """Check the whole chain and return the number of entries.
 
         Args:
-            head: the hash of a head that was kept elsewhere; the chain must go through it.
-        Raises: LedgerBroken: an entry was altered, removed or reordered; the message names the first.
+            head: a `head` that was kept elsewhere, or its hash alone; the chain must go through it.
+        Raises:
+            LedgerBroken: an entry was altered, removed or reordered; the message names the first.
+            InvalidArgument: it is neither a head nor a hash.
         """
-        seq, previous, passed_head = 0, GENESIS, head == GENESIS
+        kept_seq, kept = _kept(head)
+        seq, previous, passed_head = 0, GENESIS, kept == GENESIS
         with self._store.read() as session:
             rows = session.scalars(select(LedgerRow).order_by(LedgerRow.seq)).yield_per(_BATCH_SIZE)
             for row in rows:
@@ -187,7 +208,7 @@ class Ledger:
                 if row.hash != _hash(row):
                     raise LedgerBroken(f"ledger row {seq} was altered: its content does not match its hash")
                 previous = row.hash
-                passed_head = passed_head or row.hash == head
+                passed_head = passed_head or (row.hash == kept and kept_seq in (None, seq))
             newest = session.get(LedgerHeadRow, 1)
         if (newest.seq, newest.hash) != (seq, previous) if newest else seq > 0:
             expected = newest.seq if newest else 0
@@ -195,7 +216,8 @@ class Ledger:
                 f"ledger row {min(seq, expected) + 1} is wrong: {expected} rows were written, {seq} are there"
             )
         if not passed_head:
-            raise LedgerBroken(f"the ledger was cut off or written anew: no row has the hash {head} that was kept")
+            where = "no row" if kept_seq is None else f"not row {kept_seq}"
+            raise LedgerBroken(f"the ledger was cut off or written anew: {where} has the hash {kept} that was kept")
         return seq
 
 
@@ -280,12 +302,31 @@ def _entry(row: LedgerRow) -> Entry:
     )
 
 
+def _kept(head: object) -> tuple[int | None, str]:
+    """Return number and hash of a head; no number for a hash alone.
+
+    Raises: InvalidArgument: it is neither.
+    """
+    seq, kept = head if isinstance(head, (tuple, list)) and len(head) == 2 else (None, head)
+    is_number = seq is None or (isinstance(seq, int) and not isinstance(seq, bool) and seq >= 0)
+    if not is_number or not isinstance(kept, str) or not _HASH.fullmatch(kept) or (seq == 0 and kept != GENESIS):
+        raise InvalidArgument(f"{head!r} is no head of a ledger: give what `head` was, or its hash of 64 characters")
+    return seq, kept
+
+
+def _check_endpoint(session: Session, endpoint: object) -> None:
+    """Raises: EndpointNotFound: there is no entry of such an endpoint, which its creation would have written."""
+    if session.scalar(select(LedgerRow.seq).where(LedgerRow.endpoint == str(endpoint)).limit(1)) is None:
+        known = [name for name in session.scalars(select(LedgerRow.endpoint).distinct()) if name is not None]
+        raise EndpointNotFound(f"the ledger knows no endpoint {endpoint!r} ({suggestion(str(endpoint), known)})")
+
+
 def _parse(moment: datetime | str) -> datetime:
     if isinstance(moment, datetime):
         return moment
     try:
         return datetime.fromisoformat(moment)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise InvalidArgument(
             f"{moment!r} is not a time: use ISO 8601, for example 2026-01-31T12:00:00+00:00"
         ) from error

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from roost.errors import Corruption, InvalidArgument, InvalidData, MissingDependency
 
 FILE = "model.onnx"
+
+Source: TypeAlias = Any
+"""A path as str or Path, bytes, or an onnx.ModelProto, whose library need not be installed."""
 
 _TYPES: Mapping[str, Any] = {
     "tensor(float)": np.float32,
@@ -45,18 +48,20 @@ class Tensor:
 class OnnxSession:
     """An open model. `run` may be called from any number of threads at once."""
 
-    def __init__(self, model: bytes | Path, n_threads: int | None = None) -> None:
+    def __init__(self, model: Source, n_threads: int | None = None) -> None:
         """Open a model.
 
         Args:
-            model: the file, or its content. Weights that are kept in files beside it are not read.
+            model: the file's path, its content, or an onnx.ModelProto. Weights that are kept in files beside it are
+                not read.
             n_threads: threads of one call; by default onnxruntime's choice.
         Raises:
+            InvalidArgument: there is no such file, or it is none of these.
             Corruption: it is not a model that onnxruntime can open.
             MissingDependency: onnxruntime is not installed.
         """
         runtime = _runtime()
-        self.content = model.read_bytes() if isinstance(model, Path) else bytes(model)
+        self.content = content_of(model)
         options = runtime.SessionOptions()
         options.log_severity_level = _SEVERITY_ERROR
         if n_threads is not None:
@@ -107,6 +112,23 @@ class OnnxSession:
         except Exception as error:  # onnxruntime's own errors share no other root
             raise InvalidData(f"the ONNX model refused its input: {error}") from error
         return [np.asarray(one)[:n_rows] for one in found]
+
+
+def content_of(source: Source) -> bytes:
+    """Return the content of a file, given by its path; or what is content already, or can give it.
+
+    Raises: InvalidArgument: there is no such file, or it is nothing of that kind.
+    """
+    if isinstance(source, (str, Path)):
+        try:
+            return Path(source).read_bytes()
+        except (OSError, ValueError) as error:
+            raise InvalidArgument(f"the file {str(source)!r:.300} cannot be read: {error}") from error
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if hasattr(source, "SerializeToString"):
+        return bytes(source.SerializeToString())
+    raise InvalidArgument(f"give a file's path, its content as bytes, or an onnx.ModelProto, not {type(source).__name__}")
 
 
 def cast(rows: Any, tensor: Tensor) -> npt.NDArray[Any]:

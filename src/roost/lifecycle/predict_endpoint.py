@@ -28,17 +28,20 @@ from roost.lifecycle.deployments import (
 from roost.lifecycle.endpoint import Endpoint, name_of
 from roost.lifecycle.live import LiveTest
 from roost.lifecycle.live.intake import text_of_value
-from roost.lifecycle.live.judging import Drawn, Rival
+from roost.lifecycle.live.judging import Drawn, Rival, same
 from roost.lifecycle.live.serving import Batch, Response, picked
 from roost.lifecycle.model_files import ModelFiles
 from roost.lifecycle.predictors.base import Label, Predictor, predict_checked
 from roost.lifecycle.recorder import Event
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.store.tables import DeploymentRow
-from roost.lifecycle.tap import noting_failures
+from roost.lifecycle.tap import blaming_model, noting_failures
 from roost.lifecycle.traffic import Target
 
 Rows: TypeAlias = Sequence[Any] | npt.NDArray[Any]
+
+_CLASSES_SHOWN = 20
+"""Of the classes that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class PredictEndpoint(Endpoint):
         """Make a deployment of a model version: load it, try it, seal it. It has no vectors and is ready at once.
 
         Args:
-            model: a model version, or a draft, which has its configuration already.
+            model: a model version, its text as in `churn/1`, or a draft, which has its configuration already.
             check: rows that the model has to predict for before the deployment is made.
             name: by default the model's name and version, as in `churn-v1`.
             delivered_from: the deployment of the same model version elsewhere whose success is the
@@ -115,6 +118,7 @@ class PredictEndpoint(Endpoint):
         wanted = drafts.Configuration(
             name=name, delivered_from=delivered_from, owner=owner, other_classes=allow_other_classes
         )
+        model = drafts.chosen(self._router, model)
         predictor, allows = self._loaded(model)
         self._check_classes(str(model), predictor, allow_other_classes or allows)
         if check is not None:
@@ -176,14 +180,23 @@ class PredictEndpoint(Endpoint):
             event_id: the sender's own number of it: the same number counts once.
             at: when it happened; by default now.
         Returns: whether the prediction is known.
-        Raises: InvalidArgument: a label without a class or a number, or another value that is out of range; nothing was
-            recorded.
+        Raises: InvalidArgument: a label without a class or a number, a class that no live deployment knows, or another
+            value that is out of range; nothing was recorded.
         """
         if kind != "label":
             return self._take(query_id, {"": value}, kind=kind, whole=True, event_id=event_id, at=at)
         if item is None or (self.task == "regression" and not _is_finite(item)):
             raise InvalidArgument(f"a label of {self.name!r} is the right class or the true value, not {item!r}")
+        self._check_label(item)
         return self._take(query_id, {}, kind=kind, whole=True, truth=item, event_id=event_id, at=at)
+
+    def _check_label(self, item: Any) -> None:
+        """Raise InvalidArgument for a label that no deployment can give: a typing mistake would count against all."""
+        classes = [label for target in self._router.routing.live for label in target.predictor.classes or ()]
+        said = text_of_value(item)
+        if classes and not any(same(text_of_value(label), said) for label in classes):
+            names = ", ".join(repr(label) for label in list(dict.fromkeys(classes))[:_CLASSES_SHOWN])
+            raise InvalidArgument(f"{item!r:.200} is none of the classes of {self.name!r}: {names}")
 
     def _tested(self, test: LiveTest, rows: Rows, query: traffic.Query, started: float) -> list[Prediction]:
         """Return the predictions of a live test."""
@@ -231,7 +244,8 @@ class PredictEndpoint(Endpoint):
         if len(rows) == 0:
             return []
         predictor = target.predictor
-        found = predict_checked(predictor, rows)
+        with blaming_model():
+            found = predict_checked(predictor, rows)
         values: list[Label] = found.values.tolist()
         if found.probabilities is None or predictor.classes is None:
             return [(value, None) for value in values]

@@ -3,7 +3,8 @@
 What is watched is kept in the endpoint's row, and what was seen is read from the events of live
 traffic. So every process that serves the endpoint sees the answers of all of them, and a restart
 forgets nothing. The query path does nothing for it. Events that are committed out of order by
-several processes may be passed over; they are few, and cannot cause a breach.
+several processes may be passed over; they are few, and cannot cause a breach. A model that refuses
+what users send fails them: that counts, and a wrong filter or another wrong argument does not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sqlalchemy import select
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.live.guardrails import BASELINE_SIZE, Guardrail, Observation, Watch
+from roost.lifecycle.recorder import ANSWERED
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.tables import EventRow
@@ -25,10 +27,7 @@ from roost.lifecycle.store.tables import EventRow
 ACTOR = "roost"
 """Who rolls back, in the ledger; whoever promoted with a probation allowed it."""
 
-ANSWERED = ("search", "predict")
-"""The kinds of events that are answers."""
-
-_BASELINE_LIMIT = 10 * BASELINE_SIZE
+_BASELINE_LIMIT = 50 * BASELINE_SIZE
 _BATCH_SIZE = 1000
 
 

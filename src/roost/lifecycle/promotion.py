@@ -22,7 +22,16 @@ from sqlalchemy.orm import Session
 
 from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger, space
-from roost.lifecycle.deployments import State, is_kept, is_purged, move, row_named, rows_of, was_never_ready
+from roost.lifecycle.deployments import (
+    State,
+    is_due_to_drop,
+    is_kept,
+    is_purged,
+    move,
+    row_named,
+    rows_of,
+    was_never_ready,
+)
 from roost.lifecycle.html import properties
 from roost.lifecycle.names import PRODUCTION
 from roost.lifecycle.store.database import utc_now
@@ -242,13 +251,14 @@ def reconcile(context: Context) -> None:
     with context.store.read() as session:
         endpoints = session.scalars(select(EndpointRow)).all()
         deployments = session.scalars(select(DeploymentRow)).all()
+    now = utc_now()
     for row in endpoints:
         if row.followed_version != row.version:
             follow(context, row.id)
     for deployment in deployments:
         if deployment.dim == 0:
             continue
-        if is_purged(deployment):
+        if is_due_to_drop(deployment, now):
             space.drop(context.vectors, deployment.collection)
         elif was_never_ready(deployment):
             drop_failed(context, deployment.id)

@@ -2,7 +2,8 @@
 
 A search hands its event over and goes on. A crash loses the events of the last moments, at most
 `FLUSH_EVERY_S` of them. When the store is slower than the traffic, answers are left out and
-counted; feedback and outcomes are never left out.
+counted; feedback and outcomes are never left out. An event that the store cannot hold, whatever it is asked,
+is set aside, counted and logged: those behind it are written.
 """
 
 from __future__ import annotations
@@ -15,15 +16,20 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
 
+from roost.errors import RoostError
 from roost.lifecycle.store.database import Store, utc_now
 from roost.lifecycle.store.tables import EventRow
+
+ANSWERED = ("search", "predict")
+"""The kinds of events that are answered queries."""
 
 FLUSH_EVERY_S = 0.2
 MAX_WAITING = 50_000
 
 _BATCH_SIZE = 200
-_MANY = frozenset({"search", "predict", "shadow"})
+_MANY = frozenset({*ANSWERED, "shadow"})
 """Kinds of events that come with the traffic, and are left out when the store cannot keep up with it."""
 
 _PAUSE_S = 0.02
@@ -77,6 +83,7 @@ class Recorder:
         self._starting = threading.Lock()
         self.n_left_out = 0
         self.n_duplicates = 0
+        self.n_set_aside = 0
 
     def put(self, event: Event) -> None:
         """Hand an event over; it never waits for the store."""
@@ -105,25 +112,54 @@ class Recorder:
         self._write(self._others)
 
     def _write(self, waiting: deque[Event], pause_s: float = 0.0) -> None:
-        n_left = len(waiting)
+        with self._writing:  # what another thread has taken out is in the store now, or waits again
+            n_left = len(waiting)
         while n_left > 0:
             with self._writing:
-                batch = [waiting.popleft() for _ in range(min(_BATCH_SIZE, len(waiting)))]
-                if not batch:
-                    return
-                try:
-                    with self._store.write() as session:
-                        # With RETURNING one statement takes all rows; without it, SQLite's driver waits for the
-                        # interpreter lock after every row, and whoever promotes waits for the store.
-                        statement = _insert(session.connection()).returning(EventRow.id)
-                        written = session.execute(statement, [_columns(event) for event in batch]).all()
-                except BaseException:
-                    waiting.extendleft(reversed(batch))
-                    raise
-            self.n_duplicates += len(batch) - len(written)
-            n_left -= len(batch)
+                n_taken = self._write_next(waiting)
+            if not n_taken:
+                return
+            n_left -= n_taken
             if pause_s and n_left > 0:
                 self._closed.wait(pause_s)
+
+    def _write_next(self, waiting: deque[Event]) -> int:
+        """Write the next events, and return how many were taken out.
+
+        What the store refuses for its content is halved until the one event is found; the rest is written.
+        """
+        n_taken = min(_BATCH_SIZE, len(waiting))
+        parts = [[waiting.popleft() for _ in range(n_taken)]] if n_taken else []
+        while parts:
+            part = parts.pop()
+            try:
+                self.n_duplicates += len(part) - self._insert(part)
+            except BaseException as error:
+                if not _is_about_content(error):
+                    for unwritten in (*parts, part):
+                        waiting.extendleft(reversed(unwritten))
+                    raise
+                if len(part) > 1:
+                    half = len(part) // 2
+                    parts += [part[half:], part[:half]]
+                    continue
+                self.n_set_aside += 1
+                _log.error(
+                    "an event (%s of %r, query %r) is set aside, the store cannot hold it: %s",
+                    part[0].kind,
+                    part[0].endpoint,
+                    part[0].query_id,
+                    error,
+                )
+        return n_taken
+
+    def _insert(self, events: list[Event]) -> int:
+        """Write events in one transaction, and return how many were not there yet."""
+        with self._store.write() as session:
+            # With RETURNING one statement takes all rows; without it, SQLite's driver waits for the
+            # interpreter lock after every row, and whoever promotes waits for the store.
+            statement = _insert(session.connection()).returning(EventRow.id)
+            return len(session.execute(statement, [_columns(event) for event in events]).all())
 
     def close(self) -> None:
         """Write what is left and end the thread."""
@@ -155,6 +191,12 @@ def _columns(event: Event) -> dict[str, Any]:
     if event.value is not None and not isinstance(event.value, str):
         columns["value"] = event.value.to_json()
     return columns
+
+
+def _is_about_content(error: BaseException) -> bool:
+    """Return whether an event's values are refused, and will be as often as they are offered."""
+    cause = error.__cause__ if isinstance(error, RoostError) else error
+    return isinstance(cause, (DataError, IntegrityError, ValueError, TypeError, OverflowError))
 
 
 def _insert(connection: Connection) -> Insert:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from roost.errors import Conflict, InvalidArgument, ModelNotFound, RoostError
@@ -37,10 +38,19 @@ _PAGE_SIZE = 1000
 class Models:
     """The registered models of a workspace, which MLflow's own UI and code see too."""
 
-    def __init__(self, tracking: Tracking, store: Store, actor: str) -> None:
+    def __init__(self, tracking: Tracking, store: Store, actor: str, trusted: Collection[str] = ()) -> None:
+        """Open the registry.
+
+        Args:
+            trusted: types and functions that this process trusts, beside those that the registry remembers.
+        Raises: InvalidArgument: `trusted` is one text, not several.
+        """
+        if isinstance(trusted, str):
+            raise InvalidArgument(f"trusted takes several names: trusted=[{trusted!r}]")
         self._tracking = tracking
         self._store = store
         self._actor = actor
+        self._trusted = frozenset(trusted)
 
     def register(
         self,
@@ -72,7 +82,8 @@ class Models:
             signature: shapes and types of what goes in and comes out; or an example batch, from which it is read.
         Raises:
             InvalidName: the name is not allowed.
-            InvalidArgument: it is not a model, there is no such run, or a tag is one of Roost's own.
+            InvalidArgument: it is not a model, there is no such run, a metric is no number, the data is no version of
+                data, or a tag is one of Roost's own.
             InvalidData: the model does not take the example.
             UnsafeModel: the stored model holds other types; the message names them.
             PermissionDenied, ApprovalRequired: the actor may not register models.
@@ -80,19 +91,21 @@ class Models:
         check_name("model", name)
         _check_model(model)
         _check_tags(tags or {})
+        _check_metrics(metrics or {})
         described = signature_of(model, signature)
         run_id = run.id if isinstance(run, Run) else run
         origin = origin_of(self._tracking.client, run_id) if run_id is not None else RunOrigin(code_version(), ())
-        versions = (data,) if isinstance(data, DataVersion) else tuple(data) if data is not None else origin.data
+        versions = _data_versions(data) if data is not None else origin.data
         note = registration.begin(self._store, acting(self._actor), name, fresh_path(name))
         try:
             files = save_model(
                 self._tracking.artifacts, name, model, trusted, note.path, {LOCK_FILE: environment_lock()}
             )
             own = tags_of(model, files, metrics or {}, versions, origin.code, described, owner)
+            # Before the version is there: whoever is told that this failed can repeat it.
+            self._log_metrics(run_id, metrics or {})
             version = self._create(name, files, run_id, {**(tags or {}), **own}, description)
             self._finish(note, version)
-            self._log_metrics(run_id, metrics or {})
         except Exception:
             self._undo(note)
             raise
@@ -161,13 +174,19 @@ class Models:
         """
         return read_beside(self._tracking.artifacts, version.files, LOCK_FILE)
 
-    def get(self, name: str, version: int | str) -> ModelVersion:
+    def get(self, name: str, version: int | str | None = None) -> ModelVersion:
         """Return a version by its number or by an alias.
 
-        Raises: ModelNotFound: there is no such model, version or alias.
+        Args:
+            name: of the model; or the version's own text, as in `digits/1` or `digits/champion`.
+            version: number or alias, where the name does not say it.
+        Raises:
+            ModelNotFound: there is no such model, version or alias.
+            InvalidArgument: neither says which version.
         """
         from mlflow.exceptions import MlflowException
 
+        name, version = _named(name, version)
         client = self._tracking.client
         try:
             if isinstance(version, int):
@@ -191,26 +210,28 @@ class Models:
         """Return the model of a version, an `Embedder` or a `Predictor`, after checking its files.
 
         Args:
-            version: the version, or the model's name with the number or alias in `alias`.
+            version: the version, its text as in `digits/1`, or the model's name with the number or alias in `alias`.
+            trusted: types and functions that the caller trusts, beside those that the registry remembers for these
+                files and those that the workspace was opened with.
         Raises:
             ModelNotFound: there is no such version.
+            InvalidArgument: the text does not say which version.
             Corruption: a file is missing or damaged; the message names it.
             UnsafeModel: the model holds types that are not trusted.
         """
         if isinstance(version, str):
-            if alias is None:
-                raise InvalidArgument(
-                    f"say which version of {version!r}: load({version!r}, 1) or load({version!r}, 'champion')"
-                )
             version = self.get(version, alias)
-        return load_model(self._tracking.artifacts, version.files, trusted)
+        return self._load(version.files, trusted)
+
+    def _load(self, files: ModelFiles, trusted: Collection[str] = ()) -> Model:
+        return load_model(self._tracking.artifacts, files, self._trusted.union(trusted))
 
     def load_files(self, files: ModelFiles) -> Embedder:
         """Return the embedder of stored files, after checking them; without asking MLflow.
 
         Raises: InvalidArgument: they are not an embedder's.
         """
-        model = load_model(self._tracking.artifacts, files)
+        model = self._load(files)
         if not isinstance(model, Embedder):
             raise InvalidArgument(f"the model in {files.path} is a {type(model).__name__}, which gives no vectors")
         return model
@@ -220,7 +241,7 @@ class Models:
 
         Raises: InvalidArgument: they are not a predictor's.
         """
-        model = load_model(self._tracking.artifacts, files)
+        model = self._load(files)
         if not isinstance(model, Predictor):
             raise InvalidArgument(f"the model in {files.path} is a {type(model).__name__}, which predicts nothing")
         return model
@@ -301,6 +322,30 @@ def _check_model(model: object) -> None:
             f"SklearnEmbedder({kind}(...)) or SklearnPredictor({kind}(...)), or derive a class from "
             "roost.lifecycle.Embedder or Predictor"
         )
+
+
+def _named(name: str, version: int | str | None) -> tuple[str, int | str]:
+    """Return the name of a model, and the number or alias of a version, of what a caller gave."""
+    if version is None:
+        name, _, version = name.partition("/")
+    if version == "":
+        raise InvalidArgument(f"say which version of {name!r}: {name + '/1'!r} or {name + '/champion'!r}")
+    is_number = isinstance(version, str) and version.isascii() and version.isdigit()
+    return name, int(version) if is_number else version
+
+
+def _check_metrics(metrics: Mapping[str, float]) -> None:
+    for name, value in metrics.items():
+        if not isinstance(value, Real):
+            raise InvalidArgument(f"metrics are numbers, as in {{'recall': 0.93}}; {name!r} is {value!r:.100}")
+
+
+def _data_versions(data: DataVersion | Sequence[DataVersion]) -> tuple[DataVersion, ...]:
+    versions = (data,) if isinstance(data, DataVersion) or not isinstance(data, Sequence) else tuple(data)
+    for one in versions:
+        if not isinstance(one, DataVersion):
+            raise InvalidArgument(f"data= takes what workspace.data.describe(...) gives, not {data!r:.100}")
+    return versions
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:

@@ -5,8 +5,9 @@ back to it. It takes no writes from then on; the keys that are written or delete
 before the write, so what it misses is known exactly, also after a crash. Its collection is released
 from memory `RELEASE_AFTER_S` later, when no process can be answering from it any more.
 
-Steps of giving vectors up: one transaction that notes it; then the collection is dropped. A crash
-between leaves a collection that is dropped when the workspace opens.
+Steps of giving vectors up: one transaction that notes it; then the collection is dropped, where the endpoint's
+policy gave them up not before `RELEASE_AFTER_S` after the retirement. A crash between leaves a collection that is
+dropped when the workspace opens.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import (
     State,
     configuration_of,
+    is_due_to_drop,
     is_kept,
-    is_purged,
     mark_purged,
     move,
     note,
@@ -124,24 +125,29 @@ def check_complete(session: Session, row: DeploymentRow, accept_missing: bool) -
 
 
 def release_due(context: Context, released: set[tuple[int, str]]) -> None:
-    """Release the collections that were retired long enough ago from memory.
+    """Release the collections that were retired long enough ago from memory, and drop those that were given up.
 
     Args:
-        released: what this process has released already; grows.
+        released: what this process has released or dropped already; grows.
     """
-    due_before = utc_text(datetime.now(timezone.utc) - timedelta(seconds=RELEASE_AFTER_S))
+    now = datetime.now(timezone.utc)
+    due_before = utc_text(now - timedelta(seconds=RELEASE_AFTER_S))
     with context.store.read() as session:
         rows = session.scalars(select(DeploymentRow).where(DeploymentRow.state == State.RETIRED.value)).all()
     for row in rows:
-        key = row.id, str(configuration_of(row).get(_RETIRED_AT, ""))
-        if not is_kept(row) or row.dim == 0 or key in released or key[1] > due_before:
+        retired_at = str(configuration_of(row).get(_RETIRED_AT, ""))
+        gives_up = is_due_to_drop(row, utc_text(now))
+        key = row.id, "dropped" if gives_up else retired_at
+        if row.dim == 0 or key in released or not (gives_up or (is_kept(row) and retired_at <= due_before)):
             continue
         # Whoever brings the deployment back holds the lock until it is champion.
         with context.store.lock(memory_lock(row.endpoint_id)):
             with context.store.read() as session:
-                now = session.get_one(DeploymentRow, row.id)
-            if is_kept(now):
-                context.vectors.release_collection(now.collection)
+                present = session.get_one(DeploymentRow, row.id)
+            if gives_up:
+                space.drop(context.vectors, present.collection)
+            elif is_kept(present):
+                context.vectors.release_collection(present.collection)
         released.add(key)
 
 
@@ -153,18 +159,19 @@ def _beyond_policy(
     kept = sorted((row for row in rows if is_kept(row)), key=lambda row: str(configuration_of(row).get(_RETIRED_AT)))
     given_up = kept[: max(len(kept) - keep, 0)] if keep is not None else []
     for row in given_up:
-        _give_up(session, row)
+        retired_at = datetime.fromisoformat(str(configuration_of(row)[_RETIRED_AT]))
+        _give_up(session, row, utc_text(retired_at + timedelta(seconds=RELEASE_AFTER_S)))
         reason = f"the endpoint keeps the vectors of {keep} retired deployments"
         ledger.append(session, context.actor, "purge", endpoint.name, row.name, reason)
     return given_up
 
 
-def _give_up(session: Session, row: DeploymentRow) -> None:
-    mark_purged(row, utc_now())
+def _give_up(session: Session, row: DeploymentRow, drop_after: str | None = None) -> None:
+    mark_purged(row, utc_now(), drop_after)
     session.execute(delete(LiveWriteRow).where(LiveWriteRow.deployment_id == row.id))
 
 
 def _drop(context: Context, rows: Sequence[DeploymentRow]) -> None:
     for row in rows:
-        if row.dim > 0 and is_purged(row):
+        if row.dim > 0 and is_due_to_drop(row, utc_now()):
             space.drop(context.vectors, row.collection)

@@ -14,7 +14,17 @@ from roost.address import without_secrets
 from roost.errors import CollectionNotFound, Conflict, FingerprintMismatch, WorkspaceError
 from roost.lifecycle import ledger, promotion, space
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import LIVE, State, check_seal, deployment_of, is_kept, move, row_named, rows_of
+from roost.lifecycle.deployments import (
+    LIVE,
+    Deployment,
+    State,
+    check_seal,
+    deployment_of,
+    is_kept,
+    move,
+    row_named,
+    rows_of,
+)
 from roost.lifecycle.embedders.base import Embedder
 from roost.lifecycle.live import Ending, LiveTest, course
 from roost.lifecycle.model_files import ModelFiles
@@ -81,7 +91,7 @@ class Router:
                     if expected is not None and row.version != expected:
                         raise Conflict(
                             f"endpoint {self.name!r} was changed by another actor (its version is {row.version}, "
-                            f"not {expected}): look again and repeat"
+                            f"not {expected}): call the endpoint's refresh(), look at its champion and repeat"
                         )
                     yield session, row
                     row.version += 1
@@ -253,12 +263,7 @@ class Router:
         key = row.id, row.created_at
         if key not in self._opened:
             check_seal(row, *self._configuration)
-            model = self._model(ModelFiles.from_json(row.model_files))
-            if model.fingerprint != row.fingerprint:
-                raise FingerprintMismatch(
-                    f"deployment {row.name!r} was made by {row.fingerprint}; its model's files are of "
-                    f"{model.fingerprint}"
-                )
+            model = self.load(ModelFiles.from_json(row.model_files), deployment)
             if self.kind == SEARCH:
                 space.check(self.context.vectors, deployment)
                 if deployment.state != State.BUILDING:
@@ -266,6 +271,18 @@ class Router:
             self._opened[key] = model
         return Target(deployment, self._opened[key])
 
-    def _model(self, files: ModelFiles) -> Embedder | Predictor:
+    def load(self, files: ModelFiles, deployment: Deployment) -> Embedder | Predictor:
+        """Return a deployment's model, after checking its files.
+
+        Raises:
+            FingerprintMismatch: it is not the model of which the deployment is.
+            RoostError: it cannot be loaded.
+        """
         models = self.context.models
-        return models.load_files(files) if self.kind == SEARCH else models.load_predictor(files)
+        model = models.load_files(files) if self.kind == SEARCH else models.load_predictor(files)
+        if model.fingerprint != deployment.fingerprint:
+            raise FingerprintMismatch(
+                f"deployment {deployment.name!r} was made by {deployment.fingerprint}; its model's files are of "
+                f"{model.fingerprint}"
+            )
+        return model

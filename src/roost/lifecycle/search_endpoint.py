@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy.typing as npt
+from pymilvus import exceptions as milvus
 
-from roost.lifecycle import builder, drafts, promotion, space, traffic, writes
+from roost.address import without_secrets
+from roost.errors import CollectionNotFound, CollectionNotLoaded, RoostError
+from roost.lifecycle import builder, drafts, promotion, traffic, writes
 from roost.lifecycle.answered import Remembered
 from roost.lifecycle.backfill import Estimate, Options, Price, Progress, Record, Records, estimate
+from roost.lifecycle.backfill.sources import check_records
 from roost.lifecycle.bridge.bridging import Bridging
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment
@@ -26,13 +31,16 @@ from roost.lifecycle.monitor import recall
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.store.tables import EndpointRow
 from roost.lifecycle.tap import noting_failures
-from roost.lifecycle.traffic import Answer, Hit, Query
+from roost.lifecycle.traffic import Answer, Hit, Query, Routing
 
 DEFAULT_BATCH_SIZE = 256
 DEFAULT_VERIFY = 64
 DEFAULT_SAMPLE = 2_048
 MAX_ROWS_READ = 200_000
 """Of a challenger's collection, to compare one sampled query of a live test with an exact search."""
+
+_GONE = frozenset({CollectionNotFound.milvus_code, CollectionNotLoaded.milvus_code})
+"""What an engine says of a collection that was dropped or released."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +55,7 @@ class SearchEndpoint(Endpoint):
     def __init__(self, context: Context, row: EndpointRow) -> None:
         super().__init__(context, row)
         self.bridge = Bridging(self._router, self.metric)
+        self._measuring: threading.Thread | None = None
 
     # Deployments
 
@@ -85,7 +94,7 @@ class SearchEndpoint(Endpoint):
 
     def estimate(
         self,
-        model: ModelVersion,
+        model: ModelVersion | str,
         records: Records,
         *,
         index: Mapping[str, Any] | None = None,
@@ -96,13 +105,17 @@ class SearchEndpoint(Endpoint):
         """Say what `deploy` would take: time with its uncertainty, memory and cost; nothing is left behind.
 
         Args:
+            model: a model version, or its text as in `digits/2`.
             records: a sequence, or a source; its first records are embedded, and written to a collection for the test.
             sample: how many of them.
             price: for the records, or for the time.
-        Raises: InvalidArgument: there are too few records, or they can be read only once.
+        Raises:
+            InvalidArgument: there are too few records, they can be read only once, or the index has no type.
+            pymilvus.MilvusException: the vector engine refuses the index.
         """
-        embedder = self._context.models.load_files(model.files)
-        chosen = dict(index if index is not None else space.DEFAULT_INDEX)
+        version = self._context.models.get(model) if isinstance(model, str) else model
+        embedder = self._context.models.load_files(version.files)
+        chosen = drafts.checked_index(index)
         return estimate(
             self._context.vectors, self._router.payload, embedder, records, chosen, sample, batch_size, price
         )
@@ -135,7 +148,7 @@ class SearchEndpoint(Endpoint):
         logged warning count them, and `rejected` says why.
 
         Args:
-            model: a model version, or a draft, which has its configuration already.
+            model: a model version, its text as in `digits/2`, or a draft, which has its configuration already.
             records: dictionaries with the endpoint's key, `content` for the model, and what is to
                 be stored beside the vector. Keys are unique. Or a source, which a job that is resumed
                 does not read from its beginning: ParquetSource, CollectionSource, ArraySource.
@@ -153,14 +166,18 @@ class SearchEndpoint(Endpoint):
             progress: called in this thread after every batch and at the start of every stage.
         Raises:
             AlreadyExists: the endpoint has a deployment of that name.
-            InvalidArgument: the vector engine refuses the index; nothing was embedded.
+            InvalidArgument: these are no records, or the vector engine refuses the index; nothing was embedded.
+            UnsafeModel, Corruption: the model cannot be loaded; nothing was embedded.
+            InvalidData: two records have the same key.
             InvalidTransition: the draft was deployed already.
             PermissionDenied: the actor may not.
             JobStopped: somebody paused or cancelled it.
-            WorkspaceError: nothing could be stored, or the collection does not hold what was written.
+            WorkspaceError: nothing could be stored, the collection does not hold what was written, or the vector engine
+                refuses the search parameters.
         """
         options = Options(batch_size, workers, runner, rate_limit, verify)
         wanted = drafts.Configuration(index, search_params, name, delivered_from, owner)
+        check_records(records)
         deployment = drafts.begin(self._router, model, wanted)
         return self._fill(deployment.name, records, options, progress)
 
@@ -246,8 +263,12 @@ class SearchEndpoint(Endpoint):
     ) -> list[Answer]:
         """Return the answers for many pieces of content, in their order; see `search`."""
         started = time.perf_counter()
-        routing = self._router.routing
         query = Query(limit, filter, output_fields, search_params or {}, user)
+        return self._up_to_date(lambda routing: self._searched(routing, contents, query, started))
+
+    def _searched(
+        self, routing: Routing, contents: Sequence[Any] | npt.NDArray[Any], query: Query, started: float
+    ) -> list[Answer]:
         champion = traffic.serving(routing, self.name)
         if routing.test is not None and routing.test.serving:
             return self._tested(routing.test, contents, query, started)
@@ -279,11 +300,15 @@ class SearchEndpoint(Endpoint):
         Raises: FingerprintMismatch: the champion is of another model.
         """
         started = time.perf_counter()
-        champion = traffic.serving(self._router.routing, self.name)
         query = Query(limit, filter, output_fields, search_params or {}, user)
-        own = traffic.own_vectors(champion, vectors, fingerprint)
-        answers = [self._answer(champion.deployment, found) for found in self._hits(champion, own, query)]
-        return self._noted(answers, query, started, own)
+
+        def answer(routing: Routing) -> list[Answer]:
+            champion = traffic.serving(routing, self.name)
+            own = traffic.own_vectors(champion, vectors, fingerprint)
+            answers = [self._answer(champion.deployment, found) for found in self._hits(champion, own, query)]
+            return self._noted(answers, query, started, own)
+
+        return self._up_to_date(answer)
 
     def write(self, records: Sequence[Record]) -> int:
         """Write records to the champion and every live deployment, and return how many.
@@ -299,11 +324,39 @@ class SearchEndpoint(Endpoint):
 
         Raises: FingerprintMismatch: a live deployment is of another model; nothing was written.
         """
-        return writes.write_vectors(self._router, rows, fingerprint)
+        n_written = writes.write_vectors(self._router, rows, fingerprint)
+        self.bridge.forget([row[self._router.payload.key] for row in rows])
+        return n_written
 
     def delete(self, keys: Sequence[Id]) -> int:
         """Delete records from the champion and every live deployment, and return how many keys were given."""
         return writes.delete(self._router, keys)
+
+    def close(self) -> None:
+        """End the threads of the live test; a recall that is being measured is waited for."""
+        super().close()
+        measuring = self._measuring
+        if measuring is not None:
+            measuring.join()
+
+    def _up_to_date(self, answer: Callable[[Routing], list[Answer]]) -> list[Answer]:
+        """Answer, and once more if the collection is gone because the champion was replaced unnoticed.
+
+        This process may have stood still while another one replaced the champion and retired it.
+        """
+        routing = self._router.routing
+        try:
+            return answer(routing)
+        except milvus.MilvusException as error:
+            if error.code not in _GONE:
+                raise
+            try:
+                self._router.catch_up()
+            except RoostError as also:
+                _log.warning("%r cannot follow what another process changed: %s", self.name, also)
+            if self._router.routing is routing:
+                raise
+        return answer(self._router.routing)
 
     def _fill(
         self, name: str, records: Records | None, options: Options, progress: Callable[[Progress], None] | None
@@ -343,7 +396,25 @@ class SearchEndpoint(Endpoint):
         return Batch(responses, vectors)
 
     def _measure_recall(self, test: LiveTest) -> None:
-        for target, vectors in test.samples():
+        """Begin to measure, where that is not under way: who calls looks after all endpoints and cannot wait."""
+        if self._measuring is None or not self._measuring.is_alive():
+            samples = test.samples()
+            if samples:
+                measure = threading.Thread(target=self._see_recall, args=(test, samples), daemon=True)
+                measure.name = "roost-recall"
+                self._measuring = measure
+                measure.start()
+
+    def _see_recall(self, test: LiveTest, samples: Sequence[tuple[traffic.Target, npt.NDArray[Any]]]) -> None:
+        try:
+            self._compare(test, samples)
+        except Exception as error:
+            _log.warning("the recall of %r cannot be measured: %s", self.name, without_secrets(str(error)))
+
+    def _compare(self, test: LiveTest, samples: Sequence[tuple[traffic.Target, npt.NDArray[Any]]]) -> None:
+        for target, vectors in samples:
+            if not test.running:
+                return
             asked = [recall.Asked(vector, Query()) for vector in vectors]
             n_rows = target.deployment.n_records
             key = self._router.payload.key

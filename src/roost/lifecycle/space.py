@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pymilvus import CollectionSchema, DataType, FieldSchema
 from pymilvus import exceptions as milvus
 
-from roost.errors import AlreadyExists, CollectionNotFound, FingerprintMismatch, InvalidArgument, InvalidSchema
+from roost.errors import (
+    AlreadyExists,
+    CollectionNotFound,
+    FingerprintMismatch,
+    InvalidArgument,
+    InvalidSchema,
+    WorkspaceError,
+)
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.embedders.base import FloatArray
 
@@ -103,7 +111,7 @@ def create(client: Client, deployment: Deployment, payload: Payload) -> None:
     else:
         _create(client, deployment, payload)
     try:
-        _create_index(client, deployment, payload)
+        _create_index(client, deployment.collection, payload, deployment.index)
         client.drop_index(deployment.collection, VECTOR)
     except milvus.MilvusException:
         client.drop_collection(deployment.collection)
@@ -137,19 +145,48 @@ def check(client: Client, deployment: Deployment) -> None:
         )
 
 
-def build_index(client: Client, deployment: Deployment, payload: Payload) -> None:
-    """Make every row durable and build the index over them."""
-    client.flush(deployment.collection)
-    _create_index(client, deployment, payload)
+def build_index(client: Client, collection: str, payload: Payload, chosen: Mapping[str, Any]) -> None:
+    """Make every row durable and build the index over them.
+
+    Args:
+        chosen: the index's type and parameters.
+    """
+    client.flush(collection)
+    _create_index(client, collection, payload, chosen)
 
 
-def _create_index(client: Client, deployment: Deployment, payload: Payload) -> None:
-    params = dict(deployment.index)
+def _create_index(client: Client, collection: str, payload: Payload, chosen: Mapping[str, Any]) -> None:
+    params = dict(chosen)
     index = client.prepare_index_params()
     index.add_index(
         VECTOR, index_name=VECTOR, index_type=params.pop("index_type"), metric_type=payload.metric, params=params
     )
-    client.create_index(deployment.collection, index)
+    client.create_index(collection, index)
+
+
+def try_search(client: Client, deployment: Deployment, metric: str) -> None:
+    """Search the loaded collection once as the deployment's searches will.
+
+    Raises:
+        WorkspaceError: the engine refuses the deployment's search parameters.
+        pymilvus.MilvusException: it does not answer without them either.
+    """
+    vector = np.full(deployment.dim, deployment.dim**-0.5, np.float32)
+
+    def search(params: Mapping[str, Any]) -> None:
+        search_params = {"metric_type": metric, "params": dict(params)}
+        client.search(deployment.collection, data=[vector], anns_field=VECTOR, limit=1, search_params=search_params)
+
+    try:
+        search(deployment.search_params)
+    except (milvus.MilvusException, TypeError, ValueError) as error:
+        if not deployment.search_params:
+            raise
+        search({})
+        raise WorkspaceError(
+            f"the vector engine refuses to search with the parameters {dict(deployment.search_params)} of deployment "
+            f"{deployment.name!r}: {getattr(error, 'message', error)}"
+        ) from error
 
 
 def count(client: Client, deployment: Deployment) -> int:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy.typing as npt
 
-from roost.errors import InvalidArgument, InvalidData, InvalidFilter
+from roost.errors import InvalidArgument, InvalidData, InvalidFilter, RoostError
 
 if TYPE_CHECKING:
     from roost.lifecycle.endpoint import Endpoint
@@ -175,8 +175,21 @@ _CALLER_S_CODES = frozenset(kind.milvus_code for kind in (InvalidArgument, Inval
 
 
 def is_caller_s(error: BaseException) -> bool:
-    """Return whether the caller's arguments are at fault, by the code that Roost and Milvus give such errors."""
-    return getattr(error, "code", None) in _CALLER_S_CODES
+    """Return whether the caller's arguments are at fault, by the code that Roost and Milvus give such errors.
+
+    A model that refuses content is at fault itself: nobody else can tell that it does not fit the traffic.
+    """
+    return getattr(error, "code", None) in _CALLER_S_CODES and not getattr(error, "of_model", False)
+
+
+@contextmanager
+def blaming_model() -> Iterator[None]:
+    """Mark what is raised inside as raised by a model."""
+    try:
+        yield
+    except RoostError as error:
+        error.of_model = True
+        raise
 
 
 def noting_failures(method: Callable[Concatenate[_E, _P], _R]) -> Callable[Concatenate[_E, _P], _R]:

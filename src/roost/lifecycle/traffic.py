@@ -23,6 +23,7 @@ from roost.lifecycle.livetest import Id, Side
 from roost.lifecycle.predictors.base import Predictor
 from roost.lifecycle.recorder import Event
 from roost.lifecycle.space import VECTOR
+from roost.lifecycle.tap import blaming_model
 
 if TYPE_CHECKING:
     from roost.client import Client
@@ -198,7 +199,8 @@ def _id(hit: Mapping[str, Any], key: str) -> Id:
 
 def embed(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> FloatArray:
     """Return the contents' vectors by the target's model."""
-    return embed_checked(target.embedder, contents)
+    with blaming_model():
+        return embed_checked(target.embedder, contents)
 
 
 def own_vectors(target: Target, vectors: Any, fingerprint: str) -> FloatArray:

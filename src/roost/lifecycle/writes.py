@@ -29,6 +29,7 @@ from roost.address import without_secrets
 from roost.errors import FingerprintMismatch, InvalidData, InvalidTransition
 from roost.lifecycle import space, traffic
 from roost.lifecycle.backfill import MAX_BATCH_SIZE, Record
+from roost.lifecycle.backfill.batches import embed_each
 from roost.lifecycle.deployments import State
 from roost.lifecycle.embedders.base import FloatArray
 from roost.lifecycle.router import Router
@@ -55,13 +56,15 @@ def write(router: Router, records: Sequence[Record]) -> int:
     rows = [{name: value for name, value in record.items() if name != CONTENT} for record in records]
     contents = [record[CONTENT] for record in records]
     champion, *others = _live(router)
-    ready = {champion.deployment.id: traffic.embed(champion, contents)}
+    # By the model: a deployment's number may be another one's by the time of the write.
+    ready = {champion.deployment.fingerprint: _vectors(champion, keys, contents)}
     for target in others:
-        with suppress(Exception):  # raised again by `put`, which fails the deployment alone
-            ready[target.deployment.id] = traffic.embed(target, contents)
+        if target.deployment.fingerprint not in ready:
+            with suppress(Exception):  # raised again by `put`, which fails the deployment alone
+                ready[target.deployment.fingerprint] = traffic.embed(target, contents)
 
     def put(target: Target) -> None:
-        vectors = ready.get(target.deployment.id)
+        vectors = ready.get(target.deployment.fingerprint)
         if vectors is None:
             vectors = traffic.embed(target, contents)
         space.upsert(router.context.vectors, target.deployment, rows, vectors)
@@ -108,6 +111,21 @@ def delete(router: Router, keys: Sequence[Key]) -> int:
 
     _to_all(router, list(keys), put)
     return len(keys)
+
+
+def _vectors(target: Target, keys: Sequence[Key], contents: Sequence[Any]) -> FloatArray:
+    """Return the contents' vectors.
+
+    Raises: InvalidData: the model refuses one, of which the message says the place and the key.
+    """
+    try:
+        return traffic.embed(target, contents)
+    except InvalidData as error:
+        reasons = embed_each(target.embedder, contents).reasons
+        if not reasons:
+            raise
+        first = min(reasons)
+        raise type(error)(f"record {first}, with the key {keys[first]!r}: {reasons[first]}") from error
 
 
 def _keys(router: Router, records: Sequence[Mapping[str, Any]]) -> list[Key]:

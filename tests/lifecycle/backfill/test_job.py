@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pymilvus import MilvusException
 
-from roost.errors import InvalidArgument, InvalidTransition, StorageFailure, WorkspaceError
+from roost.errors import InvalidArgument, InvalidData, InvalidTransition, StorageFailure, WorkspaceError
 from roost.lifecycle import space
 from roost.lifecycle.backfill import Progress
 from roost.lifecycle.deployments import State
@@ -60,18 +60,29 @@ def test_bad_records_are_set_aside_with_their_reasons(
     records[7] = {"id": 7, "content": np.full(64, np.nan)}
     records[9] = {"id": 9, "content": np.zeros(63)}
     records[11] = {"id": "eleven", "content": digits.images[11]}
+    records[59] = digits.images[59]
     built = empty_endpoint.deploy(weak, records, batch_size=20)
-    assert built.n_records == n_rows(workspace, empty_endpoint, built.name) == 55
-    assert built.n_rejected == 5
+    assert built.n_records == n_rows(workspace, empty_endpoint, built.name) == 54
+    assert built.n_rejected == 6
     assert (
-        "5 of 60 records of 'digits-v1' were set aside, the first, with the key 3, because the record has no"
+        "6 of 60 records of 'digits-v1' were set aside, the first, with the key 3, because the record has no"
         in caplog.text
     )
-    rejected = dict(empty_endpoint.rejected(built))
+    assert empty_endpoint.rejected(built)[-1] == ("None", "a record is a dictionary, not ndarray")
+    rejected = dict(empty_endpoint.rejected(built)[:-1])
     assert list(rejected) == ["3", "None", "7", "9", "eleven"]
     assert rejected["3"] == "the record has no content" and rejected["None"] == "the record has no id"
     assert "NaN" in rejected["7"] and "cannot embed" in rejected["9"]
-    assert workspace.ledger.entries(empty_endpoint.name)[-1].evidence["n_rejected"] == 5
+    assert workspace.ledger.entries(empty_endpoint.name)[-1].evidence["n_rejected"] == 6
+
+
+def test_what_is_no_list_of_records_is_refused_before_there_is_a_deployment(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits
+) -> None:
+    for bad in (digits.images[:10], list(digits.images[:10]), [1, 2], "records.parquet", {"id": 1}, 5, None):
+        with pytest.raises(InvalidArgument, match="records are dictionaries"):
+            empty_endpoint.deploy(weak, bad)  # type: ignore[arg-type]
+    assert empty_endpoint.deployments() == []
 
 
 @pytest.mark.parametrize(
@@ -117,6 +128,24 @@ def test_a_deployment_that_failed_gives_its_name_to_the_next(
     assert (built.n_records, built.n_rejected, empty_endpoint.rejected(built)) == (40, 0, [])
     empty_endpoint.promote(built, "the first")
     assert empty_endpoint.search(digits.images[5], limit=1).ids == [5]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_key_that_comes_again_is_named(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits, again: bool
+) -> None:
+    records: list[dict[str, Any]] = digits.records(0, 60)
+    records[45]["id"] = records[3]["id"]
+    given = records if again else iter(records)
+    named = "for example 3: keys are unique" if again else "can be read only once"
+    with pytest.raises(WorkspaceError, match=rf"59 rows after 60 records .* with the same key, .*{named}"):
+        empty_endpoint.deploy(weak, given, batch_size=20)
+    assert empty_endpoint.deployment("digits-v1").state is State.FAILED
+    records[45]["id"] = records[41]["id"]
+    with pytest.raises(InvalidData, match="two records have the key '41'"):
+        empty_endpoint.deploy(weak, records, batch_size=20)
+    records[45]["id"] = 45
+    assert empty_endpoint.resume("digits-v1", records).n_records == 60
 
 
 def test_an_error_in_the_records_can_be_resumed_once_a_batch_was_taken(

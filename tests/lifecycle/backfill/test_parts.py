@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ import pytest
 
 from roost.errors import InvalidArgument, InvalidData, WorkspaceError
 from roost.lifecycle.backfill.batches import Batch, Embedded, batch_of, embed_each, store_each
-from roost.lifecycle.backfill.estimate import Price, index_bytes, projected
+from roost.lifecycle.backfill.estimate import Price, index_bytes, index_seconds, projected
 from roost.lifecycle.backfill.job import Options
 from roost.lifecycle.backfill.pipeline import Pipeline, Runner, Threads
 from roost.lifecycle.backfill.rate import TokenBucket
@@ -226,6 +227,27 @@ def test_an_estimate_is_the_mean_of_the_sample_with_its_uncertainty() -> None:
     assert found.vector_bytes == 10_000 * 32 and found.index_bytes == 10_000 * (32 + 128)
     assert found.cost == pytest.approx(20.0 + 1.0)
     assert str(found) == "10,000 records in 100 s (74 to 126), 2 MiB, 21.00 in cost"
+
+
+def test_the_time_of_an_index_is_told_from_two_smaller_ones() -> None:
+    def seconds(n_rows: int) -> float:
+        return 2.0 + 1e-5 * n_rows * math.log2(n_rows)
+
+    small, large = (256, seconds(256)), (2048, seconds(2048))
+    for n_rows in (4, 300, 5_000, 1_000_000):
+        expected = max(seconds(256), seconds(n_rows))
+        assert index_seconds(n_rows, small, large) == pytest.approx(expected)
+    assert index_seconds(9_000, (256, 3.0), (2048, 2.9)) == 3.0
+    assert index_seconds(9_000, (0, 3.0), (0, 2.9)) == 3.0
+    found = projected([1.0, 1.2], 100, 10_000, 500, 8, {"index_type": "HNSW"}, Price(per_hour=3600.0), 50.0)
+    assert (found.seconds, found.index_seconds, found.cost) == (pytest.approx(160.0), 50.0, pytest.approx(160.0))
+    assert found.interval is not None and found.interval[0] >= 50.0
+
+
+def test_a_small_estimate_has_small_units() -> None:
+    found = projected([0.004, 0.005, 0.003], 10, 300, 30, 8, {"index_type": "HNSW", "M": 16}, None, 0.13)
+    assert str(found) == "300 records in 0.25 s (0.17 to 0.33), 47 KiB"
+    assert str(projected([0.1, 0.1], 2, 10, 4, 2, {"index_type": "FLAT"}, None)).endswith(", 80 B")
 
 
 def test_an_estimate_without_a_length_gives_the_rate_alone() -> None:

@@ -132,6 +132,18 @@ def test_a_collection_is_read_in_the_order_of_its_keys(
     assert recorded_source(some.describe(), workspace.vectors).digest == some.digest
 
 
+def test_the_content_field_stays_among_the_fields_that_name_it_and_as_the_key(
+    workspace: Workspace, stored: str, digits: Digits
+) -> None:
+    kept = CollectionSource(workspace.vectors, stored, "pixels", fields=["pixels", "label"])
+    record = next(iter(kept.records()))
+    assert set(record) == {"id", "content", "pixels", "label"}
+    assert record["pixels"] == record["content"] == digits.images[0].tolist()
+    assert recorded_source(kept.describe(), workspace.vectors).digest == kept.digest
+    keys = CollectionSource(workspace.vectors, stored, "id", fields=["label"])
+    assert [(record["id"], record["content"]) for record in keys.records()] == [(k, k) for k in range(-100, 200)]
+
+
 def test_a_collection_that_is_not_there_is_refused(workspace: Workspace, stored: str) -> None:
     with pytest.raises(CollectionNotFound):
         CollectionSource(workspace.vectors, "nowhere", "text")

@@ -13,7 +13,7 @@ from roost.lifecycle.bridge.measure import MIN_QUERIES, BridgeReport
 from roost.lifecycle.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint
-from roost.lifecycle.traffic import Hit
+from roost.lifecycle.traffic import Hit, Query
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 
@@ -128,6 +128,25 @@ def test_vectors_of_candidates_are_kept_until_their_records_change(weak_champion
     endpoint.write([{"id": first.ids[0], "content": digits.images[first.ids[0]]}])
     endpoint.search(digits.images[1600])
     assert weak_champion.n_fetched == n_fetched + 1
+
+
+def test_a_record_that_changes_while_it_is_fetched_is_not_kept(weak_champion: Measured, digits: Digits) -> None:
+    _, report = weak_champion.against(pca(digits, 32))
+    bridge = report.bridge
+    assert bridge is not None
+    fetched: list[Any] = []
+
+    def fetch(keys: Sequence[Any]) -> list[Any]:
+        contents = weak_champion.fetch(keys)
+        bridge.forget(keys[:1])
+        fetched.extend(keys)
+        return contents
+
+    bridge._kept.clear()
+    bridge._fetch = fetch
+    bridge.search(digits.images[1600:1601], Query(10))
+    assert set(bridge._kept) == set(fetched[1:])
+    assert bridge._underway == []
 
 
 def test_records_whose_content_is_gone_are_left_out(weak_champion: Measured, digits: Digits) -> None:

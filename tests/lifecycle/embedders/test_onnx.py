@@ -51,6 +51,16 @@ def test_a_converted_model_gives_the_vectors_of_the_original(pca: tuple[PCA, byt
     np.testing.assert_array_equal(embed_checked(embedder, list(digits.images[:9])), vectors)
 
 
+def test_a_model_is_given_as_a_path_its_content_or_a_proto(pca: tuple[PCA, bytes], tmp_path: Path) -> None:
+    file = tmp_path / "given.onnx"
+    file.write_bytes(pca[1])
+    ways = (file, str(file), pca[1], bytearray(pca[1]), onnx.load(file))
+    assert len({OnnxEmbedder(way).fingerprint for way in ways}) == 1
+    for bad, message in ((str(tmp_path / "no.onnx"), "no.onnx' cannot be read"), (5, "not int")):
+        with pytest.raises(InvalidArgument, match=message):
+            OnnxEmbedder(bad)
+
+
 def test_save_and_load_keep_vectors_and_fingerprint(pca: tuple[PCA, bytes], digits: Digits, tmp_path: Path) -> None:
     file = tmp_path / "given.onnx"
     file.write_bytes(pca[1])

@@ -30,6 +30,16 @@ def test_a_transformer_embeds_content_of_any_shape(digits: Digits) -> None:
     np.testing.assert_array_equal(vectors, embed_checked(embedder, list(digits.images[:5])))
 
 
+def test_content_that_it_does_not_take_is_bad_data_and_none_gives_none(digits: Digits, tmp_path: Path) -> None:
+    embedder = digits.embedder(4)
+    embedder.save(tmp_path)
+    for one in (embedder, SklearnEmbedder.load(tmp_path)):
+        for bad in (digits.images[:3, :32], ["a text"], 5):
+            with pytest.raises(InvalidData, match="cannot embed this content"):
+                one.embed(bad)  # type: ignore[arg-type]
+        assert one.embed([]).shape == (0, 4) == one.embed(digits.images[:0]).shape
+
+
 def test_save_and_load_keep_vectors_and_fingerprint(digits: Digits, tmp_path: Path) -> None:
     embedder = digits.embedder(4)
     embedder.save(tmp_path)

@@ -166,6 +166,7 @@ def test_the_debt_of_a_workspace(
     later = found()
     assert later["bad data", f"{name}/digits-v2"].severity == "high"
     assert "queries moved" in later["drifted", f"{name}/digits-v2"].evidence
+    assert "moved before" not in later["drifted", f"{name}/digits-v2"].evidence, "that was the one before it"
     assert "out of memory" in next(one.evidence for key, one in later.items() if key[0] == "failed")
     assert ("not watched", f"{name}/digits-v2") not in later
     assert ("space", f"{name}/digits-v1") not in later
@@ -173,19 +174,21 @@ def test_the_debt_of_a_workspace(
 
 def _note_an_alert_and_a_failed_job(workspace: Workspace, endpoint: SearchEndpoint) -> None:
     now = utc_now()
-    alert = AlertRow(
-        endpoint=endpoint.name,
-        deployment="digits-v2",
-        rule="queries moved",
-        severity="warning",
-        state="open",
-        metric="drift.queries",
-        value=0.001,
-        message="",
-        opened_at=now,
-    )
+    moved = {"digits-v2": "queries moved", "digits-v1": "moved before"}
     with workspace._context.store.write() as session:
-        session.add(alert)
+        for deployment, rule in moved.items():
+            alert = AlertRow(
+                endpoint=endpoint.name,
+                deployment=deployment,
+                rule=rule,
+                severity="warning",
+                state="open",
+                metric="drift.queries",
+                value=0.001,
+                message="",
+                opened_at=now,
+            )
+            session.add(alert)
         session.add(
             JobRow(
                 kind="retrain",

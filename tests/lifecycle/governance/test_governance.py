@@ -5,7 +5,15 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import update
 
-from roost.errors import ApprovalRequired, InvalidArgument, InvalidTransition, PermissionDenied, WorkspaceError
+from roost.errors import (
+    ApprovalRequired,
+    DeploymentNotFound,
+    InvalidArgument,
+    InvalidTransition,
+    ModelNotFound,
+    PermissionDenied,
+    WorkspaceError,
+)
 from roost.lifecycle.registry import ModelVersion
 from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_text
@@ -104,7 +112,8 @@ def test_a_promotion_waits_for_its_approval(people: People, contested: SearchEnd
         contested.promote("digits-v2", reason="better")
 
     request = people("ann").governance.request("promote", subject, "it won its test")
-    people("ann").governance.approve(request.id)
+    with pytest.raises(PermissionDenied, match="own, and promote needs the approval of others"):
+        people("ann").governance.approve(request.id)
     with pytest.raises(ApprovalRequired, match="somebody else"):
         contested.promote("digits-v2", reason="better")
     approved = people("bob").governance.approve(request.id, "I looked at it")
@@ -114,7 +123,7 @@ def test_a_promotion_waits_for_its_approval(people: People, contested: SearchEnd
 
     (used,) = people("ann").governance.requests(subject)
     assert used.state == "used"
-    assert [(one.actor, one.comment) for one in used.decisions] == [("ann", ""), ("bob", "I looked at it")]
+    assert [(one.actor, one.comment) for one in used.decisions] == [("bob", "I looked at it")]
     contested.rollback(reason="another look")
     with pytest.raises(ApprovalRequired):
         contested.promote("digits-v2", reason="an approval is good once")
@@ -200,10 +209,38 @@ def test_comments_are_kept_in_their_order(people: People, weak: ModelVersion) ->
     assert "comment" in [entry.action for entry in people("ann").ledger.entries()]
 
 
+def test_who_asks_may_approve_where_the_rule_says_so(people: People, contested: SearchEndpoint) -> None:
+    governance = people("ann").governance
+    governance.require("promote", by_others=False)
+    request = governance.request("promote", f"{contested.name}/digits-v2", "better")
+    assert governance.approve(request.id).state == "approved"
+
+
+def test_what_somebody_speaks_of_is_there(people: People, contested: SearchEndpoint) -> None:
+    governance = people("ann").governance
+    for there in ("digits", "digits/1", contested.name, f"{contested.name}/digits-v2"):
+        governance.comment(there, "seen")
+    wrong: list[tuple[str, type[Exception], str]] = [
+        ("digits/9", ModelNotFound, "no version 9"),
+        ("digit/1", WorkspaceError, "did you mean 'digits'"),
+        ("digit", WorkspaceError, "did you mean 'digits'"),
+        (f"{contested.name}/digits-v9", DeploymentNotFound, "did you mean 'digits-v"),
+    ]
+    for subject, error, message in wrong:
+        with pytest.raises(error, match=message):
+            governance.comment(subject, "seen")
+        with pytest.raises(error, match=message):
+            governance.request_review(subject, "is it fair?")
+    for subject in (f"{contested.name}/digits-v9", "digits/1", contested.name):
+        with pytest.raises(DeploymentNotFound):
+            governance.request("promote", subject, "better")
+    assert governance.request("deploy", f"{contested.name}/digits-v9", "it is not there yet").state == "open"
+
+
 def test_what_is_shown_of_it(people: People) -> None:
     governance = people("ann").governance
     governance.grant("<b>", "viewer")
-    governance.request("promote", "e/d", "why not")
+    governance.request("register", "digits", "why not")
     assert repr(governance) == "Governance(2 roles, 1 open requests)"
     assert "&lt;b&gt;" in governance._repr_html_()
 
@@ -216,6 +253,10 @@ def test_bad_arguments_are_refused(people: People) -> None:
         lambda: governance.require("promote", n_approvals=-1),
         lambda: governance.require("promote", expires_hours=0),
         lambda: governance.require(" "),
+        lambda: governance.require("promot"),
+        lambda: governance.require("write"),
+        lambda: governance.request("approve", "e/d", "why"),
+        lambda: governance.write_card("digits/1", **{"version": "2"}),
         lambda: governance.request("promote", "e/d", ""),
         lambda: governance.request("promote", "", "why"),
         lambda: governance.comment("digits/1", " "),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from roost.errors import InvalidArgument, InvalidTransition
+from roost.errors import InvalidArgument, InvalidTransition, PermissionDenied, StorageFailure
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.live import LiveTest, course
+from roost.lifecycle.live.judging import Drawn
+from roost.lifecycle.live.records import text_of
+from roost.lifecycle.recorder import Event
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.tables import EventRow, LiveTestRow
 from roost.lifecycle.traffic import Answer
@@ -81,13 +86,35 @@ def test_the_recall_of_a_challenger_is_sampled(
     test = contested.start_test("digits-v2", guardrails=["recall >= 0.9"])
     for position in range(300, 310):
         ask(contested, digits, position)
-    contested._measure_recall(test)
+    contested._see_recall(test, test.samples())
     assert test.serving
     monkeypatch.setattr(contested._context.vectors, "search", lambda *_, data, **__: [[] for _ in data], raising=True)
     for _ in range(30):
         test._samples.append((test.challenger, test.challenger.embedder.embed(digits.images[:1])))
-        contested._measure_recall(test)
+        contested._see_recall(test, test.samples())
     assert test.guards.breach is not None and "recall >= 0.9" in test.guards.breach
+
+
+def test_measuring_recall_keeps_nobody_waiting(
+    contested: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An exact search reads many rows; whoever tends the test looks after the other endpoints too."""
+    go_on, measured = threading.Event(), list[int]()
+
+    def slowly(*_: Any) -> Any:
+        assert go_on.wait(30.0)
+        measured.append(1)
+        raise StorageFailure("no answer")
+
+    monkeypatch.setattr(recall, "measure", slowly)
+    test = contested.start_test("digits-v2", guardrails=["recall >= 0.1"])
+    for _ in range(2):
+        test._samples.append((test.challenger, test.challenger.embedder.embed(digits.images[:1])))
+        contested.tend()
+    assert measured == [] and len(test._samples) == 1
+    go_on.set()
+    contested.close()
+    assert measured and "the recall of" in caplog.text
 
 
 def test_a_split_that_does_not_share_as_it_should_is_stopped(contested: Endpoint, digits: Digits) -> None:
@@ -162,6 +189,112 @@ def test_a_winner_that_may_not_be_promoted_any_more_is_not(
     assert contested.champion is not None and contested.champion.name == "digits-v1"
     assert workspace.ledger.entries(contested.name)[-1].action == "promote.refuse"
     assert course.winner_to_promote(contested._context, contested._router.endpoint_id) is None
+
+
+def test_a_winner_is_promoted_after_a_failure_of_the_store_and_not_again_after_a_rollback(
+    contested: Endpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageFailure("the store cannot be read")
+
+    contested.promote_winners(True)
+    test = contested.start_test("digits-v2", on_win="promote", seed=3)
+    with monkeypatch.context() as patched:
+        patched.setattr(course, "winner_to_promote", refuse)
+        replay(contested, digits, test)
+        contested._tended = -1
+        with pytest.raises(StorageFailure):
+            contested.tend()
+        assert contested.champion is not None and contested.champion.name == "digits-v1"
+    contested.tend()
+    assert contested.champion.name == "digits-v2"
+    contested.rollback(reason="it is bad in production")
+    for _ in range(3):
+        contested._tended = -1
+        contested.tend()
+        assert contested.champion.name == "digits-v1"
+
+
+def test_a_winner_is_promoted_in_the_name_of_who_started_the_test_and_may_promote(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    contested.promote_winners(True)
+    workspace.governance.grant("ann", "operator")
+    workspace.governance.grant("dev", "developer")
+    with acting_as("dev"), pytest.raises(PermissionDenied, match="may not promote"):
+        contested.start_test("digits-v2", on_win="promote")
+    assert contested.test is None
+    with acting_as("ann"):
+        test = contested.start_test("digits-v2", on_win="promote", seed=3)
+    with acting_as("dev"):
+        replay(contested, digits, test)
+    wait_until_champion(contested, "digits-v2")
+    promoted = workspace.ledger.entries(contested.name)[-1]
+    assert (promoted.action, promoted.actor) == ("promote", "ann")
+
+
+def wait_until_champion(endpoint: Endpoint, name: str) -> None:
+    for _ in range(100):
+        if endpoint.champion is not None and endpoint.champion.name == name:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{name} is not champion")
+
+
+def test_a_user_is_one_draw_of_a_split_however_often_nobody_labels_the_answers(
+    contested: Endpoint, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2", method="split", metric="rating", guardrails=["sample_ratio"], seed=1)
+    for n_window in range(3):
+        for user in range(10):
+            ask(contested, digits, 300 + user, f"u{user}")
+        test.tend(time.time() + 60.0 * (n_window + 1))
+    assert test.guards._ratio is not None
+    assert sum(test.guards._ratio.counted.values()) == 10
+    assert test.standing().n_queries == 0
+
+
+def test_a_unit_that_another_process_left_is_judged_by_its_whole_window(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2", method="split", window_s=5.0)
+    began = time.time() + 1.0
+    drawn = Drawn(arm="digits-v1", shares={"digits-v2": 0.5}, ids=("1",))
+    about: dict[str, Any] = {"endpoint": contested.name, "deployment": "digits-v1", "test_id": test.id}
+    for query_id, at in (("q1", began), ("q2", began + 3.0), ("q3", began + 20.0)):
+        workspace._recorder.put(Event("search", query_id=query_id, actor="ann", value=drawn, at=text_of(at), **about))
+    click: dict[str, Any] = {"metric": "click", "item": "1", "value": '{"1":1.0}', "at": text_of(began + 4.0)}
+    workspace._recorder.put(Event("feedback", query_id="q2", **click, **about))
+    workspace.flush_events()
+    test.tend(began + 17.0)  # units that began in the first second and a half
+    assert test.standing().n_queries == 1
+    assert test.standing().arms[0].mean == 0.5
+
+
+def test_a_test_that_was_left_out_for_a_while_draws_anew(contested: Endpoint, digits: Digits) -> None:
+    contested.start_test("digits-v2", seed=3)
+    router, drawn = contested._router, []
+    for _ in range(2):
+        drawn.append([[hit.origin for hit in ask(contested, digits, position).hits] for position in range(300, 340)])
+        with router.changing:
+            router.routing = replace(router.routing, test=None)
+            router.refresh()
+    assert drawn[0] != drawn[1]
+
+
+def test_feedback_that_cannot_be_written_down_is_refused_before_it_counts(
+    contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    test = contested.start_test("digits-v2", window_s=60.0)
+    answer = ask(contested, digits, 300)
+    for at in (1e20, -1e20, "0001-01-01T00:00:00", "9999-12-31T23:59:59-10:00"):
+        with pytest.raises(InvalidArgument, match="time"):
+            contested.feedback(answer.query_id, {key: 1.0 for key in answer.ids}, at=at)
+    for item in ("a\x00b", "a\ud800", "a" * 100_000):
+        with pytest.raises(InvalidArgument):
+            contested.feedback("of-another-process", item)
+    test.tend(time.time() + 100.0)
+    assert test.standing().n_queries == 0 and rows(workspace, "feedback") == []
 
 
 def rows(workspace: Workspace, kind: str) -> list[EventRow]:

@@ -64,6 +64,7 @@ def test_the_traffic_is_shared_equally_by_default() -> None:
         ({"guardrails": ("sample_ratio",)}, "split"),
         ({"deadline": timedelta(0)}, "over already"),
         ({"deadline": "tomorrow"}, "is not a time"),
+        ({"method": "split", "deadline": timedelta(seconds=20)}, "window of 30 s"),
         ({"task": "classification"}, "use one of split, shadow"),
         ({"task": "regression", "method": "split", "guardrails": ("recall >= 0.5",)}, "predicts"),
     ],

@@ -72,6 +72,16 @@ def test_predictions_are_not_interleaved_and_labels_are_needed(reading: PredictE
     assert reading.feedback("of-another-day", 3) is False
 
 
+def test_a_label_is_one_of_the_classes(reading: PredictEndpoint, digits: Digits) -> None:
+    test = reading.start_test("reader-v2", method="shadow", metric="label", seed=1)
+    [prediction] = reading.predict(digits.images[600:601] / 16)
+    for wrong in ("seven", 11, 0.5):
+        with pytest.raises(InvalidArgument, match="none of the classes"):
+            reading.feedback(prediction.query_id, wrong)
+    assert test.status().n_queries == 0
+    assert reading.feedback(prediction.query_id, "7") and reading.feedback(prediction.query_id, np.int64(7))
+
+
 @pytest.mark.parametrize("method", ["split", "shadow"])
 def test_the_better_regression_wins_by_the_true_values(place: Place, workspace: Workspace, method: Any) -> None:
     rng = np.random.default_rng(0)

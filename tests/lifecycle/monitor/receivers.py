@@ -46,6 +46,19 @@ def web_receiver(status: Callable[[int], int] = lambda _: 204) -> Iterator[WebRe
         yield receiver
 
 
+@contextmanager
+def garbage_sender() -> Iterator[int]:
+    """Answer every connection with what is no HTTP, and give the port."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(b"garbage not http\r\n\r\n")
+
+    with _running(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port
+
+
 @dataclass
 class MailReceiver:
     """An SMTP server that takes every message, or refuses each recipient."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from roost.errors import EndpointNotFound, InvalidArgument, WorkspaceError
+from roost.errors import EndpointNotFound, InvalidArgument, PermissionDenied, WorkspaceError
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.monitors import Monitors
 from roost.lifecycle.monitor.notify import Log, Webhook
@@ -19,7 +22,7 @@ from roost.lifecycle.store.monitoring_tables import MonitorWindowRow
 from roost.workspace import Workspace
 
 from ..conftest import Digits, Place
-from .receivers import web_receiver
+from .receivers import garbage_sender, web_receiver
 
 BUSY = Rule("requests", ">", 5, name="busy")
 LONG: dict[str, Any] = {"window_s": 1e7}
@@ -126,6 +129,75 @@ def test_a_webhook_that_fails_hurts_nobody_and_is_tried_again(
         monitors.check_now(endpoint.name)
     [alert] = monitors.alerts(endpoint.name)
     assert alert.n_undelivered == 0 and alert.failures == () and len(receiver.bodies) == 3
+
+
+def test_a_webhook_that_speaks_no_http_keeps_no_other_alert_from_being_told(
+    endpoint: SearchEndpoint, monitors: Monitors, digits: Digits
+) -> None:
+    with garbage_sender() as bad, web_receiver() as good:
+        monitors.watch(endpoint.name, rules=[BUSY], notify=[Webhook(f"http://127.0.0.1:{bad}/")], **LONG)
+        ask(endpoint, digits, 10)
+        [first] = monitors.check_now(endpoint.name)
+        assert first.n_undelivered == 1 and "BadStatusLine" in first.failures[0]
+        other = replace(BUSY, name="another")
+        monitors.watch(endpoint.name, rules=[other], notify=[Webhook(good.url)], **LONG)
+        ask(endpoint, digits, 10)
+        monitors.check_now(endpoint.name)
+    assert len(good.bodies) == 1
+
+
+def test_an_alert_whose_channel_breaks_is_noted_and_the_next_one_is_told(
+    endpoint: SearchEndpoint, monitors: Monitors, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr(Log, "send", broken)
+    with web_receiver() as receiver:
+        monitors.watch(endpoint.name, rules=[BUSY], notify=[Log(), Webhook(receiver.url)], **LONG)
+        ask(endpoint, digits, 10)
+        [alert] = monitors.check_now(endpoint.name)
+    assert (alert.n_undelivered, alert.failures, len(receiver.bodies)) == (1, ("RuntimeError",), 1)
+
+
+def test_what_is_done_to_a_monitor_is_allowed_and_recorded(
+    workspace: Workspace, endpoint: SearchEndpoint, monitors: Monitors, digits: Digits
+) -> None:
+    acts: dict[str, Callable[[], Any]] = {
+        "monitor.watch": lambda: monitors.watch(endpoint.name, rules=[BUSY], **LONG),
+        "monitor.baseline": lambda: monitors.baseline(endpoint.name, "queries", data=digits.images[:50]),
+        "monitor.unwatch": lambda: monitors.unwatch(endpoint.name),
+        "monitor.retention": lambda: monitors.retention(events_days=30),
+        "monitor.clean": monitors.clean,
+    }
+    workspace.governance.grant("eve", "viewer")
+    for action, act in acts.items():
+        with acting_as("eve"), pytest.raises(PermissionDenied):
+            act()
+        act()
+        entry = workspace.ledger.entries()[-1]
+        assert (entry.action, entry.actor) == (action, "tester")
+    assert monitors.retention().events_days == 30
+    found = [entry.action for entry in workspace.ledger.entries(endpoint.name)]
+    assert [action for action in found if action.startswith("monitor")] == list(acts)[:3]
+    workspace.ledger.verify()
+
+
+def test_an_alert_of_a_champion_of_before_is_resolved(
+    workspace: Workspace, contested: SearchEndpoint, monitors: Monitors, digits: Digits
+) -> None:
+    def standing(n_queries: int) -> list[str]:
+        ask(contested, digits, n_queries)
+        monitors.check_now(contested.name)
+        return [alert.deployment for alert in monitors.alerts(contested.name, open_only=True)]
+
+    monitors.watch(contested.name, rules=[BUSY], **LONG)
+    assert standing(10) == ["digits-v1"]
+    contested.promote("digits-v2", reason="better")
+    assert standing(0) == []
+    assert standing(10) == ["digits-v2"]
+    contested.rollback(reason="for now")
+    assert standing(10) == ["digits-v1"], "what is asked again is judged anew"
 
 
 def test_a_subscriber_that_raises_keeps_nobody_from_the_alert(
@@ -310,12 +382,25 @@ def test_what_cannot_be_watched_is_refused(endpoint: SearchEndpoint, monitors: M
         {"min_rows": 1},
         {"cooldown_s": -1},
         {"rules": [BUSY, BUSY]},
+        {"rules": ["recall is low"]},
+        {"rules": [5]},
     ]
     for given in options:
         with pytest.raises(InvalidArgument):
             monitors.watch(endpoint.name, **given)
     with pytest.raises(InvalidArgument, match="not a time"):
         monitors.history(endpoint.name, "rate", since="yesterday")
+    mistyped = endpoint.name[:-1] + "_"
+    for ask in (
+        lambda: monitors.report(mistyped),
+        lambda: monitors.history(mistyped, "rate"),
+        lambda: monitors.alerts(mistyped),
+        lambda: monitors.status(mistyped),
+        lambda: monitors.unwatch(mistyped),
+        lambda: monitors.check_now(mistyped),
+    ):
+        with pytest.raises(EndpointNotFound, match="did you mean"):
+            ask()
     with pytest.raises(InvalidArgument, match="in the past"):
         monitors.report(endpoint.name, since=timedelta(days=-1))
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from roost.address import is_loopback
 from roost.errors import InvalidArgument, WorkspaceError
-from roost.lifecycle.monitor.notify import Email, Log, Message, Webhook, channel_from_dict, is_loopback
+from roost.lifecycle.monitor.notify import Email, Log, Message, Webhook, channel_from_dict
 
-from .receivers import mail_receiver, web_receiver
+from .receivers import garbage_sender, mail_receiver, web_receiver
 
 MESSAGE = Message("open", "critical", "[critical] shop: recall", "recall is 0.5", {"rule": "recall", "value": 0.5})
 
@@ -48,6 +49,11 @@ def test_an_answer_that_is_no_success_is_an_error_and_no_redirect_is_followed(st
 def test_a_webhook_that_is_not_there_is_an_error() -> None:
     with pytest.raises(WorkspaceError, match="cannot be reached"):
         Webhook(f"http://127.0.0.1:{free_port()}/").send(MESSAGE)
+
+
+def test_a_webhook_that_does_not_speak_http_is_an_error() -> None:
+    with garbage_sender() as port, pytest.raises(WorkspaceError, match="cannot be reached: BadStatusLine"):
+        Webhook(f"http://127.0.0.1:{port}/").send(MESSAGE)
 
 
 def test_a_webhook_that_never_answers_is_given_up() -> None:

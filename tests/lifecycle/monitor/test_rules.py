@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from roost.errors import InvalidArgument, InvalidName
-from roost.lifecycle.monitor.rules import Progress, Rule, check_rules, step
+from roost.lifecycle.monitor.rules import Progress, Rule, check_rules, rules_of, step
 
 
 def run(rule: Rule, values: list[float | None]) -> list[str | None]:
@@ -80,3 +80,27 @@ def test_a_rule_survives_being_stored() -> None:
     assert str(rule) == "latency_p95_ms / hour_of_week > 2 for 3 windows"
     with pytest.raises(InvalidArgument, match="not a rule"):
         Rule.from_dict({"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule("recall", "<", 0.9),
+        Rule("latency_p95_ms", ">=", 50, for_windows=3, severity="critical"),
+        Rule("rate", "<", 0.5, relative_to="hour_of_week"),
+        Rule("drift.queries", "<=", 0.001, for_windows=2),
+    ],
+)
+def test_a_rule_is_read_as_it_is_shown(rule: Rule) -> None:
+    text = str(rule) if rule.severity == "warning" else f"{rule} {rule.severity}"
+    assert rules_of([text, rule]) == (rule, rule)
+
+
+@pytest.mark.parametrize("given", ["recall < 0.9", Rule("recall", "<", 0.9), 5, [5], ["recall"], ["recall < low"]])
+def test_what_is_no_list_of_rules_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"rule"):
+        rules_of(given)
+
+
+def test_a_text_needs_no_spaces() -> None:
+    assert Rule.parse("recall<=0.9") == Rule("recall", "<=", 0.9)

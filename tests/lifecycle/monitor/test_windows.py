@@ -126,7 +126,8 @@ def test_events_are_kept_as_long_as_was_asked_for_and_those_of_a_running_test_lo
                     EventRow(kind="search", at=event_at, endpoint="e", deployment="v1", query_id="q", test_id=test_id)
                 )
     assert retention.carry_out(store, Retention(), NOON_S) == 0
-    retention.save(store, Retention(events_days=30))
+    with store.write() as session:
+        retention.save(session, Retention(events_days=30))
     assert retention.load(store) == Retention(events_days=30)
     assert retention.carry_out(store, retention.load(store), NOON_S) == 2
     with store.read() as session:

@@ -43,6 +43,12 @@ def test_a_classifier_predicts_as_the_original(classifier: Any, content: bytes, 
     np.testing.assert_allclose(made.probabilities, expected, atol=1e-4)
 
 
+def test_a_model_is_given_as_a_path(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "given.onnx"
+    file.write_bytes(content)
+    assert predictor_of(str(file)).fingerprint == predictor_of(content).fingerprint  # type: ignore[arg-type]
+
+
 def test_probabilities_alone_tell_the_label(content: bytes, digits: Digits) -> None:
     whole = predictor_of(content)
     alone = predictor_of(content)

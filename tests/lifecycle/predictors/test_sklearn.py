@@ -38,6 +38,17 @@ def test_a_classifier_gives_labels_and_probabilities(classifier: Any, digits: Di
     np.testing.assert_array_equal(made.probabilities.argmax(axis=1), made.values)
 
 
+def test_rows_that_it_does_not_take_are_bad_data_and_none_give_none(classifier: Any, digits: Digits) -> None:
+    predictor = SklearnPredictor(classifier)
+    for bad in (digits.images[:3, :32], ["a text"], 5):
+        with pytest.raises(InvalidData, match="cannot take these rows"):
+            predictor.predict(bad)  # type: ignore[arg-type]
+    none = predict_checked(predictor, [])
+    assert len(none) == 0 and none.probabilities is not None and none.probabilities.shape == (0, 10)
+    regressor = SklearnPredictor(LinearRegression().fit(digits.images[:50], digits.labels[:50]))
+    assert len(predict_checked(regressor, [])) == 0
+
+
 def test_a_classifier_may_give_no_probabilities(digits: Digits) -> None:
     labels = np.where(digits.labels[:200] > 4, "high", "low")
     predictor = SklearnPredictor(LinearSVC().fit(digits.images[:200], labels))

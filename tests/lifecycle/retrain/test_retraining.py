@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -14,18 +14,28 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sqlalchemy import select, update
 
-from roost.errors import AlreadyExists, Conflict, EndpointNotFound, InvalidArgument, WorkspaceError
+from roost.errors import (
+    AlreadyExists,
+    Conflict,
+    EndpointNotFound,
+    InvalidArgument,
+    PermissionDenied,
+    StorageFailure,
+    WorkspaceError,
+)
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.deployments import State
 from roost.lifecycle.monitor import windows
 from roost.lifecycle.monitor.summary import Moments, Span, Summary
 from roost.lifecycle.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.retrain import Budget, Cron, Drift, Gate, MetricBelow, NewRows, Plan
 from roost.lifecycle.retrain.outcomes import Outcome
+from roost.lifecycle.retrain.steps import Pulse
 from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.monitoring_tables import AlertRow
 from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
-from roost.lifecycle.store.tables import JobRow
+from roost.lifecycle.store.tables import EndpointRow, JobRow
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
 from tests.lifecycle.retrain.recipes import images
@@ -48,6 +58,7 @@ def plan(endpoint: SearchEndpoint) -> Plan:
     )
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_challenger_and_leaves_the_champion(
     workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
 ) -> None:
@@ -129,6 +140,7 @@ def test_a_run_that_fails_says_why(workspace: Workspace, plan: Plan, changes: di
         assert workspace.retraining.run(plan.name, reason="again").state == "failed", "it is not held back"
 
 
+@pytest.mark.slow
 def test_a_predictor_is_trained_again(place: Place, workspace: Workspace, digits: Digits) -> None:
     weak = SklearnPredictor(LogisticRegression(max_iter=100).fit(digits.images[:20], digits.labels[:20]))
     reader = workspace.endpoints.create(place.endpoint, kind="predict", task="classification")
@@ -279,13 +291,90 @@ def test_one_plan_s_fault_keeps_no_other_from_running(workspace: Workspace, plan
     hourly = replace(plan, triggers=(Cron("0 * * * *"),), records=f"{RECIPES}:absent", budget=Budget(max_runs=5))
     workspace.retraining.register(replace(hourly, name="a-first"))
     workspace.retraining.register(replace(hourly, name="b-second"))
-    with workspace._context.store.write() as session:
-        session.execute(update(RetrainingPlanRow).where(RetrainingPlanRow.name == "a-first").values(job_id=10**6))
-        row = JobRow(id=10**6, kind="retrain", state="running", digest="", updated_at=utc_now(), worker="elsewhere:1")
-        row.request = '{"plan": "a-first", "trigger": ""}'
-        session.add(row)
-    (outcome,) = workspace.retraining.check(datetime.now(timezone.utc) + timedelta(hours=1))
+    with _carrying_out(workspace, "a-first"):
+        (outcome,) = workspace.retraining.check(datetime.now(timezone.utc) + timedelta(hours=1))
     assert outcome.plan == "b-second", "the first is running elsewhere"
+
+
+def test_a_run_that_gave_no_sign_of_life_for_long_is_not_dead_while_it_is_held(
+    workspace: Workspace, plan: Plan
+) -> None:
+    workspace.retraining.register(replace(plan, records=f"{RECIPES}:absent"))
+    workspace.retraining.run(plan.name, reason="first")
+    with workspace._context.store.write() as session:
+        job = session.scalars(select(JobRow).where(JobRow.kind == "retrain")).one()
+        job.state, job.updated_at = "running", "2000-01-01T00:00:00.000000+00:00"
+    with _carrying_out(workspace, plan.name), pytest.raises(Conflict, match=r"running already: job \d+ on "):
+        workspace.retraining.run(plan.name, reason="me too")
+    assert [outcome.state for outcome in workspace.retraining.history(plan.name)] == ["running"]
+
+
+def test_a_moment_of_the_schedule_that_the_budget_held_back_comes_later(
+    workspace: Workspace, plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A daily run begins some seconds after its moment, so the next day's moment is within 24 hours of it."""
+    daily = replace(plan, triggers=(Cron("0 3 * * *"),), records=f"{RECIPES}:absent")
+    workspace.retraining.register(daily)
+    tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).replace(hour=3, minute=0, second=30, microsecond=0)
+    with workspace._context.store.write() as session:
+        session.execute(update(RetrainingPlanRow).values(checked_at=utc_text(tomorrow - timedelta(minutes=1))))
+        request = f'{{"plan": "{plan.name}", "trigger": ""}}'
+        started = utc_text(tomorrow - timedelta(days=1) + timedelta(seconds=20))
+        given = {"created_at": started, "updated_at": started, "request": request}
+        session.add(JobRow(kind="retrain", state="failed", digest="", **given))
+    assert workspace.retraining.check(tomorrow) == []
+    assert workspace.retraining.check(tomorrow + timedelta(seconds=5)) == []
+    assert len([record for record in caplog.records if "is due" in record.message]) == 1, "it is said once"
+    (outcome,) = workspace.retraining.check(tomorrow + timedelta(minutes=1))
+    assert outcome.trigger.startswith("schedule '0 3 * * *'")
+    assert workspace.retraining.check(tomorrow + timedelta(minutes=2)) == []
+    assert workspace.retraining.check(tomorrow + timedelta(hours=23)) == [], "its moment was not repeated"
+
+
+def test_a_moment_of_the_schedule_starts_one_of_two_processes(workspace: Workspace, plan: Plan) -> None:
+    workspace.retraining.register(replace(plan, triggers=(Cron("* * * * *"),), budget=Budget(max_runs=9)))
+    found = workspace.retraining
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    kept = found.get(plan.name)
+    first, second = found._due(kept, later), found._due(kept, later)
+    assert first is not None and second is not None
+    found._claim(kept, first, None)
+    with pytest.raises(Conflict, match="meanwhile"):
+        found._claim(kept, second, None)
+
+
+def test_a_run_by_hand_goes_on_after_the_background_was_stopped(workspace: Workspace, plan: Plan) -> None:
+    workspace.retraining.register(replace(plan, params={"n_components": 2}))
+    workspace.retraining.start(every_s=60)
+    workspace.retraining.stop()
+    assert workspace.retraining.run(plan.name, reason="by hand").state == "refused"
+
+
+def test_a_sign_of_life_that_cannot_be_given_ends_no_run() -> None:
+    def away() -> bool:
+        raise StorageFailure("the store is away")
+
+    pulse = Pulse(away, threading.Event())
+    assert pulse.goes_on()
+
+
+def test_only_whom_roles_let_cancels_a_run(workspace: Workspace, plan: Plan) -> None:
+    workspace.retraining.register(plan)
+    workspace.retraining.cancel(plan.name)
+    assert workspace.jobs.list(kind="retrain") == [], "nothing is running"
+    with workspace._context.store.write() as session:
+        session.add(JobRow(id=9, kind="retrain", state="running", digest="", updated_at=utc_now(), endpoint_id=1))
+        session.flush()
+        row = session.get_one(JobRow, 9)
+        row.request, row.endpoint_id = f'{{"plan": "{plan.name}"}}', session.scalars(select(EndpointRow.id)).one()
+        session.execute(update(RetrainingPlanRow).values(job_id=9))
+    workspace.governance.grant("eve", "viewer")
+    with acting_as("eve"), pytest.raises(PermissionDenied):
+        workspace.retraining.cancel(plan.name)
+    workspace.retraining.cancel(plan.name, "not needed")
+    assert workspace.jobs.get(9).wanted == "cancel"
+    entry = workspace.ledger.entries(plan.endpoint)[-1]
+    assert (entry.action, entry.subject, entry.reason) == ("retrain.cancel", plan.name, "not needed")
 
 
 def test_plans_are_listed_and_removed(workspace: Workspace, plan: Plan) -> None:
@@ -315,6 +404,15 @@ def test_every_change_says_why(workspace: Workspace, plan: Plan, act: str) -> No
     workspace.retraining.register(plan)
     with pytest.raises(InvalidArgument, match="reason"):
         getattr(workspace.retraining, act)(plan.name, reason=" ")
+
+
+@contextmanager
+def _carrying_out(workspace: Workspace, name: str) -> Iterator[None]:
+    """Hold a plan as the process does that carries it out."""
+    with workspace._context.store.read() as session:
+        number = session.scalars(select(RetrainingPlanRow.id).where(RetrainingPlanRow.name == name)).one()
+    with workspace._context.store.lock(f"retrain-{number}"):
+        yield
 
 
 def _recipes_running() -> list[psutil.Process]:

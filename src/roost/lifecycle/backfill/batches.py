@@ -72,7 +72,9 @@ def batch_of(records: Sequence[Record], key: str) -> Batch:
     kept: list[int] = []
     reasons: dict[int, str] = {}
     for position, record in enumerate(records):
-        if record.get(key) is None or record.get(CONTENT) is None:
+        if not isinstance(record, Mapping):
+            reasons[position] = f"a record is a dictionary, not {type(record).__name__}"
+        elif record.get(key) is None or record.get(CONTENT) is None:
             missing = [name for name in (key, CONTENT) if record.get(name) is None]
             reasons[position] = f"the record has no {' and no '.join(missing)}"
         else:

@@ -43,7 +43,7 @@ class CollectionSource(Source):
             collection: its name, or an alias.
             content_field: the field that goes to the model.
             fields: what is stored beside the vector; by default every other field but vectors. Dynamic fields have to
-                be named.
+                be named; so has the content field, if it is to be stored too.
             filter: which rows to take; by default all.
         Raises:
             CollectionNotFound: there is none of that name.
@@ -58,6 +58,7 @@ class CollectionSource(Source):
         plain = [name for name, field in names.items() if field["type"] < DataType.BINARY_VECTOR]
         dynamic = bool(described.get("enable_dynamic_field"))
         self._content = content_field
+        self._keeps_content = content_field == self._key or content_field in (fields or ())
         self._fields = list(fields) if fields is not None else [n for n in plain if n not in (self._key, content_field)]
         unknown = [name for name in (content_field, *self._fields) if name not in names]
         if unknown and not dynamic:
@@ -87,7 +88,9 @@ class CollectionSource(Source):
     def records(self, n_done: int = 0, last_key: Key | None = None) -> Iterator[Record]:
         while page := self._page(last_key):
             for row in page:
-                content = row.pop(self._content, None)
+                content = row.get(self._content)
+                if not self._keeps_content:
+                    row.pop(self._content, None)
                 row.pop(VECTOR, None)
                 yield {CONTENT: content, **row}
             last_key = page[-1][self._key]
@@ -100,7 +103,7 @@ class CollectionSource(Source):
             self._client.query(
                 self._collection,
                 filter=both,
-                output_fields=[self._key, self._content, *self._fields],
+                output_fields=list(dict.fromkeys([self._key, self._content, *self._fields])),
                 limit=PAGE_SIZE,
                 consistency_level="Strong",
             )

@@ -34,6 +34,7 @@ from roost.address import without_secrets
 from roost.errors import Conflict, InvalidArgument, JobStopped, WorkspaceError
 from roost.lifecycle import space
 from roost.lifecycle.backfill.batches import Batch, Embedded, Key, Record, batch_of, store_each
+from roost.lifecycle.backfill.keys import check_keys, repeated_keys
 from roost.lifecycle.backfill.pipeline import Pipeline, Runner
 from roost.lifecycle.backfill.rate import TokenBucket
 from roost.lifecycle.backfill.sources import Records, Source, length_of, request_of
@@ -168,7 +169,7 @@ class Backfill:
         try:
             self._fill(source, runner, job)
             is_filled = True
-            n_rows = self._complete(job)
+            n_rows = self._complete(source, job)
         except BaseException as error:
             interrupted = not isinstance(error, Exception)
             cancelled = isinstance(error, JobStopped) and self._wanted == "cancel"
@@ -199,12 +200,14 @@ class Backfill:
         if self._wanted != "run":
             raise JobStopped(self._stop_reason(job))
 
-    def _complete(self, job: JobRow) -> int:
+    def _complete(self, source: Records, job: JobRow) -> int:
         self._report(Progress("index", job.n_done, job.n_done, job.n_rejected))
-        space.build_index(self._context.vectors, self._deployment, self._payload)
+        client, deployment = self._context.vectors, self._deployment
+        space.build_index(client, deployment.collection, self._payload, deployment.index)
         self._report(Progress("load", job.n_done, job.n_done, job.n_rejected))
         self._context.vectors.load_collection(self._deployment.collection)
-        n_rows = self._checked_count(job)
+        space.try_search(self._context.vectors, self._deployment, self._payload.metric)
+        n_rows = self._checked_count(source, job)
         found = self._verified()
         with self._context.store.write() as session:
             row = session.get_one(JobRow, job.id)
@@ -262,7 +265,9 @@ class Backfill:
             some = list(islice(records, self._options.batch_size))
             if not some or (bucket is not None and not self._wait(bucket.take(len(some), time.monotonic()), job)):
                 return
-            yield batch_of(some, self._payload.key)
+            batch = batch_of(some, self._payload.key)
+            check_keys(batch)
+            yield batch
 
     def _rest(self, source: Records, job: JobRow) -> Iterator[Record]:
         if isinstance(source, Source):
@@ -326,7 +331,7 @@ class Backfill:
             if row.worker != self._worker:
                 raise Conflict(f"the backfill of {self._deployment.name!r} was taken over by {row.worker}")
             for position, reason in sorted(reasons.items()):
-                key = str(records[position].get(self._payload.key))
+                key = str(_key_of(records[position], self._payload.key))
                 session.add(RejectedRow(job_id=job.id, position=job.n_done + position, key=key, reason=reason))
             job.n_done += len(records)
             job.n_rejected += len(reasons)
@@ -343,12 +348,12 @@ class Backfill:
 
     def _chain(self, digest: str, records: Iterable[Record]) -> str:
         for record in records:
-            digest = hashlib.sha256(f"{digest}{record.get(self._payload.key)!r}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{digest}{_key_of(record, self._payload.key)!r}".encode()).hexdigest()
         return digest
 
     # Checking
 
-    def _checked_count(self, job: JobRow) -> int:
+    def _checked_count(self, source: Records, job: JobRow) -> int:
         n_written = job.n_done - job.n_rejected
         if n_written == 0:
             reason = "there were none" if job.n_done == 0 else f"all {job.n_done} were set aside, {self._why(job)}"
@@ -357,9 +362,10 @@ class Backfill:
             n_live = self._n_live_keys()
             n_rows = space.count(self._context.vectors, self._deployment)
         if abs(n_rows - n_written) > n_live:
+            repeated = repeated_keys(source, self._payload.key) if n_rows < n_written else ""
             raise WorkspaceError(
                 f"collection {self._deployment.collection!r} holds {n_rows} rows after {n_written} records "
-                "were written: are there records with the same key?"
+                f"were written: {repeated or 'somebody else has written to it'}"
             )
         return n_rows
 
@@ -423,8 +429,12 @@ class _Start:
     was_told: bool = False
 
 
+def _key_of(record: object, key: str) -> Any:
+    return record.get(key) if isinstance(record, Mapping) else None
+
+
 def _last_key(records: Sequence[Record], key: str) -> Key | None:
-    found = records[-1].get(key)
+    found = _key_of(records[-1], key)
     return found if isinstance(found, (int, str)) else None
 
 

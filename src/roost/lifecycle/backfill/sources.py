@@ -111,6 +111,22 @@ _ROWS = 1_024
 """Rows whose columns are turned into Python values at once."""
 
 
+def check_records(source: object) -> None:
+    """Raise InvalidArgument for what is no source of records, as far as that shows without reading it."""
+    if isinstance(source, Source):
+        return
+    is_array = isinstance(source, np.ndarray)
+    is_many = isinstance(source, Iterable) and not isinstance(source, (str, bytes, Mapping)) and not is_array
+    first = next(iter(source), None) if isinstance(source, (list, tuple)) else None
+    if is_many and (first is None or isinstance(first, Mapping)):
+        return
+    wrong = type(source if first is None else first).__name__
+    raise InvalidArgument(
+        f"records are dictionaries with a key and {CONTENT!r}, not {wrong}: give a list of them, or "
+        "ArraySource(contents, keys=...) for arrays"
+    )
+
+
 def request_of(source: Records) -> Mapping[str, Any]:
     """Return what a job records of where its records come from."""
     if isinstance(source, Source):

@@ -63,6 +63,11 @@ class CallableEmbedder(Embedder):
         self._dim = dim
 
     @property
+    def trusted(self) -> tuple[str, ...]:
+        """What was trusted to open it: what a process that is given its files has to trust."""
+        return (self.path,)
+
+    @property
     def dim(self) -> int:
         return self._dim
 
@@ -124,7 +129,7 @@ def _imported(path: str, trusted: Collection[str]) -> Callable[..., Any]:
     if path not in trusted:
         raise UnsafeModel(
             f"the model is the function {path}, and importing it runs its code; "
-            f"if you trust it, pass trusted=[{path!r}]"
+            f"if you trust it, pass trusted=[{path!r}], to `register` for its files or to `Workspace` for a process"
         )
     module, _, name = path.partition(":")
     try:

@@ -32,21 +32,21 @@ class OnnxEmbedder(Embedder):
 
     def __init__(
         self,
-        model: bytes | Path,
+        model: onnx_session.Source,
         *,
         input: str | None = None,
         output: str | None = None,
         pooling: str = "none",
         normalize: bool = False,
         preprocess: Steps = (),
-        tokenizer: bytes | Path | None = None,
+        tokenizer: bytes | str | Path | None = None,
         max_tokens: int = 512,
         n_threads: int | None = None,
     ) -> None:
         """Open a model.
 
         Args:
-            model: the file, or its content, weights included.
+            model: the file's path, its content, or an onnx.ModelProto; weights included.
             input: its name, where the model has several.
             output: its name; by default the first.
             pooling: how an output of more than one axis becomes one vector: `mean`, `max` or the `first` along the
@@ -54,12 +54,12 @@ class OnnxEmbedder(Embedder):
                 and lays further axes end to end.
             normalize: whether vectors are brought to length 1.
             preprocess: what is done to content first, of roost.lifecycle.preprocess.
-            tokenizer: for texts, a `tokenizer.json` or its content; its arrays go to the inputs of their names
+            tokenizer: for texts, the path of a `tokenizer.json` or its content; its arrays go to the inputs of their names
                 (input_ids, attention_mask, token_type_ids).
             max_tokens: of a text; what is longer is cut.
             n_threads: threads of one call; by default onnxruntime's choice.
         Raises:
-            InvalidArgument: there is no such input, output or pooling, or the length of the vectors cannot be found.
+            InvalidArgument: there is no such file, input, output or pooling, or the length of the vectors cannot be found.
             Corruption: it is not a model that onnxruntime can open.
             MissingDependency: onnxruntime or tokenizers is not installed.
         """
@@ -69,8 +69,7 @@ class OnnxEmbedder(Embedder):
         self._preprocess = Preprocessing(preprocess)
         self._tokens: Tokens | None = None
         if tokenizer is not None:
-            content = tokenizer.read_bytes() if isinstance(tokenizer, Path) else bytes(tokenizer)
-            self._tokens = Tokens(content, max_tokens)
+            self._tokens = Tokens(onnx_session.content_of(tokenizer), max_tokens)
         self._input = self._session.input(input) if self._tokens is None else None
         self._output = self._session.output(output)
         self._pooling, self._normalize = pooling, normalize

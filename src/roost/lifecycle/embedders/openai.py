@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import orjson
 
-from roost.address import without_secrets
+from roost.address import is_loopback, without_secrets
 from roost.errors import Corruption, DimensionMismatch, InvalidArgument, InvalidData, ModelUnavailable
 from roost.lifecycle.embedders.base import Embedder, FloatArray
 from roost.lifecycle.ledger import canonical_json
@@ -24,7 +24,6 @@ from roost.lifecycle.retries import Answer, Retries, post
 
 _FILE = "service.json"
 _BAD_CONTENT = (400, 413, 422)
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class OpenAIEmbedder(Embedder):
@@ -74,7 +73,7 @@ class OpenAIEmbedder(Embedder):
                 f"url={without_secrets(url)!r} holds a secret, which would be stored: name an environment variable "
                 "in api_key_env="
             )
-        if api_key_env is not None and parts.scheme == "http" and not (allow_plain_http or parts.hostname in _LOOPBACK):
+        if api_key_env is not None and parts.scheme == "http" and not (allow_plain_http or is_loopback(parts.hostname)):
             raise InvalidArgument(f"the key would go to {url} unencrypted: use https://, or pass allow_plain_http=True")
         for name, value in {"dim": dim, "dimensions": dimensions, "batch_size": batch_size}.items():
             if value is not None and value < 1:

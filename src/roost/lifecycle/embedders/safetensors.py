@@ -42,7 +42,7 @@ class SafetensorsEmbedder(Embedder):
 
     def __init__(
         self,
-        weights: Path | Mapping[str, npt.NDArray[Any]],
+        weights: str | Path | Mapping[str, npt.NDArray[Any]],
         *,
         activation: str = "relu",
         normalize: bool = False,
@@ -63,7 +63,7 @@ class SafetensorsEmbedder(Embedder):
         """
         if activation not in ACTIVATIONS:
             raise InvalidArgument(f"activation={activation!r} is not known; use one of {', '.join(ACTIVATIONS)}")
-        tensors = _read(weights) if isinstance(weights, Path) else dict(weights)
+        tensors = _read(Path(weights)) if isinstance(weights, (str, Path)) else dict(weights)
         self._layers = _layers(tensors)
         self._activation, self._normalize = activation, normalize
         self._preprocess = Preprocessing(preprocess)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from roost.errors import InvalidArgument
+from roost.errors import InvalidArgument, InvalidData
 from roost.lifecycle import skops_file
 from roost.lifecycle.embedders.base import Embedder, FloatArray
 from roost.lifecycle.preprocess.base import Batch
@@ -54,8 +54,8 @@ class SklearnEmbedder(Embedder):
         self._transformer = transformer
         self._stored = _stored if _stored is not None else skops_file.dump(transformer, trusted)
         try:
-            probe = self.embed(example) if example is not None else self._transform(np.zeros((1, n_features or 1)))
-        except ValueError as error:
+            probe = self._embed(example) if example is not None else self._transform(np.zeros((1, n_features or 1)))
+        except (ValueError, TypeError) as error:
             raise InvalidArgument(f"{name} does not transform what it is given, fit it first: {error}") from error
         self._dim = int(probe.shape[1])
 
@@ -68,6 +68,16 @@ class SklearnEmbedder(Embedder):
         return self._preprocess.fingerprint(f"sha256:{skops_file.digest(self._stored)}")
 
     def embed(self, batch: Batch) -> FloatArray:
+        """Return the vectors of a batch.
+
+        Raises: InvalidData: the transformer does not take this content.
+        """
+        try:
+            return self._embed(batch) if len(batch) else np.empty((0, self._dim), dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise InvalidData(f"the embedder cannot embed this content: {error}") from error
+
+    def _embed(self, batch: Batch) -> FloatArray:
         rows = np.asarray(self._preprocess(batch))
         return self._transform(rows if rows.dtype == object else rows.reshape(len(rows), -1))
 

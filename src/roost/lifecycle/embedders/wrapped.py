@@ -22,6 +22,12 @@ class Wrapped(Embedder):
         self.embedder = embedder
 
     @property
+    def trusted(self) -> Collection[str]:
+        """What was trusted to open the one inside."""
+        found: Collection[str] = getattr(self.embedder, "trusted", ())
+        return found
+
+    @property
     def dim(self) -> int:
         return self.embedder.dim
 

@@ -84,7 +84,7 @@ def of_deployments(
     known = {(version.name, version.version): version for version in versions}
     watched = set(session.scalars(select(MonitorRow.endpoint)))
     alerts = session.execute(
-        select(AlertRow.endpoint, AlertRow.rule)
+        select(AlertRow.endpoint, AlertRow.deployment, AlertRow.rule)
         .where(AlertRow.state == "open", AlertRow.metric.startswith(_DRIFT))
         .order_by(AlertRow.id)
     ).all()
@@ -106,7 +106,7 @@ def of_deployments(
                     for other in versions
                     if other.name == row.model_name and other.version > row.model_version
                 ],
-                drift=sorted({rule for name, rule in alerts if name == endpoint.name}) if is_champion else [],
+                drift=sorted({rule for *of, rule in alerts if of == [endpoint.name, row.name]}) if is_champion else [],
                 is_watched=endpoint.name in watched,
                 keeps_vectors=collections.get(row.collection, False),
                 data=_data(session, row.model_name, row.model_version),

@@ -11,7 +11,7 @@ from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, Work
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.governance import data, facts, lineage, permits, requests, roles
+from roost.lifecycle.governance import data, facts, lineage, permits, requests, roles, subjects
 from roost.lifecycle.governance.cards import CARD_TAG, SECTIONS, Card, card
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DebtReport, Limits, find
@@ -131,9 +131,9 @@ class Governance:
             environment: None for every environment that has no rule of its own.
             by_others: whether the approval of who asks does not count.
             expires_hours: after which a request is not good any more; None for never.
-        Raises: InvalidArgument: a value is out of range.
+        Raises: InvalidArgument: there is no such action, or a value is out of range.
         """
-        checked_text("action", action)
+        roles.check_approvable(action)
         if not 0 <= n_approvals <= 100:
             raise InvalidArgument(f"n_approvals must be between 0 and 100, not {n_approvals}")
         if expires_hours is not None and not expires_hours > 0:
@@ -152,14 +152,24 @@ class Governance:
     def request(self, action: str, subject: str, reason: str) -> Request:
         """Ask for the approval of an action, for example request("promote", "image-search/digits-v2", "...").
 
-        Raises: InvalidArgument: the reason or the subject is empty.
+        Raises:
+            InvalidArgument: there is no such action, or the reason or the subject is empty.
+            DeploymentNotFound: what is to be promoted, rolled back to, retired or purged is not there.
         """
-        checked_text("action", action)
+        roles.check_approvable(action)
+        checked_text("reason", reason)
+        if action in subjects.OF_DEPLOYMENTS:
+            subjects.check_deployment(self._context, subject)
         with self._context.store.write() as session:
             return requests.ask(session, self._context.actor, permits.APPROVAL, action, subject, reason, None)
 
     def request_review(self, subject: str, reason: str, reviewer: str | None = None) -> Request:
-        """Ask somebody to look at a model version or a deployment; it holds nothing back by itself."""
+        """Ask somebody to look at a model version or a deployment; it holds nothing back by itself.
+
+        Raises: ModelNotFound, DeploymentNotFound, WorkspaceError: there is no such subject.
+        """
+        checked_text("reason", reason)
+        subjects.check_subject(self._context, subject)
         with self._context.store.write() as session:
             return requests.ask(session, self._context.actor, REVIEW, REVIEW, subject, reason, reviewer)
 
@@ -167,7 +177,8 @@ class Governance:
         """Approve a request.
 
         Raises:
-            PermissionDenied: the actor may not approve there, or another one was asked.
+            PermissionDenied: the actor may not approve there, or another one was asked; or it is the actor's own
+                request, and the approval of others is needed.
             InvalidTransition: the request is closed.
         """
         return self._decide(request_id, "approve", comment)
@@ -190,7 +201,12 @@ class Governance:
     # Comments
 
     def comment(self, subject: str, text: str) -> Comment:
-        """Say something about a model version ("digits/2"), a deployment ("image-search/digits-v2") or an endpoint."""
+        """Say something about a model version ("digits/2"), a deployment ("image-search/digits-v2") or an endpoint.
+
+        Raises: ModelNotFound, DeploymentNotFound, WorkspaceError: there is no such subject.
+        """
+        checked_text("a comment", text)
+        subjects.check_subject(self._context, subject)
         with self._context.store.write() as session:
             return requests.comment(session, self._context.actor, subject, text)
 
@@ -262,7 +278,7 @@ class Governance:
 
     # Cards and debt
 
-    def write_card(self, version: str | ModelVersion, **sections: str) -> None:
+    def write_card(self, version: str | ModelVersion, /, **sections: str) -> None:
         """Write what only people know into a version's card.
 
         Args:

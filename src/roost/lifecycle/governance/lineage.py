@@ -17,7 +17,7 @@ from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.html import cell, table
 from roost.lifecycle.ledger import Period
 from roost.lifecycle.model_version import ModelVersion
-from roost.lifecycle.probation import ANSWERED
+from roost.lifecycle.recorder import ANSWERED
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, JobRow, LiveTestRow
 
 

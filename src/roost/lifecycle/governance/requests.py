@@ -104,7 +104,7 @@ def decide(session: Session, actor: str, request_id: int, decision: str, comment
     Raises:
         WorkspaceError: there is no such request.
         InvalidTransition: it is closed.
-        PermissionDenied: the actor may not approve there, or another one was asked.
+        PermissionDenied: the actor may not approve there, or another one was asked; or it is the actor's own request.
     """
     if decision not in DECISIONS:
         raise InvalidArgument(f"a decision is one of {', '.join(DECISIONS)}, not {decision!r}")
@@ -117,6 +117,8 @@ def decide(session: Session, actor: str, request_id: int, decision: str, comment
         raise PermissionDenied(f"request {request_id} asks {row.reviewer!r}, not {actor!r}")
     if row.kind == APPROVAL or row.reviewer is None:
         permits.check(session, actor, "approve", row.environment, row.subject)
+    if decision == "approve" and row.kind == APPROVAL and actor == row.requested_by:
+        _refuse_own(session, row)
     said = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id, DecisionRow.actor == actor))
     if said is None:
         said = DecisionRow(request_id=request_id, actor=actor)
@@ -130,6 +132,16 @@ def decide(session: Session, actor: str, request_id: int, decision: str, comment
     name = f"{row.kind}.{decision.replace(' ', '_')}"
     ledger.append(session, actor, name, _endpoint(session, row.subject), row.subject, comment, evidence)
     return request_of(session, row)
+
+
+def _refuse_own(session: Session, row: RequestRow) -> None:
+    """Raise PermissionDenied where the approval of who asks would not count."""
+    rule = permits.rule_for(session, row.action, row.environment)
+    if rule is not None and rule.by_others:
+        raise PermissionDenied(
+            f"request {row.id} is {row.requested_by!r}'s own, and {row.action} needs the approval of others: somebody "
+            "else has to approve it, or the rule is set with by_others=False"
+        )
 
 
 def comment(session: Session, actor: str, subject: str, text: str) -> Comment:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.names import suggestion
 
 EVERYWHERE = "*"
 """In the place of an environment's name: all of them."""
@@ -27,8 +28,10 @@ _DEVELOPERS = frozenset(
         "retrain.enable",
         "retrain.disable",
         "retrain.remove",
+        "retrain.cancel",
         "monitor.watch",
         "monitor.unwatch",
+        "monitor.baseline",
         "data.mark",
         "write",
         "comment",
@@ -37,6 +40,15 @@ _DEVELOPERS = frozenset(
 )
 _APPROVERS = frozenset({"approve", "comment", "request"})
 _ADMINS = frozenset({"role.grant", "role.revoke", "approval.require"})
+_OPERATORS = frozenset(
+    {"promote", "rollback", "retire", "purge", "endpoint.policy", "monitor.retention", "monitor.clean"}
+)
+
+_TALK = frozenset({"write", "comment", "request", "approve"})
+"""Traffic, and what an approval is itself made of."""
+
+APPROVABLE = (_DEVELOPERS | _ADMINS | _OPERATORS) - _TALK
+"""The actions that can need approvals: those that ask for them when they are done."""
 
 ALLOWED: Mapping[str, frozenset[str]] = {
     VIEWER: frozenset(),
@@ -67,6 +79,13 @@ def check_role(role: object) -> str:
     if role not in ROLES:
         raise InvalidArgument(f"there is no role {role!r}; use one of {', '.join(ROLES)}")
     return str(role)
+
+
+def check_approvable(action: object) -> str:
+    """Return the action. Raises: InvalidArgument: nothing that is done asks for approvals under that word."""
+    if action not in APPROVABLE:
+        raise InvalidArgument(f"no action {action!r} can need approvals ({suggestion(str(action), APPROVABLE)})")
+    return str(action)
 
 
 def allows(role: str, action: str) -> bool:

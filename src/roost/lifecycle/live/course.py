@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from roost.lifecycle.live.tally import Tally
 from roost.lifecycle.live.test import Ending, LiveTest
 from roost.lifecycle.names import PRODUCTION
 from roost.lifecycle.store.database import utc_now
-from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArmRow, LiveTestRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LedgerRow, LiveTestArmRow, LiveTestRow
 
 if TYPE_CHECKING:
     from roost.lifecycle.context import Context
@@ -42,9 +43,18 @@ def begin(router: Router, plan: Plan, seed: int | None) -> LiveTest:
     Tally(plan, "")
     chosen_seed = seed if seed is not None else secrets.randbits(31)
     with router.changing:
-        with router.change(router.routing.version) as (session, row):
+
+        def taken_up() -> None:
+            router.started_test_id = test.id
+            router.refresh()
+
+        with router.change(router.routing.version, then=taken_up) as (session, row):
             subject = f"{router.name}/{', '.join(plan.challengers)}"
             permits.check(session, router.context.actor, "test.start", row.environment, subject)
+            if plan.on_win == "promote":
+                for name in plan.challengers:
+                    subject = f"{router.name}/{name}"
+                    permits.check_role(session, router.context.actor, "promote", row.environment, subject)
             arms = _arms(router, session, row, plan)
             test = LiveTestRow(
                 endpoint_id=row.id,
@@ -61,7 +71,6 @@ def begin(router: Router, plan: Plan, seed: int | None) -> LiveTest:
             session.flush()
             for position, (arm, weight) in enumerate(zip(arms, _weights(plan), strict=True)):
                 session.add(LiveTestArmRow(test_id=test.id, position=position, deployment_id=arm.id, weight=weight))
-            router.started_test_id = test.id
             evidence = _asked(plan)
             ledger.append(session, router.context.actor, "test.start", router.name, f"test {test.id}", "", evidence)
         started = router.routing.test
@@ -84,7 +93,7 @@ def take_up(router: Router, row: LiveTestRow, arms: Sequence[int], targets: Mapp
     seed = str(row.seed)
     # A coin that fell the same way again after a restart would tie outcomes to each other.
     of_process = seed if row.id == router.started_test_id else f"{seed}/{secrets.token_hex(8)}"
-    return LiveTest(
+    test = LiveTest(
         router.end_test,
         Records(context.store, context.recorder, row.id, router.name, champion, only),
         row.id,
@@ -93,6 +102,8 @@ def take_up(router: Router, row: LiveTestRow, arms: Sequence[int], targets: Mapp
         (seed, of_process),
         seconds_of(row.started_at),
     )
+    router.started_test_id = None
+    return test
 
 
 def end(router: Router, test: LiveTest, state: Ending, reason: str, by_hand: bool) -> bool:
@@ -133,7 +144,9 @@ def end(router: Router, test: LiveTest, state: Ending, reason: str, by_hand: boo
 
 
 def let_go(router: Router, test: LiveTest) -> None:
-    """End a test for this process as another one recorded its end."""
+    """End a test for this process as another one recorded its end; nothing if it has ended here."""
+    if not test.running:
+        return
     try:
         with router.context.store.read() as session:
             row = session.get_one(LiveTestRow, test.id)
@@ -165,8 +178,21 @@ def check_promotion(row: EndpointRow) -> None:
         )
 
 
-def winner_to_promote(context: Context, endpoint_id: int) -> tuple[str, int] | None:
-    """Return the winner of the last test and the test's number, if it is to be promoted and was not yet."""
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A winner that is to be promoted.
+
+    Attributes:
+        starter: who started the test, in whose name it promotes; None where the ledger does not say.
+    """
+
+    winner: str
+    test_id: int
+    starter: str | None
+
+
+def winner_to_promote(context: Context, endpoint_id: int) -> Won | None:
+    """Return the winner of the last test, if it is to be promoted and nobody has changed the champion since it won."""
     query = select(LiveTestRow).where(LiveTestRow.endpoint_id == endpoint_id).order_by(LiveTestRow.id.desc()).limit(1)
     with context.store.read() as session:
         endpoint = session.get_one(EndpointRow, endpoint_id)
@@ -179,7 +205,12 @@ def winner_to_promote(context: Context, endpoint_id: int) -> tuple[str, int] | N
         winner = session.get(DeploymentRow, test.winner_id)
         if winner is None or winner.state != State.READY or endpoint.champion_id != test.champion_id:
             return None
-        return winner.name, test.id
+        decided = _entry(session, endpoint, test, "test.decide")
+        # The champion of the test again, after the winner was promoted: somebody rolled it back.
+        if decided is not None and _changed_champion(session, endpoint, decided.seq):
+            return None
+        started = _entry(session, endpoint, test, "test.start")
+        return Won(winner.name, test.id, started.actor if started is not None else None)
 
 
 def refuse_promotion(router: Router, test_id: int, winner: str, why: str) -> None:
@@ -188,6 +219,19 @@ def refuse_promotion(router: Router, test_id: int, winner: str, why: str) -> Non
         row = session.get_one(LiveTestRow, test_id)
         row.configuration = ledger.canonical_json({**json.loads(row.configuration), _REFUSED: why})
         ledger.append(session, router.context.actor, "promote.refuse", router.name, winner, why, {"test_id": test_id})
+
+
+def _entry(session: Session, endpoint: EndpointRow, test: LiveTestRow, action: str) -> LedgerRow | None:
+    """Return the newest ledger entry of an action on a test."""
+    query = select(LedgerRow).where(LedgerRow.endpoint == endpoint.name, LedgerRow.action == action)
+    own = query.where(LedgerRow.subject == f"test {test.id}").order_by(LedgerRow.seq.desc())
+    return session.scalars(own.limit(1)).first()
+
+
+def _changed_champion(session: Session, endpoint: EndpointRow, since: int) -> bool:
+    """Return whether the champion was changed after the ledger's entry of that number."""
+    query = select(LedgerRow.seq).where(LedgerRow.endpoint == endpoint.name, LedgerRow.seq > since)
+    return session.scalar(query.where(LedgerRow.action.in_(ledger.CHAMPION_ACTIONS)).limit(1)) is not None
 
 
 def _arms(router: Router, session: Session, row: EndpointRow, plan: Plan) -> list[DeploymentRow]:

@@ -13,6 +13,12 @@ from roost.lifecycle.livetest import Id
 
 MAX_EVENT_ID_LENGTH = 255
 
+MAX_ITEM_LENGTH = 65_535
+"""As long as a key of a collection may be, in characters."""
+
+_LAST_MOMENT = 253_402_300_799.0
+"""The end of the year 9999, in seconds since 1970."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -73,7 +79,8 @@ def kind_named(name: str) -> Kind:
 def checked_gains(gains: Mapping[Id, float], kind: str) -> dict[str, float]:
     """Return the gains as numbers by the items' ids as text.
 
-    Raises: InvalidArgument: the kind is not known, or a gain is not a finite number in its range.
+    Raises: InvalidArgument: the kind is not known, an item's id is no text that the store can hold, or a gain is not
+        a finite number in its range.
     """
     allowed = kind_named(kind)
     found: dict[str, float] = {}
@@ -88,7 +95,12 @@ def checked_gains(gains: Mapping[Id, float], kind: str) -> dict[str, float]:
             raise InvalidArgument(
                 f"the gain of {key!r} must lie between {allowed.low:g} and {allowed.high:g} for a {kind}, not {gain}"
             )
-        found[str(key)] = value
+        item = str(key)
+        if "\x00" in item or len(item) > MAX_ITEM_LENGTH:
+            raise InvalidArgument(
+                f"an item's id has at most {MAX_ITEM_LENGTH} characters and no NUL, not {item!r:.200}"
+            )
+        found[item] = value
     return found
 
 
@@ -111,17 +123,24 @@ def digest(*parts: str) -> str:
 def moment(value: datetime | str | float | None, now: float) -> float:
     """Return a time in seconds since 1970; one without a zone is local time, None is now.
 
-    Raises: InvalidArgument: it is not a time.
+    Raises: InvalidArgument: it is not a time, or not one of the years 1970 to 9999.
     """
     if value is None:
         return now
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, str):
-        try:
+    seconds = _seconds(value)
+    if not 0.0 <= seconds <= _LAST_MOMENT:
+        raise InvalidArgument(f"a time must lie between the years 1970 and 9999, not at {value!r:.200}")
+    return seconds
+
+
+def _seconds(value: datetime | str | float) -> float:
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+        if isinstance(value, str):
             return datetime.fromisoformat(value.replace("Z", "+00:00")).astimezone(timezone.utc).timestamp()
-        except ValueError as error:
-            raise InvalidArgument(f"{value!r} is not a time; write it as in 2026-01-31T12:00:00+00:00") from error
-    if isinstance(value, datetime):
-        return value.astimezone(timezone.utc).timestamp()
-    raise InvalidArgument(f"a time must be a datetime, ISO 8601 text or seconds since 1970, not {value!r}")
+        if isinstance(value, datetime):
+            return value.astimezone(timezone.utc).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(f"{value!r:.200} is not a time; write it as in 2026-01-31T12:00:00+00:00") from error
+    raise InvalidArgument(f"a time must be a datetime, ISO 8601 text or seconds since 1970, not {value!r:.200}")

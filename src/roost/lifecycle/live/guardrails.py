@@ -6,6 +6,11 @@ allowed. A percentile of the latency is over its limit exactly where more answer
 percentile leaves are slower than the limit, so it is a mean too.
 
 Whether the mean is over what is allowed is looked at after every observation, by `livetest.limits`.
+
+What `pNN_ratio` compares with is a percentile of the champion that is known from some of its answers alone. The limit
+is the upper end of its confidence interval, an order statistic of these answers (David and Nagaraja, "Order
+Statistics", 3rd edition, 2003, section 7.1): a share of ALPHA pays for the chance that even that lies below the
+percentile, and the rest is left to the sequential test.
 """
 
 from __future__ import annotations
@@ -23,7 +28,12 @@ ALPHA = 0.01
 """Probability that a guardrail ever stops a deployment that keeps its limit."""
 
 BASELINE_SIZE = 100
-"""Answers of the champion that `p95_ratio` waits for before it knows the limit."""
+"""Answers of the champion that `p95_ratio` waits for before it knows the limit; see `baseline_size`."""
+
+_BASELINE_ALPHA = 0.8 * ALPHA
+"""Of ALPHA, what the limit of `pNN_ratio` may cost; so much that BASELINE_SIZE answers are enough for p95."""
+
+_MAX_RATIO_PERCENTILE = 99.9
 
 _FORMS = "error_rate <= 0.01, empty_rate <= 0.05, p95_ms <= 50, p95_ratio <= 1.5, recall >= 0.9, sample_ratio"
 _TEXT = re.compile(
@@ -73,6 +83,11 @@ class Guardrail:
             raise InvalidArgument(f"the limit of {self.kind} must be at most 1, not {self.limit}")
         if not 0.0 < self.percentile < 100.0:
             raise InvalidArgument(f"a percentile must lie between 0 and 100, not {self.percentile}")
+        if self.kind == "ratio" and self.percentile > _MAX_RATIO_PERCENTILE:
+            raise InvalidArgument(
+                f"a ratio compares percentiles up to {_MAX_RATIO_PERCENTILE}, not {self.percentile}: what lies beyond "
+                "is not known of the champion from a few thousand answers"
+            )
 
     @classmethod
     def parse(cls, text: str | Guardrail) -> Guardrail:
@@ -125,7 +140,7 @@ class Watch:
 
         Args:
             baseline_ms: latencies of the deployment to compare with, for `pNN_ratio`; fewer than
-                `BASELINE_SIZE` say nothing, and `with_baseline` may give them later.
+                `baseline_size` say nothing, and `with_baseline` may give them later.
         """
         parsed = tuple(Guardrail.parse(guardrail) for guardrail in guardrails)
         return cls(parsed, tuple(_test(guardrail) for guardrail in parsed)).with_baseline(baseline_ms)
@@ -141,15 +156,13 @@ class Watch:
         return any(rail.kind == "recall" for rail in self.guardrails)
 
     def with_baseline(self, latencies_ms: Sequence[float]) -> Watch:
-        """Return the watch with the limits of `pNN_ratio` fixed by these latencies, if they are enough."""
-        if len(latencies_ms) < BASELINE_SIZE or not self.waits_for_baseline:
+        """Return the watch with the limits of `pNN_ratio` fixed by these latencies, where they are enough."""
+        waiting = [rail for rail in self.guardrails if rail.kind == "ratio" and rail not in self.limits_ms]
+        ready = [rail for rail in waiting if len(latencies_ms) >= baseline_size(rail.percentile)]
+        if not ready:
             return self
         ordered = sorted(latencies_ms)
-        limits = {
-            rail: rail.limit * ordered[min(int(len(ordered) * rail.percentile / 100.0), len(ordered) - 1)]
-            for rail in self.guardrails
-            if rail.kind == "ratio"
-        }
+        limits = {rail: rail.limit * _at_most(ordered, rail.percentile / 100.0) for rail in ready}
         return replace(self, limits_ms={**limits, **self.limits_ms})
 
     def observe(self, seen: Observation) -> Watch:
@@ -166,11 +179,34 @@ class Watch:
         return replace(self, tests=tuple(tests), breach=breach)
 
 
+def baseline_size(percentile: float) -> int:
+    """Return how many answers of the champion are needed to know the most that a percentile of its latency can be."""
+    return max(BASELINE_SIZE, math.ceil(math.log(_BASELINE_ALPHA) / math.log(percentile / 100.0)))
+
+
+def _at_most(ordered: Sequence[float], share: float) -> float:
+    """Return the least order statistic that lies below the quantile of that share with at most `_BASELINE_ALPHA`.
+
+    The one with j values above it lies below only if at most j of all n do not: P(Binomial(n, 1 - share) <= j).
+
+    Args:
+        ordered: at least `baseline_size` values, ascending.
+    """
+    n, below = len(ordered), 0.0
+    for above in range(n):
+        ways = math.lgamma(n + 1) - math.lgamma(above + 1) - math.lgamma(n - above + 1)
+        below += math.exp(ways + (n - above) * math.log(share) + above * math.log1p(-share))
+        if below > _BASELINE_ALPHA:
+            return ordered[min(n - above, n - 1)]
+    return ordered[0]
+
+
 def _test(guardrail: Guardrail) -> LimitTest | None:
     if guardrail.kind == "sample_ratio":
         return None
     if guardrail.kind in ("ms", "ratio"):
-        return LimitTest(1.0 - guardrail.percentile / 100.0, ALPHA)
+        alpha = ALPHA if guardrail.kind == "ms" else ALPHA - _BASELINE_ALPHA
+        return LimitTest(1.0 - guardrail.percentile / 100.0, alpha)
     return LimitTest(1.0 - guardrail.limit if guardrail.kind == "recall" else guardrail.limit, ALPHA)
 
 

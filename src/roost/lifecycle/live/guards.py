@@ -6,15 +6,23 @@ broken, without waiting for the store.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import TYPE_CHECKING
 
-from roost.lifecycle.live.guardrails import BASELINE_SIZE, Observation, Watch
+from roost.address import without_secrets
+from roost.lifecycle.live.guardrails import Observation, Watch, baseline_size
 from roost.lifecycle.live.plan import Plan
 from roost.lifecycle.livetest import SampleRatioTest
+
+if TYPE_CHECKING:
+    from roost.lifecycle.traffic import Target
+
+_log = logging.getLogger(__name__)
 
 _LATENCIES_KEPT = 500
 
@@ -48,7 +56,11 @@ class Guards:
         self._seen = {name: Seen() for name in (champion, *plan.challengers)}
         rails = [rail for rail in plan.guardrails if rail.kind != "sample_ratio"]
         self._watches = {name: Watch.over(rails) for name in plan.challengers} if rails else {}
+        needed = [baseline_size(rail.percentile) for rail in rails if rail.kind == "ratio"]
+        self._seen[champion].latencies_ms = deque(maxlen=max(_LATENCIES_KEPT, *needed, 0))
         self._ratio = SampleRatioTest() if len(rails) < len(plan.guardrails) else None
+        self._assigned: set[str] = set()
+        self._logged: set[tuple[str, type[Exception]]] = set()
         self.breach: str | None = None
         """Who broke which guardrail, and how; None while all are kept."""
 
@@ -71,11 +83,30 @@ class Guards:
             if watch is None:
                 return
             if watch.waits_for_baseline:
-                baseline = self._seen[self._champion].latencies_ms
-                watch = watch.with_baseline(list(baseline) if len(baseline) >= BASELINE_SIZE else [])
+                watch = watch.with_baseline(self._seen[self._champion].latencies_ms)
             self._watches[name] = watch = watch.observe(observation)
             if watch.breach is not None and self.breach is None:
                 self.breach = f"{name} broke {watch.breach}"
+
+    def failed(self, target: Target, n_queries: int, error: Exception) -> None:
+        """Take queries that the champion answered and a challenger did not, whatever its error.
+
+        The first error of each kind is logged.
+        """
+        deployment = target.deployment
+        kind = (deployment.name, type(error))
+        with self._lock:
+            is_new = kind not in self._logged
+            self._logged.add(kind)
+        if is_new:
+            _log.warning(
+                "challenger %r of %r cannot answer what the champion answers; more of the kind is only counted: %s",
+                deployment.name,
+                deployment.endpoint,
+                without_secrets(str(error)),
+            )
+        for _ in range(n_queries):
+            self.see(deployment.name, Observation(error=True))
 
     def compare(self, name: str, agreement: float) -> None:
         """Take the share of a challenger's results that the champion has too."""
@@ -84,11 +115,19 @@ class Guards:
             seen.agreement += agreement
             seen.n_compared += 1
 
-    def assigned(self, weights: Mapping[str, float], arm: str) -> None:
-        """Take a unit that was counted for an arm, with the weights under which it was assigned."""
+    def assigned(self, weights: Mapping[str, float], arm: str, user: str | None = None) -> None:
+        """Take a unit that came to an arm, with the weights under which it was assigned.
+
+        Args:
+            user: who keeps the arm on coming back, and is one draw however often that is; None for a query alone.
+        """
         if self._ratio is None:
             return
         with self._lock:
+            if user is not None:
+                if user in self._assigned:
+                    return
+                self._assigned.add(user)
             self._ratio.add(weights, arm)
             if self._ratio.mismatch and self.breach is None:
                 counts = ", ".join(f"{name} {count}" for name, count in self._ratio.counted.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -61,10 +62,17 @@ class Intake:
         answer = self._answered.get(query_id) or self._stored(query_id)
         if answer is not None:
             _check_items(checked, answer, test, kind)
-        is_late = False
-        if test is not None and kind == test.plan.metric and answer is not None and answer.test_id == test.id:
-            is_late = test.credit(feedback, answer.at) == LATE
-        self._record(feedback, answer, champion, is_late)
+        # Before the test takes it: what cannot be written down is not counted either.
+        event = self._event(feedback, answer, champion)
+        if test is not None and answer is not None and answer.test_id == test.id:
+            if kind != test.plan.metric:
+                test.ignore()
+            elif test.credit(feedback, answer.at) == LATE:
+                event = replace(event, error=LATE)
+        self._context.recorder.put(event)
+        if checked:
+            value = sum(checked.values()) / len(checked)
+            self._context.tap.judged(self._endpoint, event.deployment, kind, value)
         return answer is not None
 
     def _stored(self, query_id: str) -> Remembered | None:
@@ -78,29 +86,26 @@ class Intake:
             return None
         return Remembered(found.deployment, found.drawn.ids or None, found.test_id, found.at)
 
-    def _record(self, feedback: Feedback, answer: Remembered | None, champion: str, is_late: bool) -> None:
+    def _event(self, feedback: Feedback, answer: Remembered | None, champion: str) -> Event:
+        """Return what is recorded of feedback.
+
+        Raises: InvalidArgument: it holds text that cannot be written down.
+        """
         values: dict[str, Any] = dict(feedback.gains)
         if feedback.truth is not None:
             values[""] = feedback.truth
-        deployment = answer.deployment if answer is not None else champion
-        self._context.recorder.put(
-            Event(
-                kind="feedback",
-                endpoint=self._endpoint,
-                deployment=deployment,
-                query_id=feedback.query_id,
-                test_id=answer.test_id if answer is not None else None,
-                item=feedback.item,
-                value=canonical_json(values),
-                at=text_of(feedback.at),
-                metric=feedback.kind,
-                event_id=feedback.event_id,
-                error=LATE if is_late else None,
-            )
+        return Event(
+            kind="feedback",
+            endpoint=self._endpoint,
+            deployment=answer.deployment if answer is not None else champion,
+            query_id=feedback.query_id,
+            test_id=answer.test_id if answer is not None else None,
+            item=feedback.item,
+            value=canonical_json(values),
+            at=text_of(feedback.at),
+            metric=feedback.kind,
+            event_id=feedback.event_id,
         )
-        if feedback.gains:
-            value = sum(feedback.gains.values()) / len(feedback.gains)
-            self._context.tap.judged(self._endpoint, deployment, feedback.kind, value)
 
 
 def text_of_value(value: Any) -> str:

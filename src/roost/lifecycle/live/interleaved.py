@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
+from roost.lifecycle.live.guards import Guards
 from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.live.plan import Plan
-from roost.lifecycle.live.serving import Batch, Contents, Note, Part, Run, attempt, timed
+from roost.lifecycle.live.serving import Batch, Contents, Part, Run, attempt, timed
 from roost.lifecycle.livetest import Id, Side, balanced_draft, multileave, team_draft
 from roost.lifecycle.traffic import Hit, Target
 
@@ -29,7 +30,7 @@ _WEIGHT_OF_NEW = 0.2
 class Interleaved:
     """Mixes the rankings of a test's deployments. Safe to use from any thread."""
 
-    def __init__(self, plan: Plan, arms: Sequence[Target], seed: str, note: Note) -> None:
+    def __init__(self, plan: Plan, arms: Sequence[Target], seed: str, guards: Guards) -> None:
         """Begin to mix.
 
         Args:
@@ -40,7 +41,7 @@ class Interleaved:
         self._plan = plan
         self._arms = tuple(arms)
         self._seed = seed
-        self._note = note
+        self._guards = guards
         self._numbers = itertools.count()
         self._batches = itertools.count()
         self._starting = threading.Lock()
@@ -53,10 +54,13 @@ class Interleaved:
         champion = self._arms[0]
         own, rivals = self._run_all(contents, run)
         positions = range(len(contents))
-        if any(rival is None for rival in rivals):
+        batches = [own, *(rival for rival in rivals if isinstance(rival, Batch))]
+        if len(batches) < len(self._arms):
+            for challenger, rival in zip(self._arms[1:], rivals, strict=True):
+                if isinstance(rival, Exception):
+                    self._guards.failed(challenger, len(contents), rival)
             results = [response.result for response in own.responses]
             return [Part(champion, positions, results, [None] * len(results), own.inputs)]
-        batches = [own, *(rival for rival in rivals if rival is not None)]
         mixed = [self._mix([batch.responses[place].result for batch in batches], limit) for place in positions]
         return [Part(champion, positions, [hits for hits, _ in mixed], [drawn for _, drawn in mixed], own.inputs)]
 
@@ -67,16 +71,16 @@ class Interleaved:
             if self._pool is not None:
                 self._pool.shutdown(wait=False)
 
-    def _run_all(self, contents: Contents, run: Run) -> tuple[Batch, list[Batch | None]]:
+    def _run_all(self, contents: Contents, run: Run) -> tuple[Batch, list[Batch | Exception]]:
         champion, *challengers = self._arms
         at_once = self._runs_at_once(next(self._batches))
         started = time.perf_counter()
         waiting = self._submitted(challengers, contents, run) if at_once else None
-        own = timed(run, champion, contents, self._note)
+        own = timed(run, champion, contents, self._guards.see)
         if waiting is not None:
             rivals = [future.result() for future in waiting]
         else:
-            rivals = [attempt(run, challenger, contents, self._note) for challenger in challengers]
+            rivals = [attempt(run, challenger, contents, self._guards.see) for challenger in challengers]
         seconds = (time.perf_counter() - started) / max(len(contents), 1)
         before = self._seconds.get(at_once, seconds)
         self._seconds[at_once] = before + _WEIGHT_OF_NEW * (seconds - before)
@@ -91,14 +95,14 @@ class Interleaved:
 
     def _submitted(
         self, challengers: Sequence[Target], contents: Contents, run: Run
-    ) -> list[Future[Batch | None]] | None:
+    ) -> list[Future[Batch | Exception]] | None:
         """Let the challengers begin; None when the test has ended meanwhile, and with it its threads."""
         with self._starting:
             if self._closed:
                 return None
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="roost-challenger")
-            return [self._pool.submit(attempt, run, one, contents, self._note) for one in challengers]
+            return [self._pool.submit(attempt, run, one, contents, self._guards.see) for one in challengers]
 
     def _mix(self, rankings: Sequence[tuple[Hit, ...]], limit: int) -> tuple[tuple[Hit, ...], Drawn]:
         rng = random.Random(f"{self._seed}/{next(self._numbers)}")

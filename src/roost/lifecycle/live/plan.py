@@ -177,6 +177,11 @@ def make_plan(
     )
     if method == "split":
         _ = plan.ramp
+        if plan.deadline is not None and plan.deadline < now + plan.window_s:
+            raise InvalidArgument(
+                f"a split counts a user when the window of {plan.window_s:g} s for feedback is over; the deadline is "
+                "earlier: give a later one, or a smaller window_s"
+            )
     return plan
 
 

@@ -20,13 +20,10 @@ from sqlalchemy.orm import aliased
 from roost.lifecycle.live.feedback import Feedback, digest
 from roost.lifecycle.live.judging import Drawn, Rival, Said
 from roost.lifecycle.live.units import Unit
-from roost.lifecycle.recorder import Event, Recorder
+from roost.lifecycle.recorder import ANSWERED, Event, Recorder
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_text
 from roost.lifecycle.store.tables import EventRow
-
-ANSWERED = ("search", "predict")
-"""The kinds of events that are answered queries."""
 
 LATE = "late"
 
@@ -146,10 +143,11 @@ class Records:
                     found.setdefault(row.query_id, {})[row.deployment] = Rival.from_json(row.value)
         return found
 
-    def abandoned(self, since: float, until: float, by_user: bool, even_silent: bool) -> list[Unit]:
-        """Return the units that were answered between two moments and have no outcome.
+    def abandoned(self, since: float, until: float, window_s: float, by_user: bool, even_silent: bool) -> list[Unit]:
+        """Return the units that began between two moments and have no outcome, each with its whole window.
 
         Args:
+            window_s: how long a unit takes in the queries of its user.
             by_user: whether a user's queries are one unit.
             even_silent: whether queries without any feedback are observations too.
         """
@@ -157,24 +155,36 @@ class Records:
         query = (
             select(EventRow.query_id, EventRow.at, EventRow.actor, EventRow.value)
             .where(EventRow.test_id == self._test_id, EventRow.kind.in_(ANSWERED), EventRow.value.is_not(None))
-            .where(EventRow.at >= text_of(since), EventRow.at < text_of(until))
+            .where(EventRow.at >= text_of(since), EventRow.at < text_of(until + window_s))
             .where(~exists().where(outcome.query_id == EventRow.query_id, outcome.kind == "outcome"))
         )
         if not even_silent:
             said = exists().where(feedback.query_id == EventRow.query_id, feedback.kind == "feedback")
             query = query.where(said)
-        units: dict[str, Unit] = {}
+        units: list[Unit] = []
+        newest: dict[str, Unit] = {}
         with self._store.read() as session:
             for row in session.execute(query.order_by(EventRow.at, EventRow.id)):
                 key, at = unit_key(row.actor, row.query_id, by_user), seconds_of(row.at)
-                unit = units.setdefault(key, Unit(key, at))
+                unit = newest.get(key)
+                if unit is None or at > unit.began + window_s:
+                    unit = newest[key] = Unit(key, at)
+                    units.append(unit)
                 unit.queries[row.query_id] = Drawn.from_json(row.value), Said()
-        return list(units.values())
+        return [unit for unit in units if unit.began < until]
 
     def n_late(self) -> int:
         """Return how many pieces of feedback came after their window, in all processes."""
         query = select(func.count()).where(
             EventRow.test_id == self._test_id, EventRow.kind == "feedback", EventRow.error == LATE
+        )
+        with self._store.read() as session:
+            return session.scalar(query) or 0
+
+    def n_ignored(self, metric: str) -> int:
+        """Return how many pieces of feedback are of another kind than the one that counts, in all processes."""
+        query = select(func.count()).where(
+            EventRow.test_id == self._test_id, EventRow.kind == "feedback", EventRow.metric != metric
         )
         with self._store.read() as session:
             return session.scalar(query) or 0

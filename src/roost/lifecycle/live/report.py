@@ -25,6 +25,7 @@ def status_of(
     seen: Mapping[str, Seen],
     n_late: int,
     n_left_out: int,
+    n_ignored: int = 0,
 ) -> TestStatus:
     """Return how a test stands."""
     challenger = tally.verdict.challenger or plan.challengers[0]
@@ -56,6 +57,7 @@ def status_of(
         ),
         n_late=n_late,
         n_left_out=n_left_out,
+        n_ignored=n_ignored,
     )
 
 

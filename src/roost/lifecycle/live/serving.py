@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from roost.lifecycle.live.guardrails import Observation
-from roost.lifecycle.tap import is_caller_s
 
 if TYPE_CHECKING:
     from roost.lifecycle.live.judging import Drawn, Rival
     from roost.lifecycle.traffic import Target
 
 Contents: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,15 @@ class Part:
     inputs: npt.NDArray[Any] | None
 
 
-def attempt(run: Run, target: Target, contents: Contents, note: Note) -> Batch | None:
-    """Let a challenger answer; None when it fails, which takes nothing from the champion's users."""
-    name = target.deployment.name
+def attempt(run: Run, target: Target, contents: Contents, note: Note) -> Batch | Exception:
+    """Let a challenger answer. When it fails the error is returned: it takes nothing from the champion's users.
+
+    It is the challenger's error if the champion answers the same queries; see `Guards.failed`.
+    """
     try:
         return timed(run, target, contents, note)
     except Exception as error:  # also from a model's own code
-        _log.warning("challenger %r of %r could not answer: %s", name, target.deployment.endpoint, error)
-        if not is_caller_s(error):
-            for _ in range(len(contents)):
-                note(name, Observation(error=True))
-        return None
+        return error
 
 
 def timed(run: Run, target: Target, contents: Contents, note: Note) -> Batch:

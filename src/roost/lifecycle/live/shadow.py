@@ -114,7 +114,8 @@ class Shadow:
     def _try(self, challenger: Target, batch: Mirrored) -> None:
         name = challenger.deployment.name
         answered = attempt(batch.run, challenger, batch.contents, self._guards.see)
-        if answered is None:
+        if isinstance(answered, Exception):
+            self._guards.failed(challenger, len(batch.contents), answered)
             return
         for query_id, drawn, response in zip(batch.query_ids, batch.drawn, answered.responses, strict=True):
             agreement = _agreement(drawn, response.rival)

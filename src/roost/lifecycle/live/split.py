@@ -55,10 +55,11 @@ class Split:
         target, note = self._targets[name], self._guards.see
         own, is_champion = picked(contents, positions), name == self._champion.deployment.name
         batch = timed(run, target, own, note) if is_champion else attempt(run, target, own, note)
-        if batch is None:
-            batch = timed(run, self._champion, own, note)
-            results = [response.result for response in batch.responses]
-            return Part(self._champion, positions, results, [None] * len(results), batch.inputs)
+        if isinstance(batch, Exception):
+            answered = timed(run, self._champion, own, note)
+            self._guards.failed(target, len(own), batch)
+            results = [response.result for response in answered.responses]
+            return Part(self._champion, positions, results, [None] * len(results), answered.inputs)
         shares = {other: self._ramp.share(other, elapsed) for other in self._ramp.weights(elapsed)}
         if not is_champion:
             shares = {name: shares[name]}

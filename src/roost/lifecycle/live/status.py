@@ -75,6 +75,7 @@ class TestStatus:
         p_values: of `challenger` after each of its units.
         n_late: pieces of feedback that came after their window.
         n_left_out: of a shadow test, queries that were not mirrored because the challenger could not keep up.
+        n_ignored: pieces of feedback on the test's queries whose kind is not the `metric`: they count for nothing.
     """
 
     __test__ = False
@@ -100,11 +101,12 @@ class TestStatus:
     arms: tuple[ArmStatus, ...] = field(default=(), repr=False)
     n_late: int = 0
     n_left_out: int = 0
+    n_ignored: int = 0
 
     def as_evidence(self) -> dict[str, Any]:
         """Return what the ledger keeps of a test."""
         names = ("test_id", "method", "metric", "decision", "champion", "challenger", "alpha", "margin", "n_queries")
-        counts = ("champion_wins", "challenger_wins", "ties", "p_value", "n_late", "n_left_out")
+        counts = ("champion_wins", "challenger_wins", "ties", "p_value", "n_late", "n_left_out", "n_ignored")
         arms = {arm.deployment: {"n": arm.n, "effect": arm.effect, "p_value": arm.p_value} for arm in self.arms}
         return {name: getattr(self, name) for name in names + counts} | ({"arms": arms} if len(arms) > 2 else {})
 
@@ -155,6 +157,8 @@ class TestStatus:
 
     def _repr_html_(self) -> str:
         title = f"Live test {self.test_id}, {self.method}, {self.metric}: {self.state}, {self.decision}"
+        if self.n_ignored:
+            title += f" ({self.n_ignored} pieces of feedback are of another kind and ignored)"
         columns = ("deployment", "n", "mean", "effect", "interval", "p_value", "standing", "n_errors", "latency_ms")
         rows = [{name: getattr(arm, name) for name in columns} for arm in self.arms]
         return table(rows, columns, title)

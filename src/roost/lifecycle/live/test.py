@@ -95,6 +95,7 @@ class LiveTest:
         self._adopted_until = started_at
         self._look_again_at = 0.0
         self._n_late = self._n_late_stored = self._last_number = 0
+        self._n_ignored = self._n_ignored_stored = 0
         self._counted: set[str] = set()
         self._tally = Tally(plan, self.champion.deployment.name)
         self._count_stored(records.outcomes())
@@ -102,7 +103,7 @@ class LiveTest:
     def _made(self, arms: Sequence[Target], seeds: tuple[str, str], started_at: float) -> Interleaved | Split | Shadow:
         own, of_process = seeds
         if self.plan.interleaves:
-            return Interleaved(self.plan, arms, of_process, self.guards.see)
+            return Interleaved(self.plan, arms, of_process, self.guards)
         if self.plan.method == "split":
             return Split(self.plan, arms, own, started_at, self.guards)
         return Shadow(self.plan, arms, self.guards, self._mirrored)
@@ -151,6 +152,7 @@ class LiveTest:
                 self.guards.seen(),
                 max(self._n_late, self._n_late_stored),
                 self._method.n_left_out if isinstance(self._method, Shadow) else 0,
+                max(self._n_ignored, self._n_ignored_stored),
             )
 
     def stop(self, reason: str = "") -> TestStatus:
@@ -177,10 +179,13 @@ class LiveTest:
         with self._lock:
             for query_id, drawn in zip(query_ids, part.drawn, strict=True):
                 key = unit_key(user, query_id, by_user)
-                if drawn is None or key in self._counted:
+                if drawn is None:
                     continue
-                if self._units.open(key, query_id, drawn, now) and isinstance(self._method, Split):
-                    self.guards.assigned(self._method.weights(now), drawn.arm or "")
+                # Also whom another process has counted: which users those are may depend on their arm.
+                if isinstance(self._method, Split):
+                    self.guards.assigned(self._method.weights(now), drawn.arm or "", user)
+                if key not in self._counted:
+                    self._units.open(key, query_id, drawn, now)
 
     def mirror(self, contents: Contents, part: Part, query_ids: Sequence[str], run: Run) -> None:
         """Hand an answered batch to the challengers of a shadow test; nothing for other methods."""
@@ -216,6 +221,11 @@ class LiveTest:
             self._judge([unit])
         return "taken"
 
+    def ignore(self) -> None:
+        """Take note of feedback of a kind that does not count."""
+        with self._lock:
+            self._n_ignored += 1
+
     # Looking after
 
     def tend(self, now: float | None = None) -> None:
@@ -235,6 +245,7 @@ class LiveTest:
             if moment >= self._look_again_at:
                 self._adopt(moment)
                 self._n_late_stored = self._records.n_late()
+                self._n_ignored_stored = self._records.n_ignored(self.plan.metric)
                 self._look_again_at = moment + ADOPT_EVERY_S
             if self.complete:
                 self._end(self, "decided", "", False)
@@ -247,9 +258,11 @@ class LiveTest:
         """Count what is in the store instead, and return whether the test is complete by that."""
         stored = self._records.outcomes()
         with self._lock:
-            self._tally = Tally(self.plan, self.champion.deployment.name)
-            self._counted.clear()
-        self._count_stored(stored)
+            # One that has ended counts nothing more: it would be left with nothing.
+            if self.running:
+                self._tally = Tally(self.plan, self.champion.deployment.name)
+                self._counted.clear()
+                self._take_stored(stored)
         return self.complete
 
     def finish(
@@ -324,7 +337,9 @@ class LiveTest:
         if until <= self._adopted_until:
             return
         by_user = self.plan.method == "split"
-        found = self._records.abandoned(self._adopted_until, until, by_user, self.plan.silence_counts)
+        found = self._records.abandoned(
+            self._adopted_until, until, self.plan.window_s, by_user, self.plan.silence_counts
+        )
         with self._lock:
             units = [unit for unit in found if unit.key not in self._counted and unit.key not in self._units]
         self._complete_from_store(units)
@@ -368,9 +383,12 @@ class LiveTest:
 
     def _count_stored(self, stored: Iterable[Counted]) -> None:
         with self._lock:
-            for one in stored:
-                self._count(one.unit, one.outcome)
-                self._last_number = max(self._last_number, one.number)
+            self._take_stored(stored)
+
+    def _take_stored(self, stored: Iterable[Counted]) -> None:
+        for one in stored:
+            self._count(one.unit, one.outcome)
+            self._last_number = max(self._last_number, one.number)
 
     def _sampled(self, run: Run) -> Run:
         """Keep a sample of what the challengers' models make of the queries."""
@@ -393,7 +411,9 @@ class LiveTest:
 
     def __repr__(self) -> str:
         names = ", ".join(repr(name) for name in self.plan.challengers)
+        n_ignored = max(self._n_ignored, self._n_ignored_stored)
+        ignored = f", {n_ignored} ignored: their kind is not {self.plan.metric!r}" if n_ignored else ""
         return (
             f"LiveTest({self.plan.method}, {self.champion.deployment.name!r} against {names}, {self._state}, "
-            f"{self._tally.n_units} queries)"
+            f"{self._tally.n_units} queries{ignored})"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from roost.errors import ApprovalRequired, Conflict, InvalidTransition, PermissionDenied, StorageFailure
 from roost.lifecycle import ledger, promotion
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.answered import Answered
 from roost.lifecycle.deployments import Deployment
 from roost.lifecycle.governance import permits
@@ -179,11 +180,15 @@ class Tested:
 
     def _promote_winner(self) -> None:
         """Promote the winner of the last test, if that was asked for and is not done yet."""
+        version = self._router.routing.version
         found = course.winner_to_promote(self._context, self._router.endpoint_id)
         if found is None:
             return
-        winner, test_id = found
-        version = self._router.routing.version
+        # Neither who sends the last feedback nor the process that counts it: who started the test is to promote.
+        with acting_as(found.starter):
+            self._try_to_promote(found.winner, found.test_id, version)
+
+    def _try_to_promote(self, winner: str, test_id: int, version: int) -> None:
         try:
             with self._context.store.read() as session:
                 course.check_promotion(session.get_one(EndpointRow, self._router.endpoint_id))
@@ -203,9 +208,10 @@ class Tested:
         if test is not None:
             self._measure_recall(test)
             test.tend()
-        if self.test is None and self._tended != self._router.routing.version:
-            self._tended = self._router.routing.version
+        version = self._router.routing.version
+        if self.test is None and self._tended != version:
             self._promote_winner()
+            self._tended = version
 
     def _measure_recall(self, test: LiveTest) -> None:
         """Tell a live test the recall of its challengers on sampled queries."""

@@ -58,22 +58,20 @@ class Units:
     def __contains__(self, key: object) -> bool:
         return key in self._open
 
-    def open(self, key: str, query_id: str, drawn: Drawn, at: float) -> bool:
-        """Take an answered query in; return whether it began a unit.
+    def open(self, key: str, query_id: str, drawn: Drawn, at: float) -> None:
+        """Take an answered query in; it begins a unit where the one of that key is not open.
 
         Args:
             key: of the unit.
             at: when it was answered, in seconds since 1970.
         """
         unit = self._open.get(key)
-        begins = unit is None
         if unit is None:
             unit = self._open[key] = Unit(key, at)
             if len(self._open) > MAX_OPEN:
                 self.forget(self._open[next(iter(self._open))])
         unit.queries[query_id] = drawn, Said()
         self._unit_of[query_id] = key
-        return begins
 
     def unit_of(self, query_id: str) -> Unit | None:
         """Return the open unit of a query."""

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidArgument, WorkspaceError
+from roost.errors import RoostError
 from roost.lifecycle.monitor.notify import Channel, Message, channel_from_dict
 from roost.lifecycle.monitor.rules import Rule
 from roost.lifecycle.monitor.windows import to_seconds, to_text
@@ -183,11 +183,12 @@ def _tried(alert: Alert, entry: Mapping[str, Any], clock: Callable[[], float]) -
     n = entry["n"] + 1
     try:
         channel_from_dict(entry["channel"]).send(message_of(alert, entry["event"]))
-    except (WorkspaceError, InvalidArgument) as error:
+    except Exception as error:  # one receiver's fault keeps no other alert from being told
         state = "failed" if n >= MAX_ATTEMPTS else "due"
-        _log.warning("alert %d could not be told by %s: %s", alert.id, entry["channel"]["kind"], error.message)
+        said = error.message if isinstance(error, RoostError) else type(error).__name__
+        _log.warning("alert %d could not be told by %s: %s", alert.id, entry["channel"].get("kind"), said)
         due_s = clock() + FIRST_RETRY_S * 2.0 ** (n - 1)
-        return {**entry, "state": state, "n": n, "due_s": due_s, "error": error.message}
+        return {**entry, "state": state, "n": n, "due_s": due_s, "error": said}
     return {**entry, "state": "done", "n": n, "error": ""}
 
 

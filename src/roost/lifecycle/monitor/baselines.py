@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from roost.errors import Corruption, InvalidArgument
 from roost.lifecycle.store import Store
@@ -57,11 +59,20 @@ class Baselines:
         self._store = store
         self._directory = directory
 
-    def save(self, endpoint: str, deployment: str, kind: str, rows: npt.NDArray[Any], origin: str) -> Baseline:
+    def save(
+        self,
+        endpoint: str,
+        deployment: str,
+        kind: str,
+        rows: npt.NDArray[Any],
+        origin: str,
+        noted: Callable[[Session, Baseline], None] | None = None,
+    ) -> Baseline:
         """Keep a sample; it replaces the last one of its kind.
 
         Args:
             rows: (n, dim), or (n,) for distances and predictions; of more than MAX_ROWS a random part is kept.
+            noted: called in the transaction that keeps the sample.
         Raises: InvalidArgument: there are no rows, or they are neither numbers nor text.
         """
         check_kind(kind)
@@ -77,6 +88,8 @@ class Baselines:
         dim = data.shape[1] if data.ndim == 2 else 1
         baseline = Baseline(endpoint, deployment, kind, origin, f"sha256:{digest}", len(data), dim, utc_now())
         with self._store.write() as session:
+            if noted is not None:
+                noted(session, baseline)
             session.add(BaselineRow(**{name: getattr(baseline, name) for name in baseline.__slots__}))
         return baseline
 

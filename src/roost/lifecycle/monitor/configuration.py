@@ -10,7 +10,7 @@ from typing import Any
 from roost.errors import InvalidArgument
 from roost.lifecycle.drift import alpha_for_budget, detector_names
 from roost.lifecycle.monitor.notify import Channel, Log, channel_from_dict
-from roost.lifecycle.monitor.rules import Rule, check_rules
+from roost.lifecycle.monitor.rules import Rule, check_rules, rules_of
 
 DRIFT_KINDS = ("queries", "data", "norms", "training", "predictions")
 """Query vectors against the first traffic's; written vectors against the collection's; the norms of the query
@@ -86,11 +86,13 @@ class Configuration:
         return cls(**stored)
 
 
-def configuration(rules: Sequence[Rule] | None, notify: Sequence[Channel], options: dict[str, Any]) -> Configuration:
+def configuration(
+    rules: Sequence[Rule | str] | None, notify: Sequence[Channel], options: dict[str, Any]
+) -> Configuration:
     """Return a checked configuration.
 
     Args:
-        rules: None for the default ones.
+        rules: or texts that `Rule.parse` takes; None for the default ones.
     Raises: InvalidArgument: something in it is not allowed.
     """
     for channel in notify:
@@ -100,7 +102,7 @@ def configuration(rules: Sequence[Rule] | None, notify: Sequence[Channel], optio
     if not options.get("drift_alpha"):
         alpha = min(0.05, alpha_for_budget(FALSE_ALARMS_A_MONTH, window_s=every_s)) if every_s > 0 else 0.05
         options = {**options, "drift_alpha": alpha}
-    chosen = tuple(rules) if rules is not None else default_rules(options["drift_alpha"])
+    chosen = rules_of(rules) if rules is not None else default_rules(options["drift_alpha"])
     try:
         return Configuration(rules=chosen, notify=tuple(notify), **options)
     except TypeError as error:

@@ -27,7 +27,7 @@ _COUNTERS: Mapping[str, tuple[str, str]] = {
     "requests": ("n_requests", "Requests that were answered."),
     "queries": ("n_queries", "Queries or rows that were answered."),
     "errors": ("n_errors", "Requests that failed."),
-    "refused": ("n_refused", "Requests whose arguments were wrong."),
+    "refused": ("n_refused", "Requests whose arguments, other than the content, were wrong."),
     "empty_answers": ("n_empty", "Queries without a result."),
     "low_score_answers": ("n_low", "Queries whose first result is farther than the baseline allows."),
     "written_vectors": ("n_written", "Vectors that were written."),

@@ -15,13 +15,16 @@ from statistics import median
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from roost.lifecycle.deployments import LIVE, rows_of
 from roost.lifecycle.monitor import alerts, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.rules import Progress, Rule, Season, step
 from roost.lifecycle.monitor.summary import Span, Summary, metric
+from roost.lifecycle.promotion import arms_of
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
+from roost.lifecycle.store.tables import EndpointRow, LiveTestRow
 
 GRACE_S = 5.0
 """Windows are judged so long after their end, so that every process has written what it saw."""
@@ -76,6 +79,7 @@ def judge(
         if found:
             changed = _apply(session, row, configuration, found, now_s)
             row.judged_until = windows.to_text(max(span.ended_s for span in found))
+        changed += _let_go(session, row, configuration, now_s)
         session.flush()
         by_id = {alert_id: session.get_one(AlertRow, alert_id) for alert_id in changed}
         return Verdict(True, tuple(alerts.alert_of(alert) for alert in by_id.values()))
@@ -147,6 +151,30 @@ def _apply(
                 changed += [alert.id for alert in closed]
     row.progress = json.dumps({key: asdict(stands) for key, stands in progress.items() if stands != Progress()})
     return list(dict.fromkeys(changed))
+
+
+def _let_go(session: Session, row: MonitorRow, configuration: Configuration, now_s: float) -> list[int]:
+    """Resolve the alerts of deployments that answer nobody any more: no window of theirs will be good again."""
+    is_open = (AlertRow.endpoint == row.endpoint, AlertRow.state == "open")
+    session.flush()
+    stands = session.scalars(select(AlertRow).where(*is_open)).all()
+    place = session.scalar(select(EndpointRow).where(EndpointRow.name == row.endpoint))
+    if not stands or place is None:
+        return []
+    states = {one.id: (one.name, one.state) for one in rows_of(session, place.id)}
+    running = select(LiveTestRow.id).where(LiveTestRow.endpoint_id == place.id, LiveTestRow.state == "running")
+    arms = [arm.deployment_id for test in session.scalars(running).all() for arm in arms_of(session, test)]
+    answers = {states[found][0] for found in (place.champion_id, *arms) if found in states}
+    takes_writes = {name for name, state in states.values() if state in LIVE}
+    progress, changed = json.loads(row.progress), []
+    for alert in stands:
+        if alert.deployment in answers or (alert.metric == "drift.data" and alert.deployment in takes_writes):
+            continue
+        progress.pop(f"{alert.rule}/{alert.deployment}", None)
+        closed = alerts.resolve(session, row.endpoint, alert.deployment, alert.rule, configuration.notify, now_s)
+        changed += [one.id for one in closed]
+    row.progress = json.dumps(progress)
+    return changed
 
 
 def figure(session: Session, endpoint: str, rule: Rule, span: Span) -> float | None:

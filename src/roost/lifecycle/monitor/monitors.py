@@ -8,19 +8,21 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from roost.errors import DeploymentNotFound, InvalidArgument, InvalidTransition, WorkspaceError
-from roost.lifecycle import traffic
+from roost.lifecycle import ledger, traffic
 from roost.lifecycle.context import Context
 from roost.lifecycle.endpoints import Endpoints
+from roost.lifecycle.governance import permits
 from roost.lifecycle.monitor import alerts, baselines, exposition, report, retention, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.baselines import Baseline
@@ -36,6 +38,7 @@ from roost.lifecycle.monitor.worker import Worker
 from roost.lifecycle.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
+from roost.lifecycle.store.tables import EndpointRow
 
 When: TypeAlias = datetime | timedelta | str | None
 
@@ -102,23 +105,30 @@ class Monitors:
     def watch(
         self,
         endpoint: str,
-        rules: Sequence[Rule] | None = None,
+        rules: Sequence[Rule | str] | None = None,
         notify: Sequence[Channel] = (Log(),),
         **options: Any,
     ) -> MonitorStatus:
         """Watch an endpoint from now on, in every process that has the workspace open; or watch it differently.
 
         Args:
-            rules: by default on errors, empty answers, far answers, recall and drift.
+            rules: or texts, as in "recall < 0.9 critical"; by default on errors, empty answers, far answers, recall and drift.
             notify: who is told of alerts.
             options: the other fields of `Configuration`, for example window_s=60 or sample_rate=0.1.
         Raises:
             EndpointNotFound: there is no such endpoint.
             InvalidArgument: a rule, a channel or an option is not allowed.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         opened = self._endpoints.get(endpoint)
         chosen = configuration(rules, notify, options)
+        evidence = {
+            "window_s": chosen.window_s,
+            "rules": [str(rule) for rule in chosen.rules],
+            "notify": [channel.kind for channel in chosen.notify],
+        }
         with self._context.store.write() as session:
+            self._permit(session, "monitor.watch", opened.name, evidence)
             row = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == opened.name).with_for_update())
             if row is None:
                 now = utc_now()
@@ -132,11 +142,15 @@ class Monitors:
     def unwatch(self, endpoint: str) -> None:
         """Watch an endpoint no more; its history, alerts and baselines stay.
 
-        Raises: WorkspaceError: it is not watched.
+        Raises:
+            WorkspaceError: it is not watched.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         checks = self._worker.checks().get(endpoint)
         with self._context.store.write() as session:
-            session.execute(delete(MonitorRow).where(MonitorRow.id == self._row(session, endpoint).id))
+            row = self._row(session, endpoint)
+            self._permit(session, "monitor.unwatch", endpoint)
+            session.execute(delete(MonitorRow).where(MonitorRow.id == row.id))
         if checks is not None:
             checks.close(self._clock())
         self._worker.follow()
@@ -177,7 +191,9 @@ class Monitors:
             data: contents, which the deployment's model embeds; rows, for an endpoint that predicts.
             vectors: (n, dim), what the model makes of them, instead of `data`; or (n,) distances or predictions.
             deployment: by default the champion.
-        Raises: InvalidArgument: neither or both of data and vectors are given, or they cannot be a reference.
+        Raises:
+            InvalidArgument: neither or both of data and vectors are given, or they cannot be a reference.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         baselines.check_kind(kind)
         if (data is None) == (vectors is None):
@@ -194,7 +210,12 @@ class Monitors:
             raise InvalidArgument(
                 f"a baseline of {kind} has {'one dimension' if is_flat else 'rows'}, not {rows.shape}"
             )
-        return self._worker.baselines.save(endpoint, name, kind, rows, "given")
+
+        def noted(session: Session, kept: Baseline) -> None:
+            evidence = {"deployment": name, "kind": kind, "digest": kept.digest, "n_rows": kept.n_rows}
+            self._permit(session, "monitor.baseline", endpoint, evidence)
+
+        return self._worker.baselines.save(endpoint, name, kind, rows, "given", noted)
 
     def history(
         self,
@@ -210,7 +231,9 @@ class Monitors:
             metric: one of `METRICS`, or feedback.KIND, feedback_rate.KIND, class_share.CLASS, drift.KIND.
             since: a time, or how long ago; by default a day ago.
             bucket_s: one figure for each span of this length; by default for each window.
-        Raises: InvalidArgument: there is no such metric.
+        Raises:
+            InvalidArgument: there is no such metric.
+            EndpointNotFound: there is no such endpoint.
         """
         check_metric(metric)
         return report.points(self._spans(endpoint, since, deployment, bucket_s), metric)
@@ -219,6 +242,8 @@ class Monitors:
         """Return all figures over a span of time, by default the last day; a notebook shows tables.
 
         The window that is not over yet counts for what this process has seen.
+
+        Raises: EndpointNotFound: there is no such endpoint.
         """
         found = self._spans(endpoint, since, None, None)
         since_s, now_s = self._since_s(since), self._clock()
@@ -233,7 +258,12 @@ class Monitors:
         )
 
     def alerts(self, endpoint: str | None = None, open_only: bool = False) -> list[Alert]:
-        """Return alerts, the newest first."""
+        """Return alerts, the newest first.
+
+        Raises: EndpointNotFound: there is no such endpoint.
+        """
+        if endpoint is not None:
+            self._endpoints.check(endpoint)
         return alerts.listed(self._context.store, endpoint, open_only)
 
     def check_now(self, endpoint: str) -> list[Alert]:
@@ -290,16 +320,30 @@ class Monitors:
         changed = {name: days for name, days in given.items() if days is not UNCHANGED}
         if changed:
             present = replace(present, **changed)
-            retention.save(self._context.store, present)
+            with self._context.store.write() as session:
+                self._permit(session, "monitor.retention", None, asdict(present))
+                retention.save(session, present)
         return present
 
     def clean(self) -> int:
         """Carry out the retention now, and return how many rows are gone."""
-        return retention.carry_out(self._context.store, retention.load(self._context.store), self._clock())
+        present = retention.load(self._context.store)
+        with self._context.store.write() as session:
+            self._permit(session, "monitor.clean", None, asdict(present))
+        return retention.carry_out(self._context.store, present, self._clock())
 
     def close(self) -> None:
         """End the threads; what was seen is stored."""
         self._worker.close()
+
+    def _permit(
+        self, session: Session, action: str, endpoint: str | None, evidence: Mapping[str, Any] | None = None
+    ) -> None:
+        """Ask whether the actor may do something, and write into the ledger that it was done."""
+        actor, subject = self._context.actor, endpoint or "retention"
+        environment = session.scalar(select(EndpointRow.environment).where(EndpointRow.name == endpoint))
+        permits.check(session, actor, action, environment, subject)
+        ledger.append(session, actor, action, endpoint, subject, evidence=evidence)
 
     def _tell(self, alert: Alert) -> None:
         for subscriber in self._subscribers:
@@ -311,6 +355,7 @@ class Monitors:
     def _row(self, session: Any, endpoint: str) -> MonitorRow:
         row: MonitorRow | None = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == endpoint))
         if row is None:
+            self._endpoints.check(endpoint)
             raise WorkspaceError(f"endpoint {endpoint!r} is not watched: call ws.monitors.watch({endpoint!r})")
         return row
 
@@ -339,6 +384,7 @@ class Monitors:
         )
 
     def _spans(self, endpoint: str, since: When, deployment: str | None, bucket_s: float | None) -> list[Span]:
+        self._endpoints.check(endpoint)
         since_s = self._since_s(since)
         report.check_since(since_s, self._clock())
         with self._context.store.read() as session:

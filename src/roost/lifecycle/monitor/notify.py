@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
@@ -14,11 +15,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from email.message import EmailMessage
 from email.utils import parseaddr
-from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from roost.address import without_secrets
+from roost.address import is_loopback, without_secrets
 from roost.errors import InvalidArgument, WorkspaceError
 
 _log = logging.getLogger("roost.monitor")
@@ -105,18 +105,18 @@ class Webhook(Channel):
     def send(self, message: Message) -> None:
         url = self.url or _check_url(_secret(str(self.url_env)), self.allow_http)
         headers = {name: _secret(variable) for name, variable in self.headers_env.items()}
-        body = json.dumps(message.content, allow_nan=False).encode()
-        request = urllib.request.Request(
-            url, data=body, headers={"Content-Type": "application/json", **headers}, method="POST"
-        )
         opener = _LOOPBACK_OPENER if is_loopback(str(urlsplit(url).hostname)) else _OPENER
         try:
+            body = json.dumps(message.content, allow_nan=False).encode()
+            request = urllib.request.Request(
+                url, data=body, headers={"Content-Type": "application/json", **headers}, method="POST"
+            )
             with opener.open(request, timeout=self.timeout_s) as response:
                 response.read(0)
         except urllib.error.HTTPError as error:
             with error:
                 raise WorkspaceError(f"the webhook answered {error.code}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise WorkspaceError(f"the webhook cannot be reached: {reason}") from None
 
@@ -196,16 +196,6 @@ def channel_from_dict(stored: Mapping[str, Any]) -> Channel:
         return _CHANNELS[kind](**values)
     except TypeError as error:
         raise InvalidArgument(f"this is not a channel: {error}") from error
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     "requests",
+    "refused",
     "rate",
     "latency_p50_ms",
     "latency_p95_ms",

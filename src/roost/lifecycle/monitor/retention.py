@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.monitor import windows
@@ -45,11 +46,10 @@ def load(store: Store) -> Retention:
     return Retention(**{name: value for name, value in stored.items() if name in known})
 
 
-def save(store: Store, retention: Retention) -> None:
+def save(session: Session, retention: Retention) -> None:
     """Keep the workspace's setting."""
-    with store.write() as session:
-        for field in fields(Retention):
-            session.merge(MonitorSettingRow(name=field.name, value=getattr(retention, field.name)))
+    for field in fields(Retention):
+        session.merge(MonitorSettingRow(name=field.name, value=getattr(retention, field.name)))
 
 
 def carry_out(store: Store, retention: Retention, now_s: float) -> int:

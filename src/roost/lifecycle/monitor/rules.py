@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -17,6 +18,10 @@ Event: TypeAlias = Literal["open", "resolved"]
 
 SEVERITIES = ("info", "warning", "critical")
 SEASONS = ("hour", "weekday", "hour_of_week")
+_TEXT = re.compile(
+    r"(?P<metric>\S+)(?:\s*/\s*(?P<season>\w+))?\s*(?P<comparison><=|>=|<|>)\s*(?P<threshold>\S+)"
+    r"(?:\s+for\s+(?P<n>\d+)\s+windows?)?(?:\s+(?P<severity>\w+))?"
+)
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -33,6 +38,7 @@ class Rule:
         Rule("recall", "<", 0.9, severity="critical")
         Rule("rate", "<", 0.5, relative_to="hour_of_week")      # half of what it is at this hour of the week
         Rule("drift.queries", "<", 0.001)                        # a p-value
+        Rule.parse("latency_p95_ms > 50 for 3 windows critical")
 
     A window without the figure (no traffic, no sample yet) changes nothing.
 
@@ -81,6 +87,23 @@ class Rule:
         windows = f" for {self.for_windows} windows" if self.for_windows > 1 else ""
         return f"{self.metric}{ratio} {self.comparison} {self.threshold:g}{windows}"
 
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """Return the rule that a text such as `rate / hour_of_week < 0.5 for 3 windows critical` writes down.
+
+        Raises: InvalidArgument: it is none.
+        """
+        found = _TEXT.fullmatch(text.strip())
+        threshold = _number(found["threshold"]) if found else None
+        if found is None or threshold is None:
+            raise InvalidArgument(
+                f"{text!r} is not a rule; write METRIC > NUMBER, as in 'latency_p95_ms > 50 for 3 windows critical'"
+            )
+        comparison: Any = found["comparison"]
+        season: Any = found["season"]
+        n_windows, severity = int(found["n"] or 1), found["severity"] or "warning"
+        return cls(found["metric"], comparison, threshold, n_windows, severity, relative_to=season)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -91,6 +114,26 @@ class Rule:
             return cls(**stored)
         except TypeError as error:
             raise InvalidArgument(f"this is not a rule: {error}") from error
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def rules_of(given: Sequence[Rule | str]) -> tuple[Rule, ...]:
+    """Return rules, of which some may be written as text.
+
+    Raises: InvalidArgument: it is no list, one of them is no rule, or a text does not write one down.
+    """
+    if isinstance(given, (str, Rule)) or not isinstance(given, Sequence):
+        raise InvalidArgument(f"rules= takes a list of rules, as in ['recall < 0.9 critical'], not {given!r}")
+    for one in given:
+        if not isinstance(one, (str, Rule)):
+            raise InvalidArgument(f"a rule is a Rule(...) or a text such as 'recall < 0.9 critical', not {one!r}")
+    return tuple(Rule.parse(one) if isinstance(one, str) else one for one in given)
 
 
 def check_rules(rules: Sequence[Rule]) -> tuple[Rule, ...]:

@@ -70,9 +70,9 @@ class Summary:
     Attributes:
         n_requests: calls that were answered; a call may bring many queries.
         n_queries: queries or rows that were answered.
-        n_errors: calls that failed through no fault of the caller.
+        n_errors: calls that failed: not by their arguments, or because the model refused the content.
         n_written: vectors that were written.
-        n_refused: calls whose arguments were wrong.
+        n_refused: calls whose arguments, other than the content, were wrong.
         n_empty: queries without a hit.
         n_scored: queries whose first hit could be compared with the baseline of distances.
         n_low: those of them whose first hit is farther than the baseline allows.

@@ -33,7 +33,7 @@ class OnnxPredictor(Predictor):
 
     def __init__(
         self,
-        model: bytes | Path,
+        model: onnx_session.Source,
         *,
         task: str,
         classes: Sequence[Label] | None = None,
@@ -46,7 +46,7 @@ class OnnxPredictor(Predictor):
         """Open a model.
 
         Args:
-            model: the file, or its content.
+            model: the file's path, its content, or an onnx.ModelProto.
             task: `classification` or `regression`.
             classes: of a classification, in the order of the probabilities' columns.
             input: its name, where the model has several.
@@ -56,7 +56,7 @@ class OnnxPredictor(Predictor):
             preprocess: what is done to rows first, of roost.lifecycle.preprocess.
             n_threads: threads of one call; by default onnxruntime's choice.
         Raises:
-            InvalidArgument: the task, the classes, an input or an output are not those of the model.
+            InvalidArgument: there is no such file; or the task, the classes, an input or an output are not those of the model.
             Corruption: it is not a model that onnxruntime can open.
             MissingDependency: onnxruntime is not installed.
         """

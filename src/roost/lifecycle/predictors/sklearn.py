@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from roost.errors import InvalidArgument
+from roost.errors import InvalidArgument, InvalidData
 from roost.lifecycle import skops_file
 from roost.lifecycle.predictors.base import CLASSIFICATION, REGRESSION, Label, Predictions, Predictor
 from roost.lifecycle.preprocess.base import Batch
@@ -61,8 +61,8 @@ class SklearnPredictor(Predictor):
     def _check(self, example: Batch) -> None:
         name = type(self._model).__name__
         try:
-            values = self.predict(example).values
-        except ValueError as error:
+            values = self._predict(example).values
+        except (ValueError, TypeError) as error:
             raise InvalidArgument(f"{name} does not predict from what it is given, fit it first: {error}") from error
         if values.shape != (len(example),):
             raise InvalidArgument(f"{name} has several outputs; a predictor has one: register a model for each")
@@ -80,6 +80,22 @@ class SklearnPredictor(Predictor):
         return self._preprocess.fingerprint(f"sha256:{skops_file.digest(self._stored)}")
 
     def predict(self, rows: Batch) -> Predictions:
+        """Return the predictions for rows.
+
+        Raises: InvalidData: the model does not take these rows.
+        """
+        try:
+            return self._predict(rows) if len(rows) else self._none()
+        except (ValueError, TypeError) as error:
+            raise InvalidData(f"the predictor cannot take these rows: {error}") from error
+
+    def _none(self) -> Predictions:
+        if self._classes is None:
+            return Predictions(np.empty(0))
+        probabilities = np.empty((0, len(self._classes))) if hasattr(self._model, "predict_proba") else None
+        return Predictions(np.asarray(self._classes)[:0], probabilities)
+
+    def _predict(self, rows: Batch) -> Predictions:
         matrix = np.asarray(self._preprocess(rows))
         if matrix.dtype != object:
             matrix = matrix.reshape(len(matrix), -1)

@@ -2,9 +2,12 @@
 
 Steps of a run: a transaction that claims the plan and writes a job; the recipe in a process of its
 own; the gate; the new version in the registry; its deployment; the live test, where one is asked
-for; a transaction that writes how it ended. A crash leaves a job without a sign of life, which the
-next run marks as interrupted, and at most a deployment that is `building`, which can be resumed or
+for; a transaction that writes how it ended. A crash leaves a job that says it runs, which the next
+run marks as interrupted, and at most a deployment that is `building`, which can be resumed or
 retired. The champion is not touched in any case.
+
+Who carries a plan out holds a lock that all processes share, and a process that dies gives it up. So
+a run that nobody holds is dead, however long it gave no sign of life, and one that is held is not.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import os
 import socket
 import tempfile
 import threading
-from dataclasses import asdict
-from datetime import datetime, timedelta, timezone
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +30,7 @@ from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance import permits
 from roost.lifecycle.html import table
+from roost.lifecycle.jobs import RETRAIN, cancel_run
 from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.promotion import check_reason
 from roost.lifecycle.retrain import observed, steps
@@ -41,12 +45,24 @@ if TYPE_CHECKING:
     from roost.lifecycle.endpoints import Endpoints
     from roost.lifecycle.runs import Runs
 
-KIND = "retrain"
+KIND = RETRAIN
 LOOK_EVERY_S = 60.0
-STALE_AFTER_S = 60.0
-"""A run whose job gave no sign of life for so long was interrupted."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Why a plan is carried out.
+
+    Attributes:
+        checked_at: until when its triggers had been looked at when one of them fired; None for a run by hand.
+        now: until when they are looked at with this run.
+    """
+
+    trigger: str
+    checked_at: str | None = None
+    now: str = ""
 
 
 class Retraining:
@@ -57,7 +73,9 @@ class Retraining:
         self._endpoints = endpoints
         self._runs = runs
         self._artifacts = artifacts
+        self._closing = threading.Event()
         self._stopping = threading.Event()
+        self._held_back: set[str] = set()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -153,15 +171,17 @@ class Retraining:
             Conflict: it is running, here or in another process.
         """
         check_reason(reason)
-        return self._run(self.get(name), f"by hand: {reason}")
+        return self._run(self.get(name), _Start(f"by hand: {reason}"), self._closing)
 
-    def cancel(self, name: str) -> None:
-        """Ask the run of a plan, in whichever process, to end; nothing where none is running."""
+    def cancel(self, name: str, reason: str = "") -> None:
+        """Ask the run of a plan, in whichever process, to end; nothing where none is running.
+
+        Raises: PermissionDenied, ApprovalRequired: the actor may not do this.
+        """
         with self._context.store.write() as session:
-            row = _row(session, name)
-            job = session.get(JobRow, row.job_id) if row.job_id is not None else None
-            if job is not None and job.state == "running":
-                job.wanted = "cancel"
+            job_id = _row(session, name).job_id
+            if job_id is not None:
+                cancel_run(session, self._context.actor, job_id, reason)
 
     def history(self, name: str) -> list[Outcome]:
         """Return the runs of a plan, oldest first."""
@@ -178,13 +198,15 @@ class Retraining:
         Args:
             now: by default the present; a later time shows what would be started then.
         """
-        moment = now if now is not None else datetime.now(timezone.utc)
+        return self._check(now if now is not None else datetime.now(timezone.utc), self._closing)
+
+    def _check(self, now: datetime, stopping: threading.Event) -> list[Outcome]:
         done = []
         for plan in self.plans():
             try:
-                trigger = self._due(plan, moment)
-                if trigger is not None:
-                    done.append(self._run(plan, trigger))
+                start = self._due(plan, now)
+                if start is not None:
+                    done.append(self._run(plan, start, stopping))
             except Conflict as error:
                 _log.info("plan %r is left alone: %s", plan.name, error)
             except RoostError as error:
@@ -197,35 +219,40 @@ class Retraining:
             raise InvalidArgument(f"every_s must be positive, not {every_s}")
         with self._starting:
             if self._thread is None:
-                self._stopping.clear()
+                self._stopping = threading.Event()
                 self._thread = threading.Thread(
-                    target=self._look, args=(every_s,), name="roost-retraining", daemon=True
+                    target=self._look, args=(every_s, self._stopping), name="roost-retraining", daemon=True
                 )
                 self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a run that was started by a trigger is cancelled."""
+        """Look no more; a run that the background started is cancelled, and one by hand is not."""
         with self._starting:
             self._stopping.set()
             if self._thread is not None:
                 self._thread.join()
                 self._thread = None
 
-    def _look(self, every_s: float) -> None:
-        while not self._stopping.wait(every_s):
+    def close(self) -> None:
+        """Look no more, and cancel every run of this process."""
+        self._closing.set()
+        self.stop()
+
+    def _look(self, every_s: float, stopping: threading.Event) -> None:
+        while not stopping.wait(every_s):
             try:
-                self.check()
+                self._check(datetime.now(timezone.utc), stopping)
             except Exception as error:  # a thread that ended would start nothing from here on
                 _log.warning("the triggers of retraining could not be looked at: %s", error)
 
-    def _due(self, plan: Plan, now: datetime) -> str | None:
-        with self._context.store.write() as session:
-            row = _row(session, plan.name, lock=True)
+    def _due(self, plan: Plan, now: datetime) -> _Start | None:
+        """Return what a plan is started for; a moment of its schedule is over only once it was started for it."""
+        with self._context.store.read() as session:
+            row = _row(session, plan.name)
             if not row.enabled:
                 return None
             since = datetime.fromisoformat(row.started_at or row.created_at)
-            checked_at, before = datetime.fromisoformat(row.checked_at), row.n_rows
-            row.checked_at = utc_text(now)
+            checked_at, before = row.checked_at, row.n_rows
         metrics = {
             trigger.metric: self._last_windows(plan.endpoint, trigger)
             for trigger in plan.triggers
@@ -234,7 +261,7 @@ class Retraining:
         runs = [datetime.fromisoformat(outcome.started_at) for outcome in self.history(plan.name)]
         facts = Facts(
             now=now,
-            checked_at=checked_at,
+            checked_at=datetime.fromisoformat(checked_at),
             drift=observed.drift_alerts(self._context.store, plan.endpoint, since),
             metrics=metrics,
             n_rows=steps.n_rows(self._context, self._endpoints.get(plan.endpoint)),
@@ -242,11 +269,23 @@ class Retraining:
             runs=runs,
         )
         trigger = due(plan, facts)
-        refusal = over_budget(plan.budget, facts) if trigger is not None else None
-        if refusal is not None:
-            _log.warning("plan %r is due (%s) and not started: %s", plan.name, trigger, refusal)
+        if trigger is None:
+            self._looked(plan, checked_at, utc_text(now))
             return None
-        return trigger
+        refusal = over_budget(plan.budget, facts)
+        if refusal is not None:
+            level = logging.DEBUG if plan.name in self._held_back else logging.WARNING  # once, not at every look
+            _log.log(level, "plan %r is due (%s) and not started: %s", plan.name, trigger, refusal)
+            self._held_back.add(plan.name)
+            return None
+        self._held_back.discard(plan.name)
+        return _Start(trigger, checked_at, utc_text(now))
+
+    def _looked(self, plan: Plan, before: str, now: str) -> None:
+        with self._context.store.write() as session:
+            row = _row(session, plan.name, lock=True)
+            if row.checked_at == before:
+                row.checked_at = now
 
     def _last_windows(self, endpoint: str, trigger: MetricBelow) -> list[float]:
         champion = self._endpoints.get(endpoint).champion
@@ -254,14 +293,35 @@ class Retraining:
             return []
         return observed.last_windows(self._context.store, endpoint, champion.name, trigger.metric, trigger.n_windows)
 
-    def _run(self, plan: Plan, trigger: str) -> Outcome:
+    def _run(self, plan: Plan, start: _Start, stopping: threading.Event) -> Outcome:
+        with self._context.store.read() as session:
+            row = _row(session, plan.name)
+            lock = self._context.store.lock(f"retrain-{row.id}")
+        with lock.hold(wait=False) as is_ours:
+            if not is_ours:
+                raise Conflict(f"plan {plan.name!r} is running already: {self._worker(plan.name)}")
+            return self._carried_out(plan, start, stopping)
+
+    def _worker(self, name: str) -> str:
+        with self._context.store.read() as session:
+            job_id = _row(session, name).job_id
+            job = session.get(JobRow, job_id) if job_id is not None else None
+            return f"job {job.id} on {job.worker}" if job is not None else "it has just begun"
+
+    def _carried_out(self, plan: Plan, start: _Start, stopping: threading.Event) -> Outcome:
         endpoint = self._endpoints.get(plan.endpoint)
-        job_id = self._claim(plan, trigger, steps.n_rows(self._context, endpoint))
+        job_id = self._claim(plan, start, steps.n_rows(self._context, endpoint))
         ended = Ended("failed", "it was left by an exception")
         try:
             with tempfile.TemporaryDirectory(prefix="roost-retrain-") as directory:
                 ended = steps.carry_out(
-                    self._context, endpoint, self._runs, plan, self._artifacts, Path(directory), self._beat(job_id)
+                    self._context,
+                    endpoint,
+                    self._runs,
+                    plan,
+                    self._artifacts,
+                    Path(directory),
+                    self._beat(job_id, stopping),
                 )
         except KeyboardInterrupt:
             ended = Ended("cancelled", "it was interrupted")
@@ -271,18 +331,19 @@ class Retraining:
         with self._context.store.read() as session:
             return outcome_of(session.get_one(JobRow, job_id))
 
-    def _claim(self, plan: Plan, trigger: str, n_rows: int | None) -> int:
-        now = utc_now()
-        stale = utc_text(datetime.now(timezone.utc) - timedelta(seconds=STALE_AFTER_S))
+    def _claim(self, plan: Plan, start: _Start, n_rows: int | None) -> int:
+        now, trigger = utc_now(), start.trigger
         with self._context.store.write() as session:
             row = _row(session, plan.name, lock=True)
             environment = session.get_one(EndpointRow, row.endpoint_id).environment
             self._permit(session, "retrain", environment, plan)
+            if start.checked_at is not None:
+                if row.checked_at != start.checked_at:
+                    raise Conflict(f"plan {plan.name!r} was looked at and started meanwhile")
+                row.checked_at = start.now
             last = session.get(JobRow, row.job_id) if row.job_id is not None else None
             if last is not None and last.state == "running":
-                if last.updated_at > stale:
-                    raise Conflict(f"plan {plan.name!r} is running already, as job {last.id} on {last.worker}")
-                last.state, last.error = "interrupted", "its process gave no sign of life any more"
+                last.state, last.error = "interrupted", "its process ended before it did"
             job = JobRow(
                 kind=KIND,
                 endpoint_id=row.endpoint_id,
@@ -312,14 +373,14 @@ class Retraining:
             evidence |= {"job": job_id, "plan": plan.name}
             ledger.append(session, self._context.actor, "retrain.end", plan.endpoint, subject, ended.reason, evidence)
 
-    def _beat(self, job_id: int) -> steps.Pulse:
+    def _beat(self, job_id: int, stopping: threading.Event) -> steps.Pulse:
         def wanted() -> bool:
             with self._context.store.write() as session:
                 job = session.get_one(JobRow, job_id)
                 job.updated_at = utc_now()
                 return job.wanted != "cancel"
 
-        return steps.Pulse(wanted, self._stopping)
+        return steps.Pulse(wanted, stopping)
 
     def _permit(self, session: Session, action: str, environment: str | None, plan: Plan) -> None:
         permits.check(session, self._context.actor, action, environment, f"{plan.endpoint}/{plan.name}")

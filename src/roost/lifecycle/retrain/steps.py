@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.address import without_secrets
-from roost.errors import InvalidArgument, RoostError, WorkspaceError
+from roost.errors import DatabaseLocked, InvalidArgument, RoostError, StorageFailure, WorkspaceError
 from roost.lifecycle import space
 from roost.lifecycle.context import Context
 from roost.lifecycle.data_versions import data_versions_to_json
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 BEAT_EVERY_S = 5.0
 
+_log = logging.getLogger(__name__)
+
 
 class Pulse:
     """A run's sign of life, and whether it may go on."""
@@ -42,7 +45,7 @@ class Pulse:
 
         Args:
             beat: writes the sign of life into the store, and says whether the run is still wanted.
-            stopping: set when the workspace is closed.
+            stopping: set when the run has to end because its process stops what started it.
         """
         self._beat = beat
         self._stopping = stopping
@@ -52,7 +55,10 @@ class Pulse:
     def goes_on(self) -> bool:
         """Return whether the run may go on; cheap enough to be asked often."""
         if time.monotonic() >= self._next:
-            self._wanted = self._beat()
+            try:
+                self._wanted = self._beat()
+            except (StorageFailure, DatabaseLocked) as error:  # hours of training outlive a store that is away
+                _log.warning("a run of retraining could not give a sign of life: %s", error)
             self._next = time.monotonic() + BEAT_EVERY_S
         return self._wanted and not self._stopping.is_set()
 

@@ -11,13 +11,13 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from roost.address import is_loopback
 from roost.errors import InvalidArgument
 from roost.lifecycle.actor import check_actor
 from roost.server.rest.errors import answer
@@ -94,14 +94,6 @@ def check_reach(host: str, tokens: Tokens | None) -> None:
             f"on {host!r} other machines can reach the server, which needs tokens: give --tokens FILE, "
             "or listen on 127.0.0.1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a name or an address means this machine, seen from itself."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Authentication:

