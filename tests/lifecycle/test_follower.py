@@ -3,9 +3,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from pymilvus import MilvusException
 from sqlalchemy import select
 
-from roost.errors import FingerprintMismatch, WorkspaceError
+from roost.errors import CollectionNotLoaded, FingerprintMismatch, WorkspaceError
 from roost.lifecycle import follower
 from roost.lifecycle.promotion import write_champion
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
@@ -34,6 +35,34 @@ def test_another_process_s_promotion_is_followed(place: Place, contested: Endpoi
         time.sleep(0.05)
     assert contested.search(digits.images[0]).deployment == "digits-v2"
     contested.rollback(reason="worse")
+
+
+def test_a_process_that_stood_still_answers_by_the_champion_that_took_over(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    """Meanwhile another process has replaced the champion, retired it and released its collection."""
+    workspace.endpoints.close()
+    promote_elsewhere(place, "digits-v2")
+    workspace.vectors.release_collection(contested.deployment("digits-v1").collection)
+    assert contested.search(digits.images[5], limit=1).deployment == "digits-v2"
+    workspace.vectors.release_collection(contested.deployment("digits-v2").collection)
+    for _ in range(2):
+        with pytest.raises(MilvusException) as raised:  # nobody has taken over
+            contested.search(digits.images[5])
+        assert raised.value.code == CollectionNotLoaded.milvus_code
+
+
+def test_vectors_for_a_champion_that_was_replaced_unnoticed_are_refused(
+    place: Place, contested: Endpoint, workspace: Workspace, digits: Digits
+) -> None:
+    workspace.endpoints.close()
+    weak = workspace.models.get("digits", 1)
+    vectors = workspace.models.load(weak).embed(digits.images[:1])
+    promote_elsewhere(place, "digits-v2")
+    workspace.vectors.drop_alias(contested.alias)
+    workspace.vectors.drop_collection(contested.deployment("digits-v1").collection)
+    with pytest.raises(FingerprintMismatch, match="digits-v2"):
+        contested.search_vectors(vectors, weak.fingerprint)
 
 
 def test_what_cannot_be_opened_is_reported_and_the_endpoint_answers(

@@ -276,9 +276,7 @@ def test_a_deployment_that_comes_between_gets_vectors_of_its_own_model(
     np.testing.assert_allclose(stored[0]["vector"], expected[0], atol=1e-3)
 
 
-def test_a_record_that_the_model_refuses_is_named(
-    contested: Endpoint, workspace: Workspace, digits: Digits
-) -> None:
+def test_a_record_that_the_model_refuses_is_named(contested: Endpoint, workspace: Workspace, digits: Digits) -> None:
     records: list[dict[str, Any]] = [
         {"id": 1600 + place, "content": digits.images[place], "label": 7} for place in range(4)
     ]

@@ -109,7 +109,7 @@ def test_roles_and_approvals_hold_over_http(
         assert "'eve' has viewer in guarded" in denied[1].json()["error"]["message"]
         assert bob.post(f"{url}/write", json=record).json() == {"n_written": 1}
 
-        rule = {"action": "policy.none", "environment": "guarded"}
+        rule = {"action": "endpoint.policy", "environment": "guarded"}
         assert ann.put("/v1/governance/rules", json=rule).status_code == 200
         assert ann.put("/v1/governance/rules", json={**rule, "action": "retire"}).status_code == 200
         endpoint.promote(endpoint.deploy(shared.models.get("digits", 2), digits.records(), verify=4), reason="two")

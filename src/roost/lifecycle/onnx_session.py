@@ -128,7 +128,9 @@ def content_of(source: Source) -> bytes:
         return bytes(source)
     if hasattr(source, "SerializeToString"):
         return bytes(source.SerializeToString())
-    raise InvalidArgument(f"give a file's path, its content as bytes, or an onnx.ModelProto, not {type(source).__name__}")
+    raise InvalidArgument(
+        f"give a file's path, its content as bytes, or an onnx.ModelProto, not {type(source).__name__}"
+    )
 
 
 def cast(rows: Any, tensor: Tensor) -> npt.NDArray[Any]:

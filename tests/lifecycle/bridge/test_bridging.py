@@ -130,6 +130,19 @@ def test_vectors_of_candidates_are_kept_until_their_records_change(weak_champion
     assert weak_champion.n_fetched == n_fetched + 1
 
 
+def test_a_record_that_is_written_with_its_vector_is_fetched_again(weak_champion: Measured, digits: Digits) -> None:
+    _, report = weak_champion.against(pca(digits, 32))
+    endpoint, champion = weak_champion.endpoint, weak_champion.endpoint.champion
+    assert champion is not None
+    endpoint.bridge.open(report, reason="meanwhile")
+    found = endpoint.search(digits.images[1600]).ids[0]
+    n_fetched = weak_champion.n_fetched
+    vector = endpoint._router.routing.live[0].embedder.embed(digits.images[found : found + 1])[0]
+    endpoint.write_vectors([{"id": found, "vector": vector}], champion.fingerprint)
+    endpoint.search(digits.images[1600])
+    assert weak_champion.n_fetched == n_fetched + 1
+
+
 def test_a_record_that_changes_while_it_is_fetched_is_not_kept(weak_champion: Measured, digits: Digits) -> None:
     _, report = weak_champion.against(pca(digits, 32))
     bridge = report.bridge

@@ -108,6 +108,7 @@ def test_bad_data_leads_to_everything_that_was_made_from_it(
     assert [(one.deployment, one.until is not None) for one in found.periods] == [("digits-v1", True)]
     assert (found.serving, found.tests) == ((), (test.id,))
     assert governance.affected(good.digest).serving == (name,)
+    assert governance.affected(good.name) == governance.affected(good.digest)
 
     marked = governance.mark_data(bad.digest, "bad", reason="exchanged labels")
     assert (marked.cause.state, marked.cause.reason) == ("bad", "exchanged labels")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from roost.lifecycle.actor import acting_as
 from roost.lifecycle.live import LiveTest, course
 from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.live.records import text_of
+from roost.lifecycle.monitor import recall
 from roost.lifecycle.recorder import Event
 from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.tables import EventRow, LiveTestRow

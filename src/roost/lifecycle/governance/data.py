@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.errors import AlreadyExists, Conflict, InvalidArgument, WorkspaceError
+from roost.lifecycle.names import suggestion
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
@@ -95,14 +96,18 @@ def remember_use(store: Store, model_name: str, model_version: int, used: Iterab
 
 
 def known_data(session: Session, digest: str) -> KnownData:
-    """Return a version of data by its digest, or by the beginning of it.
+    """Return a version of data by its digest, the beginning of it, or a name that no other version has.
 
     Raises: WorkspaceError: there is none, or there are several.
     """
-    rows = [row for row in session.scalars(select(DataVersionRow)) if row.digest.startswith(digest)] if digest else []
-    if len(rows) != 1:
-        problem = "no data" if not rows else f"{len(rows)} versions of data"
-        raise WorkspaceError(f"{problem} with a digest that begins with {digest!r} is known")
+    known = list(session.scalars(select(DataVersionRow))) if digest else []
+    rows = [row for row in known if row.digest.startswith(digest)] or [row for row in known if row.name == digest]
+    if len(rows) > 1:
+        found = ", ".join(f"{row.name} {row.digest}" for row in rows[:5])
+        raise WorkspaceError(f"{len(rows)} versions of data are called {digest!r}: {found}; give more of the digest")
+    if not rows:
+        names = suggestion(digest, {row.name for row in known if row.name})
+        raise WorkspaceError(f"no data with the name or a digest that begins with {digest!r} is known ({names})")
     return _known(rows[0])
 
 

@@ -250,7 +250,7 @@ class Governance:
         """Return what was made from data: versions, deployments, what they served and when, and live tests.
 
         Args:
-            digest: of the data, or the beginning of it.
+            digest: of the data, the beginning of it, or a name that no other version has.
         Raises: WorkspaceError: no such data is known.
         """
         ledger_ = ledger.Ledger(self._context.store)

@@ -176,13 +176,17 @@ def make_plan(
         task,
     )
     if method == "split":
-        _ = plan.ramp
-        if plan.deadline is not None and plan.deadline < now + plan.window_s:
-            raise InvalidArgument(
-                f"a split counts a user when the window of {plan.window_s:g} s for feedback is over; the deadline is "
-                "earlier: give a later one, or a smaller window_s"
-            )
+        _check_split(plan, now)
     return plan
+
+
+def _check_split(plan: Plan, now: float) -> None:
+    _ = plan.ramp
+    if plan.deadline is not None and plan.deadline < now + plan.window_s:
+        raise InvalidArgument(
+            f"a split counts a user when the window of {plan.window_s:g} s for feedback is over; the deadline is "
+            "earlier: give a later one, or a smaller window_s"
+        )
 
 
 def check_seed(seed: int | None) -> None:

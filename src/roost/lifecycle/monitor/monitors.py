@@ -112,7 +112,8 @@ class Monitors:
         """Watch an endpoint from now on, in every process that has the workspace open; or watch it differently.
 
         Args:
-            rules: or texts, as in "recall < 0.9 critical"; by default on errors, empty answers, far answers, recall and drift.
+            rules: or texts, as in "recall < 0.9 critical"; by default on errors, empty answers, far answers, recall
+                and drift.
             notify: who is told of alerts.
             options: the other fields of `Configuration`, for example window_s=60 or sample_rate=0.1.
         Raises:
