@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 PEERS ?=
+WORKERS ?= 2
 # The benchmark's Milvus server, unless ROOST_MILVUS_URI names one.
 WITH_MILVUS = $(if $(ROOST_MILVUS_URI),,$(if $(filter all milvus,$(PEERS)),$(BIN)/python .ci/with_milvus.py --optional))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -18,7 +19,7 @@ demo: $(STAMP) ## from handwritten digits to a promoted model: ARGS="--uri http:
 	$(BIN)/roost demo $(ARGS)
 
 test: $(STAMP) ## every test; ROOST_MILVUS_URI and ROOST_POSTGRES_URL add those that need a server
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .

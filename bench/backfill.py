@@ -26,8 +26,8 @@ from sklearn.pipeline import make_pipeline
 import roost
 from roost.demo.images import load_images
 from roost.lifecycle.backfill import ArraySource, Progress
-from roost.lifecycle.embedders.base import Embedder
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.embedders.base import Embedder
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 
 BATCH_SIZE = 512
 N_FIT = 4_000

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sklearn.decomposition import PCA
 
 import roost
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 
 Queries: TypeAlias = npt.NDArray[np.float32]
 

@@ -37,8 +37,8 @@ from sklearn.pipeline import make_pipeline
 import roost
 from roost.demo.images import load_images
 from roost.lifecycle.backfill import Progress, Source
-from roost.lifecycle.deployments import State
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 
 KILL_AT = (0.3, 0.6)
 ENDPOINT_PAUSE_S = 0.005

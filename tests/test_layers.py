@@ -207,7 +207,7 @@ def test_the_check_finds_a_bad_import(module: str, source: str, fault: str) -> N
         ("roost.engine.filter.check", "from roost.engine import schema"),
         ("roost.engine.filter.check", "from roost.engine.filter.parse import parse"),
         ("roost.embedded", "from roost.client import connect\nfrom roost.engine.search import search"),
-        ("roost.lifecycle.runs", "def f():\n    import mlflow"),
+        ("roost.lifecycle.models.runs", "def f():\n    import mlflow"),
         ("roost.cli.demo", "def f():\n    from roost.demo import run"),
         ("roost.engine.search", "import faiss\nimport numpy as np"),
     ],

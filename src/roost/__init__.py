@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from roost import errors
     from roost.client import connect
     from roost.embedded import EmbeddedClient
-    from roost.lifecycle.embedders.cached import CachedEmbedder
-    from roost.lifecycle.embedders.callable import CallableEmbedder
-    from roost.lifecycle.embedders.onnx import OnnxEmbedder
-    from roost.lifecycle.embedders.openai import OpenAIEmbedder
-    from roost.lifecycle.embedders.safetensors import SafetensorsEmbedder
-    from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-    from roost.lifecycle.predictors.onnx import OnnxPredictor
-    from roost.lifecycle.predictors.sklearn import SklearnPredictor
+    from roost.lifecycle.models.embedders.cached import CachedEmbedder
+    from roost.lifecycle.models.embedders.callable import CallableEmbedder
+    from roost.lifecycle.models.embedders.onnx import OnnxEmbedder
+    from roost.lifecycle.models.embedders.openai import OpenAIEmbedder
+    from roost.lifecycle.models.embedders.safetensors import SafetensorsEmbedder
+    from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+    from roost.lifecycle.models.predictors.onnx import OnnxPredictor
+    from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
     from roost.workspace import Workspace
 
     __version__: str
@@ -46,15 +46,15 @@ __all__ = [
 
 # Loaded when first used, so that `import roost` and the command line's help cost nothing.
 _HOMES = {
-    "CachedEmbedder": "roost.lifecycle.embedders.cached",
-    "CallableEmbedder": "roost.lifecycle.embedders.callable",
+    "CachedEmbedder": "roost.lifecycle.models.embedders.cached",
+    "CallableEmbedder": "roost.lifecycle.models.embedders.callable",
     "EmbeddedClient": "roost.embedded",
-    "OnnxEmbedder": "roost.lifecycle.embedders.onnx",
-    "OnnxPredictor": "roost.lifecycle.predictors.onnx",
-    "OpenAIEmbedder": "roost.lifecycle.embedders.openai",
-    "SafetensorsEmbedder": "roost.lifecycle.embedders.safetensors",
-    "SklearnEmbedder": "roost.lifecycle.embedders.sklearn",
-    "SklearnPredictor": "roost.lifecycle.predictors.sklearn",
+    "OnnxEmbedder": "roost.lifecycle.models.embedders.onnx",
+    "OnnxPredictor": "roost.lifecycle.models.predictors.onnx",
+    "OpenAIEmbedder": "roost.lifecycle.models.embedders.openai",
+    "SafetensorsEmbedder": "roost.lifecycle.models.embedders.safetensors",
+    "SklearnEmbedder": "roost.lifecycle.models.embedders.sklearn",
+    "SklearnPredictor": "roost.lifecycle.models.predictors.sklearn",
     "Workspace": "roost.workspace",
     "connect": "roost.client",
 }

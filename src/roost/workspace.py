@@ -15,18 +15,18 @@ from roost.client import connect, embedded_path
 from roost.errors import Closed, InvalidArgument
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.context import Context
-from roost.lifecycle.data_versions import DataVersions
-from roost.lifecycle.endpoints import Endpoints
 from roost.lifecycle.governance.governance import Governance
 from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.models.data_versions import DataVersions
+from roost.lifecycle.models.registry import Models
+from roost.lifecycle.models.runs import Runs
+from roost.lifecycle.models.tracking import Tracking, disable_telemetry
 from roost.lifecycle.monitor.monitors import Monitors
-from roost.lifecycle.recorder import Recorder
-from roost.lifecycle.registry import Models
 from roost.lifecycle.retrain.retraining import Retraining
-from roost.lifecycle.runs import Runs
+from roost.lifecycle.serving.endpoints import Endpoints
+from roost.lifecycle.serving.recorder import Recorder
 from roost.lifecycle.store import Store
-from roost.lifecycle.tracking import Tracking, disable_telemetry
 
 if TYPE_CHECKING:
     from roost.client import Client

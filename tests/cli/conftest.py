@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from typer.testing import CliRunner, Result
 
 from roost.cli.app import app
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.workspace import Workspace
 
 N_RECORDS = 120

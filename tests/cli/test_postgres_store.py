@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 from sqlalchemy.engine import make_url
 
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.workspace import Workspace
 
 pytestmark = pytest.mark.postgres

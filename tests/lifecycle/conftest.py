@@ -24,16 +24,32 @@ from sklearn.decomposition import PCA
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.models.tracking import Tracking
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
-from roost.lifecycle.tracking import Tracking
 from roost.workspace import Workspace
 from tests import postgres
 
 Records: TypeAlias = list[dict[str, Any]]
 N_RECORDS = 300
+
+
+ABOUT_VECTORS = (
+    "backfill",
+    "bridge",
+    "deployments",
+    "live/test_methods",
+    "live/test_processes",
+    "monitor/test_recall",
+    "serving",
+    "test_live",
+    "test_migration",
+    "test_restore",
+    "test_two_operators",
+)
+"""Where the vector engine matters: these tests run on the Milvus server where there is one, the others embedded."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -108,8 +124,14 @@ class Place:
                 connection.exec_driver_sql(statement)
 
 
+def _engine(test: Path) -> str | None:
+    """Return the address of the vector engine for a test; None for the embedded one."""
+    name = test.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+    return os.environ.get("ROOST_MILVUS_URI") or None if name.startswith(ABOUT_VECTORS) else None
+
+
 @pytest.fixture
-def places(tmp_path: Path, blank_store: str) -> Iterator[Callable[[], Place]]:
+def places(tmp_path: Path, blank_store: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Place]]:
     """Make places for workspaces, which are gone afterwards."""
     server, made = os.environ.get("ROOST_POSTGRES_URL"), []
 
@@ -121,7 +143,7 @@ def places(tmp_path: Path, blank_store: str) -> Iterator[Callable[[], Place]]:
             store = postgres.create(server, template=blank_store)
         else:
             shutil.copy(blank_store.removeprefix("sqlite:///"), home / "store.db")
-        made.append(Place(home, os.environ.get("ROOST_MILVUS_URI") or None, store))
+        made.append(Place(home, _engine(request.path), store))
         return made[-1]
 
     yield make

@@ -19,10 +19,10 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from roost.errors import EndpointNotFound, InvalidTransition, ModelNotFound
-from roost.lifecycle.deployments import Deployment, State
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.deployments.deployment import Deployment, State
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 
 N_RECORDS = 120

@@ -12,12 +12,12 @@ from roost.errors import (
     PermissionDenied,
     WorkspaceError,
 )
-from roost.lifecycle import space
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.backfill import Price, Progress
-from roost.lifecycle.deployments import Deployment, State
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments.deployment import Deployment, State
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.tables import JobRow
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import N_RECORDS, Digits

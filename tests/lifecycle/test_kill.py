@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from roost.lifecycle.deployments import _NEXT, LIVE, Deployment, State
+from roost.lifecycle.deployments.deployment import _NEXT, LIVE, Deployment, State
+from roost.lifecycle.deployments.space import FINGERPRINT
 from roost.lifecycle.names import collection_name
-from roost.lifecycle.search_endpoint import SearchEndpoint
-from roost.lifecycle.space import FINGERPRINT
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 
 from . import kill_worker

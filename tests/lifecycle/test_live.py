@@ -9,12 +9,12 @@ import pytest
 from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle.live import LiveTest, TestStatus
 from roost.lifecycle.livetest import SequentialTest
-from roost.lifecycle.recorder import Event, Recorder
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.recorder import Event, Recorder
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.traffic import Answer
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow, LiveTestRow
-from roost.lifecycle.traffic import Answer
 from roost.workspace import Workspace
 
 from .conftest import Digits, Place

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roost.lifecycle.deployments import State
+from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.plain import plain
 
 

@@ -9,9 +9,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 from roost.errors import FingerprintMismatch, RoostError, WorkspaceError
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 
 from .conftest import N_RECORDS, Digits, Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from roost.lifecycle.deployments import _NEXT, State
+from roost.lifecycle.deployments.deployment import _NEXT, State
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "endpoints.md").read_text(encoding="utf-8")
 STEPS = {(state.value, following.value) for state, allowed in _NEXT.items() for following in allowed}

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from roost.errors import StorageFailure
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 
 from .conftest import Digits, Place

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from roost.errors import InvalidArgument, UnsafeModel
-from roost.lifecycle.embedders.cached import CachedEmbedder
-from roost.lifecycle.embedders.callable import CallableEmbedder
-from roost.lifecycle.model import model_class
+from roost.lifecycle.models.embedders.cached import CachedEmbedder
+from roost.lifecycle.models.embedders.callable import CallableEmbedder
+from roost.lifecycle.models.model import model_class
 
 from .conftest import Digits, Place
 

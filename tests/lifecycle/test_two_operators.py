@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from roost.errors import AlreadyExists, Conflict, RoostError
-from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.models.registry import ModelVersion
 from roost.workspace import Workspace
 
 from .conftest import Digits, Place

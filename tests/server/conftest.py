@@ -22,9 +22,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import address_of, create_app, listen
 from roost.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pytest
 
 from roost.address import is_loopback
 from roost.errors import InvalidArgument
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import Tokens, check_reach, create_app, new_token
 from roost.workspace import Workspace
 from tests.server.conftest import Digits, serving, wait_for

@@ -10,7 +10,7 @@ import pytest
 
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.retrain import Gate, Plan
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import create_app
 from roost.workspace import Workspace
 from tests.server.conftest import N_RECORDS, Digits, serving, wait_for, wait_until

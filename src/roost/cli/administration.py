@@ -16,17 +16,17 @@ from roost.lifecycle.context import Context
 from roost.lifecycle.governance.governance import Governance
 from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.models.registry import Models
+from roost.lifecycle.models.tracking import Tracking, disable_telemetry
 from roost.lifecycle.names import suggestion
-from roost.lifecycle.recorder import Recorder
-from roost.lifecycle.registry import Models
+from roost.lifecycle.serving.recorder import Recorder
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
-from roost.lifecycle.tracking import Tracking, disable_telemetry
 
 if TYPE_CHECKING:
     from roost.client import Client
-    from roost.lifecycle.endpoints import Endpoints
     from roost.lifecycle.retrain.retraining import Retraining
+    from roost.lifecycle.serving.endpoints import Endpoints
 
 
 class Administration:
@@ -69,8 +69,8 @@ class Administration:
     @property
     def retraining(self) -> Retraining:
         """The plans of retraining, to be looked at, enabled, cancelled and removed."""
+        from roost.lifecycle.models.runs import Runs
         from roost.lifecycle.retrain.retraining import Retraining
-        from roost.lifecycle.runs import Runs
 
         endpoints = cast("Endpoints", _Absent("the endpoints"))
         return Retraining(self.context, endpoints, Runs(self._tracking, self.actor), self.artifacts)

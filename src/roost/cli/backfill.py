@@ -113,7 +113,7 @@ def show(
 @reads
 def rejected(workspace: Administration, endpoint: _Endpoint, deployment: _Deployment, as_json: AsJson = False) -> None:
     """List the records that could not be embedded or stored, and why."""
-    from roost.lifecycle import builder
+    from roost.lifecycle.deployments import builder
 
     found = builder.rejected(_place(workspace, endpoint), deployment)
     if as_json:
@@ -172,7 +172,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Let whoever fills a deployment, in any process, stop after the present batch; `resume` goes on."""
-    from roost.lifecycle import builder
+    from roost.lifecycle.deployments import builder
 
     builder.pause(_place(workspace, endpoint), deployment, reason)
     _say_job(_job(workspace, endpoint, deployment), as_json)

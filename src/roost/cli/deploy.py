@@ -27,7 +27,7 @@ from roost.cli.values import found_version, values
 from roost.cli.workspaces import changes
 
 if TYPE_CHECKING:
-    from roost.lifecycle.registry import ModelVersion
+    from roost.lifecycle.models.registry import ModelVersion
     from roost.workspace import Workspace
 
 IndexOption = Annotated[str | None, typer.Option("--index", help="Type of the index; by default HNSW.")]

@@ -13,7 +13,7 @@ from roost.cli.workspaces import begins, changes, reads
 
 if TYPE_CHECKING:
     from roost.cli.administration import Administration
-    from roost.lifecycle.deployments import Deployment
+    from roost.lifecycle.deployments.deployment import Deployment
     from roost.lifecycle.store import Store
     from roost.lifecycle.store.tables import EndpointRow
     from roost.workspace import Workspace
@@ -158,7 +158,7 @@ def read_endpoints(store: Store) -> list[tuple[EndpointRow, list[Deployment]]]:
     """Return every endpoint, by name, with its deployments, oldest first."""
     from sqlalchemy import select
 
-    from roost.lifecycle.deployments import deployment_of, rows_of
+    from roost.lifecycle.deployments.deployment import deployment_of, rows_of
     from roost.lifecycle.store.tables import EndpointRow
 
     with store.read() as session:

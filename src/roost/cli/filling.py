@@ -13,7 +13,7 @@ from roost.cli.output import print_error, print_plain, say, stderr
 
 if TYPE_CHECKING:
     from roost.lifecycle.backfill import Progress
-    from roost.lifecycle.deployments import Deployment
+    from roost.lifecycle.deployments.deployment import Deployment
 
 INTERRUPTED = 130
 """The shell's exit status for a command that Ctrl-C ended."""

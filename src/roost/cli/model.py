@@ -13,7 +13,7 @@ from roost.cli.workspaces import administers, begins, reads
 
 if TYPE_CHECKING:
     from roost.cli.administration import Administration
-    from roost.lifecycle.registry import ModelVersion
+    from roost.lifecycle.models.registry import ModelVersion
     from roost.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="Registered models: versions, cards and origins.")
@@ -198,10 +198,10 @@ def _opened(
     if onnx is None or not onnx.is_file():
         raise InvalidArgument(f"there is no file {onnx}")
     if task is not None:
-        from roost.lifecycle.predictors.onnx import OnnxPredictor
+        from roost.lifecycle.models.predictors.onnx import OnnxPredictor
 
         return OnnxPredictor(onnx, task=task)
-    from roost.lifecycle.embedders.onnx import OnnxEmbedder
+    from roost.lifecycle.models.embedders.onnx import OnnxEmbedder
 
     return OnnxEmbedder(onnx, pooling=pooling, normalize=normalize, tokenizer=tokenizer)
 

@@ -11,7 +11,7 @@ from roost.cli.values import values
 from roost.cli.workspaces import changes
 
 if TYPE_CHECKING:
-    from roost.lifecycle.promotion import Switch
+    from roost.lifecycle.deployments.promotion import Switch
     from roost.workspace import Workspace
 
 _Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Its name, as in `search` or `search@staging`.")]
@@ -40,7 +40,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a deployment the champion of its endpoint: it answers from now on."""
-    from roost.lifecycle.probation import Probation
+    from roost.lifecycle.deployments.probation import Probation
 
     probation = Probation(tuple(guardrail), minutes=probation_minutes) if guardrail else None
     switch = workspace.endpoints.get(endpoint).promote(

@@ -33,11 +33,11 @@ from roost.demo.outcome import (
 from roost.demo.steps import SilentWatcher, Steps, Watcher
 from roost.demo.traffic import BackgroundClient, Trace
 from roost.errors import InvalidArgument, LedgerBroken
-from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.live import TestStatus
 from roost.lifecycle.livetest import Side
-from roost.lifecycle.registry import ModelVersion
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.registry import ModelVersion
 from roost.workspace import Workspace
 
 if TYPE_CHECKING:

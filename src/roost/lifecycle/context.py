@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from roost.lifecycle.actor import acting
-from roost.lifecycle.recorder import Recorder
-from roost.lifecycle.registry import Models
+from roost.lifecycle.models.registry import Models
+from roost.lifecycle.serving.recorder import Recorder
+from roost.lifecycle.serving.tap import Tap
 from roost.lifecycle.store import Store
-from roost.lifecycle.tap import Tap
 
 if TYPE_CHECKING:
     from roost.client import Client

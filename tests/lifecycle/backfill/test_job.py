@@ -10,11 +10,11 @@ import pytest
 from pymilvus import MilvusException
 
 from roost.errors import InvalidArgument, InvalidData, InvalidTransition, StorageFailure, WorkspaceError
-from roost.lifecycle import space
 from roost.lifecycle.backfill import Progress
-from roost.lifecycle.deployments import State
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import N_RECORDS, Child, Digits, Place
 

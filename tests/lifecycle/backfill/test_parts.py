@@ -22,7 +22,7 @@ from roost.lifecycle.backfill.job import Options
 from roost.lifecycle.backfill.pipeline import Pipeline, Runner, Threads
 from roost.lifecycle.backfill.rate import TokenBucket
 from roost.lifecycle.backfill.verification import Reservoir, check_passed, compare
-from roost.lifecycle.embedders.base import Embedder, FloatArray
+from roost.lifecycle.models.embedders.base import Embedder, FloatArray
 
 
 class Doubler(Embedder):

@@ -9,8 +9,8 @@ import pytest
 
 from roost.errors import MissingDependency
 from roost.lifecycle.backfill.ray_runner import RayWorkers
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 

@@ -14,8 +14,8 @@ from roost.errors import CollectionNotFound, InvalidArgument, JobStopped, Storag
 from roost.lifecycle.backfill import ArraySource, CollectionSource, ParquetSource, Progress
 from roost.lifecycle.backfill import collection as collection_source
 from roost.lifecycle.backfill.recorded import recorded_source
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import N_RECORDS, Digits, Place
 

@@ -10,10 +10,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from roost.errors import GateFailed, InvalidArgument, InvalidData, InvalidTransition
 from roost.lifecycle.bridge.measure import MIN_QUERIES, BridgeReport
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint
-from roost.lifecycle.traffic import Hit, Query
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.traffic import Hit, Query
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 

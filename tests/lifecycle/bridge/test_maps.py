@@ -5,7 +5,7 @@ import pytest
 
 from roost.errors import InvalidArgument, NotFinite
 from roost.lifecycle.bridge.maps import MIN_PAIRS, fit_map
-from roost.lifecycle.embedders.base import FloatArray
+from roost.lifecycle.models.embedders.base import FloatArray
 
 
 def vectors(rng: np.random.Generator, n: int, dim: int) -> FloatArray:

@@ -8,9 +8,9 @@ import pytest
 
 from roost.errors import InvalidArgument, ModelNotFound
 from roost.lifecycle.governance.cards import NOT_RECORDED, SECTIONS, Facts, card
-from roost.lifecycle.model_files import ModelFiles
-from roost.lifecycle.model_version import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.models.model_files import ModelFiles
+from roost.lifecycle.models.model_version import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 

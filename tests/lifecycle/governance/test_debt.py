@@ -11,7 +11,7 @@ import pytest
 from roost.errors import InvalidArgument
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DeploymentFacts, Finding, JobFacts, Limits, VersionFacts, find
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.monitoring_tables import AlertRow
 from roost.lifecycle.store.tables import JobRow

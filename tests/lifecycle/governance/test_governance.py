@@ -14,8 +14,8 @@ from roost.errors import (
     PermissionDenied,
     WorkspaceError,
 )
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_text
 from roost.lifecycle.store.governance_tables import RequestRow
 from roost.workspace import Workspace

@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from roost.errors import InvalidArgument, ModelNotFound, WorkspaceError
 from roost.lifecycle.backfill import ArraySource
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from tests.lifecycle.conftest import Digits
 
 

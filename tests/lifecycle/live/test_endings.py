@@ -17,10 +17,10 @@ from roost.lifecycle.live import LiveTest, course
 from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.live.records import text_of
 from roost.lifecycle.monitor import recall
-from roost.lifecycle.recorder import Event
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.recorder import Event
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.traffic import Answer
 from roost.lifecycle.store.tables import EventRow, LiveTestRow
-from roost.lifecycle.traffic import Answer
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
 

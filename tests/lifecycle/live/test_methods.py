@@ -13,9 +13,9 @@ import pytest
 from roost.errors import InvalidArgument
 from roost.lifecycle.live import LiveTest
 from roost.lifecycle.live import shadow as shadow_module
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
-from roost.lifecycle.traffic import Answer
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.traffic import Answer
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 

@@ -9,8 +9,8 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.predict_endpoint import PredictEndpoint
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
 

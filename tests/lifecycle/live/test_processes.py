@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from roost.lifecycle.live import LiveTest, TestStatus
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
-from roost.lifecycle.traffic import Answer, Query
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.serving.traffic import Answer, Query
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
 

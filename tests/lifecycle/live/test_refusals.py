@@ -9,9 +9,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 from roost.errors import InvalidArgument, InvalidData
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.probation import Probation
-from roost.lifecycle.search_endpoint import SearchEndpoint as Endpoint
+from roost.lifecycle.deployments.probation import Probation
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits
 

@@ -17,7 +17,7 @@ from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.monitors import Monitors
 from roost.lifecycle.monitor.notify import Log, Webhook
 from roost.lifecycle.monitor.rules import Rule
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.monitoring_tables import MonitorWindowRow
 from roost.workspace import Workspace
 

@@ -7,8 +7,8 @@ from roost.errors import Closed
 from roost.lifecycle.monitor import exact, recall
 from roost.lifecycle.monitor.recall import Asked, interval
 from roost.lifecycle.monitor.summary import Moments
-from roost.lifecycle.search_endpoint import SearchEndpoint
-from roost.lifecycle.traffic import Query
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.traffic import Query
 from roost.workspace import Workspace
 
 from ..conftest import N_RECORDS, Digits

@@ -7,10 +7,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.monitor.histogram import Histogram
 from roost.lifecycle.monitor.report import Report
 from roost.lifecycle.monitor.summary import Span, Summary
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
 from roost.workspace import Workspace
 
 from ..conftest import Digits, Place

@@ -15,8 +15,8 @@ from roost.lifecycle.monitor.summary import (
     metric,
     summarise,
 )
-from roost.lifecycle.tap import NOT_FOUND, Failed, Judged, Observation, Predicted, Searched, Written
-from roost.lifecycle.traffic import Query
+from roost.lifecycle.serving.tap import NOT_FOUND, Failed, Judged, Observation, Predicted, Searched, Written
+from roost.lifecycle.serving.traffic import Query
 
 QUERY = Query()
 VECTORS = np.array([[3.0, 4.0], [0.0, 1.0]], dtype=np.float32)

@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
-from roost.lifecycle.embedders.sklearn import SklearnEmbedder
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.retrain import Training
 
 N_RECORDS = 120

@@ -24,14 +24,14 @@ from roost.errors import (
     WorkspaceError,
 )
 from roost.lifecycle.actor import acting_as
-from roost.lifecycle.deployments import State
+from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.monitor import windows
 from roost.lifecycle.monitor.summary import Moments, Span, Summary
-from roost.lifecycle.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.retrain import Budget, Cron, Drift, Gate, MetricBelow, NewRows, Plan
 from roost.lifecycle.retrain.outcomes import Outcome
 from roost.lifecycle.retrain.steps import Pulse
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.monitoring_tables import AlertRow
 from roost.lifecycle.store.retraining_tables import RetrainingPlanRow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roost.errors import InvalidArgument, InvalidData
-from roost.lifecycle.model_files import ModelFiles, load_model
+from roost.lifecycle.models.model_files import ModelFiles, load_model
 from roost.lifecycle.retrain import Training
 from roost.lifecycle.retrain.training import REQUEST, Request, imported, read_result, run
 

@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, func, select
 from sqlalchemy.pool import NullPool
 
 from roost.lifecycle import store as store_package
-from roost.lifecycle.deployments import check_seal, deployment_of
+from roost.lifecycle.deployments.deployment import check_seal, deployment_of
+from roost.lifecycle.deployments.promotion import arms_of, running_test
 from roost.lifecycle.ledger import Ledger, append
-from roost.lifecycle.promotion import arms_of, running_test
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import REVISION, VERSION_TABLE
 from roost.lifecycle.store.tables import (

@@ -138,7 +138,7 @@ OPEN_ALL = """
 import sys
 from pathlib import Path
 from roost.lifecycle.store import Store
-from roost.lifecycle.tracking import Tracking
+from roost.lifecycle.models.tracking import Tracking
 url, artifacts = sys.argv[1:]
 import mlflow  # its import takes longest: both are through it before they begin
 print("ready", flush=True)

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from roost.errors import DimensionMismatch, InvalidData, NotFinite
-from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
-from roost.lifecycle.space import CONTENT
+from roost.lifecycle.deployments.space import CONTENT
+from roost.lifecycle.models.embedders.base import Embedder, FloatArray, embed_checked
 
 Record: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = int | str

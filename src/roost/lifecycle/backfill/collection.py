@@ -12,7 +12,7 @@ from pymilvus import DataType
 from roost.errors import CollectionNotFound, InvalidArgument
 from roost.lifecycle.backfill.batches import Key, Record
 from roost.lifecycle.backfill.sources import Source, digest_of
-from roost.lifecycle.space import CONTENT, VECTOR
+from roost.lifecycle.deployments.space import CONTENT, VECTOR
 
 if TYPE_CHECKING:
     from roost.client import Client

@@ -22,8 +22,8 @@ from roost.errors import InvalidArgument
 from roost.lifecycle.backfill.batches import Batch, Embedded, batch_of
 from roost.lifecycle.backfill.pipeline import Pipeline, Threads
 from roost.lifecycle.backfill.sources import Records, Source, length_of
-from roost.lifecycle.embedders.base import Embedder
-from roost.lifecycle.space import VECTOR, Payload, build_index
+from roost.lifecycle.deployments.space import VECTOR, Payload, build_index
+from roost.lifecycle.models.embedders.base import Embedder
 
 if TYPE_CHECKING:
     from roost.client import Client

@@ -32,7 +32,6 @@ from sqlalchemy import func, select
 
 from roost.address import without_secrets
 from roost.errors import Conflict, InvalidArgument, JobStopped, WorkspaceError
-from roost.lifecycle import space
 from roost.lifecycle.backfill.batches import Batch, Embedded, Key, Record, batch_of, store_each
 from roost.lifecycle.backfill.keys import check_keys, repeated_keys
 from roost.lifecycle.backfill.pipeline import Pipeline, Runner
@@ -40,10 +39,11 @@ from roost.lifecycle.backfill.rate import TokenBucket
 from roost.lifecycle.backfill.sources import Records, Source, length_of, request_of
 from roost.lifecycle.backfill.verification import Reservoir, Verification, check_passed, compare, read_back
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import Deployment
-from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
+from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments.deployment import Deployment
+from roost.lifecycle.deployments.space import CONTENT, Payload
 from roost.lifecycle.ledger import canonical_json
-from roost.lifecycle.space import CONTENT, Payload
+from roost.lifecycle.models.embedders.base import Embedder, FloatArray, embed_checked
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import JobRow, LiveWriteRow, RejectedRow
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from roost.errors import InvalidArgument, StorageFailure
 from roost.lifecycle.backfill.batches import Key, Record
 from roost.lifecycle.backfill.sources import Source
-from roost.lifecycle.space import CONTENT
+from roost.lifecycle.deployments.space import CONTENT
 
 _FOOTER_END = 8
 """The last bytes of a Parquet file: the length of its footer, and four letters.

@@ -14,7 +14,7 @@ from queue import Empty, Queue, SimpleQueue
 from typing import Generic, TypeVar
 
 from roost.lifecycle.backfill.batches import Batch, Embedded, embed_each
-from roost.lifecycle.embedders.base import Embedder
+from roost.lifecycle.models.embedders.base import Embedder
 
 _Written = TypeVar("_Written")
 

@@ -17,8 +17,8 @@ from typing import Any
 from roost.errors import MissingDependency
 from roost.lifecycle.backfill.batches import Batch, Embedded, embed_each
 from roost.lifecycle.backfill.pipeline import Runner
-from roost.lifecycle.embedders.base import Embedder
-from roost.lifecycle.model import model_class
+from roost.lifecycle.models.embedders.base import Embedder
+from roost.lifecycle.models.model import model_class
 
 
 class RayWorkers(Runner):

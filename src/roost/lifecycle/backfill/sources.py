@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.backfill.batches import Key, Record
+from roost.lifecycle.deployments.space import CONTENT
 from roost.lifecycle.ledger import canonical_json
-from roost.lifecycle.space import CONTENT
 
 
 class Source(ABC):

@@ -12,8 +12,8 @@ import numpy as np
 
 from roost.errors import WorkspaceError
 from roost.lifecycle.backfill.batches import Key
-from roost.lifecycle.embedders.base import FloatArray
-from roost.lifecycle.space import VECTOR
+from roost.lifecycle.deployments.space import VECTOR
+from roost.lifecycle.models.embedders.base import FloatArray
 
 if TYPE_CHECKING:
     from roost.client import Client

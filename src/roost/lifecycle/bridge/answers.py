@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.errors import InvalidArgument, InvalidData
-from roost.lifecycle import traffic
 from roost.lifecycle.bridge.maps import SpaceMap
-from roost.lifecycle.embedders.base import Embedder, FloatArray, embed_checked
 from roost.lifecycle.livetest import Id
-from roost.lifecycle.traffic import Hit, Query, Target
+from roost.lifecycle.models.embedders.base import Embedder, FloatArray, embed_checked
+from roost.lifecycle.serving import traffic
+from roost.lifecycle.serving.traffic import Hit, Query, Target
 
 if TYPE_CHECKING:
     from roost.client import Client

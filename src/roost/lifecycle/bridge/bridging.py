@@ -8,18 +8,19 @@ from typing import Any
 import numpy.typing as npt
 
 from roost.errors import GateFailed, InvalidTransition
-from roost.lifecycle import ledger, traffic
+from roost.lifecycle import ledger
 from roost.lifecycle.bridge.answers import Bridge, Fetch
 from roost.lifecycle.bridge.maps import fit_map
 from roost.lifecycle.bridge.measure import BridgeReport, Relevance, compare
-from roost.lifecycle.embedders.base import embed_checked
+from roost.lifecycle.deployments.promotion import check_reason
 from roost.lifecycle.governance import permits
 from roost.lifecycle.livetest import Id
-from roost.lifecycle.promotion import check_reason
-from roost.lifecycle.registry import ModelVersion
-from roost.lifecycle.router import Router
+from roost.lifecycle.models.embedders.base import embed_checked
+from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.serving import traffic
+from roost.lifecycle.serving.router import Router
+from roost.lifecycle.serving.traffic import Hit, Query, Target
 from roost.lifecycle.store.tables import EndpointRow
-from roost.lifecycle.traffic import Hit, Query, Target
 
 
 class Bridging:

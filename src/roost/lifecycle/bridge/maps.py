@@ -21,7 +21,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from roost.errors import InvalidArgument, MissingDependency, NotFinite
-from roost.lifecycle.embedders.base import FloatArray
+from roost.lifecycle.models.embedders.base import FloatArray
 
 MIN_PAIRS = 50
 

@@ -14,7 +14,7 @@ from roost.errors import InvalidArgument
 from roost.lifecycle.bridge.answers import Bridge
 from roost.lifecycle.bridge.maps import SpaceMap
 from roost.lifecycle.livetest import MeanTest
-from roost.lifecycle.traffic import Hit, Query
+from roost.lifecycle.serving.traffic import Hit, Query
 
 Relevance: TypeAlias = Callable[[int, Sequence[Hit]], Sequence[float]]
 """Gives the gain, from 0 to 1, of each hit for the query of that number."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.requests import Comment, Request
-from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.models.model_version import ModelVersion
 
 SECTIONS: Mapping[str, str] = {
     "intended_use": "Intended use",

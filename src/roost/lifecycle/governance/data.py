@@ -16,7 +16,7 @@ from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
 
 if TYPE_CHECKING:
-    from roost.lifecycle.data_versions import DataVersion
+    from roost.lifecycle.models.data_versions import DataVersion
 
 DATA_ROLES = ("train", "evaluation", "backfill")
 GOOD, BAD, GONE = "good", "bad", "gone"

@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.lifecycle import promotion
+from roost.lifecycle.deployments import promotion
 from roost.lifecycle.governance import data, requests
 from roost.lifecycle.governance.cards import CARD_TAG, Facts
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DeploymentFacts, JobFacts, VersionFacts
 from roost.lifecycle.ledger import Ledger
-from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow, LiveTestRow
 

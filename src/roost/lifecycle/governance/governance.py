@@ -10,7 +10,7 @@ from sqlalchemy import select
 from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, WorkspaceError
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import Deployment
+from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.governance import data, facts, lineage, permits, requests, roles, subjects
 from roost.lifecycle.governance.cards import CARD_TAG, SECTIONS, Card, card
 from roost.lifecycle.governance.data import KnownData
@@ -19,14 +19,14 @@ from roost.lifecycle.governance.lineage import Affected, Node
 from roost.lifecycle.governance.requests import REVIEW, Comment, Request, checked_subject, checked_text
 from roost.lifecycle.governance.roles import ADMIN, EVERYWHERE, Grant
 from roost.lifecycle.html import table
-from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import ApprovalRuleRow, RoleRow
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 
 if TYPE_CHECKING:
-    from roost.lifecycle.predict_endpoint import Prediction
-    from roost.lifecycle.traffic import Answer
+    from roost.lifecycle.serving.predict_endpoint import Prediction
+    from roost.lifecycle.serving.traffic import Answer
 
 
 class Governance:

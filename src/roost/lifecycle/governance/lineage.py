@@ -11,13 +11,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.errors import WorkspaceError
-from roost.lifecycle import promotion
+from roost.lifecycle.deployments import promotion
 from roost.lifecycle.governance import data
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.html import cell, table
 from roost.lifecycle.ledger import Period
-from roost.lifecycle.model_version import ModelVersion
-from roost.lifecycle.recorder import ANSWERED
+from roost.lifecycle.models.model_version import ModelVersion
+from roost.lifecycle.serving.recorder import ANSWERED
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, JobRow, LiveTestRow
 
 

@@ -13,8 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.errors import Conflict, InvalidTransition, StorageFailure
-from roost.lifecycle import ledger, promotion
-from roost.lifecycle.deployments import State, row_named, rows_of
+from roost.lifecycle import ledger
+from roost.lifecycle.deployments import promotion
+from roost.lifecycle.deployments.deployment import State, row_named, rows_of
 from roost.lifecycle.governance import permits
 from roost.lifecycle.live.plan import Plan, check_seed
 from roost.lifecycle.live.records import Records, seconds_of
@@ -26,8 +27,8 @@ from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LedgerRow, 
 
 if TYPE_CHECKING:
     from roost.lifecycle.context import Context
-    from roost.lifecycle.router import Router
-    from roost.lifecycle.traffic import Target
+    from roost.lifecycle.serving.router import Router
+    from roost.lifecycle.serving.traffic import Target
 
 _log = logging.getLogger(__name__)
 

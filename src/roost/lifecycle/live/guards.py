@@ -20,7 +20,7 @@ from roost.lifecycle.live.plan import Plan
 from roost.lifecycle.livetest import SampleRatioTest
 
 if TYPE_CHECKING:
-    from roost.lifecycle.traffic import Target
+    from roost.lifecycle.serving.traffic import Target
 
 _log = logging.getLogger(__name__)
 

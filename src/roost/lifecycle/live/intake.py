@@ -10,15 +10,15 @@ from datetime import datetime
 from typing import Any
 
 from roost.errors import InvalidArgument, StorageFailure
-from roost.lifecycle.answered import Answered, Remembered
 from roost.lifecycle.context import Context
 from roost.lifecycle.ledger import canonical_json
 from roost.lifecycle.live.feedback import Feedback, checked_gains, event_key, moment
 from roost.lifecycle.live.records import LATE, shown, text_of
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.livetest import Id
-from roost.lifecycle.recorder import Event
-from roost.lifecycle.traffic import MAX_QUERY_ID_LENGTH, check_stored
+from roost.lifecycle.serving.answered import Answered, Remembered
+from roost.lifecycle.serving.recorder import Event
+from roost.lifecycle.serving.traffic import MAX_QUERY_ID_LENGTH, check_stored
 
 _log = logging.getLogger(__name__)
 

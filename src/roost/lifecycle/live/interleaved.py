@@ -20,7 +20,7 @@ from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.live.plan import Plan
 from roost.lifecycle.live.serving import Batch, Contents, Part, Run, attempt, timed
 from roost.lifecycle.livetest import Id, Side, balanced_draft, multileave, team_draft
-from roost.lifecycle.traffic import Hit, Target
+from roost.lifecycle.serving.traffic import Hit, Target
 
 _THREADS = 8
 _TRY_EVERY = 64

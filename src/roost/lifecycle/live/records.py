@@ -20,7 +20,7 @@ from sqlalchemy.orm import aliased
 from roost.lifecycle.live.feedback import Feedback, digest
 from roost.lifecycle.live.judging import Drawn, Rival, Said
 from roost.lifecycle.live.units import Unit
-from roost.lifecycle.recorder import ANSWERED, Event, Recorder
+from roost.lifecycle.serving.recorder import ANSWERED, Event, Recorder
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_text
 from roost.lifecycle.store.tables import EventRow

@@ -13,7 +13,7 @@ from roost.lifecycle.live.guardrails import Observation
 
 if TYPE_CHECKING:
     from roost.lifecycle.live.judging import Drawn, Rival
-    from roost.lifecycle.traffic import Target
+    from roost.lifecycle.serving.traffic import Target
 
 Contents: TypeAlias = "Sequence[Any] | npt.NDArray[Any]"
 

@@ -19,7 +19,7 @@ from roost.lifecycle.live.guards import Guards
 from roost.lifecycle.live.judging import Drawn, Rival, overlap, same
 from roost.lifecycle.live.plan import Plan
 from roost.lifecycle.live.serving import Contents, Part, Run, attempt, timed
-from roost.lifecycle.traffic import Target
+from roost.lifecycle.serving.traffic import Target
 
 MAX_WAITING = 64
 """Batches that wait for the challengers."""

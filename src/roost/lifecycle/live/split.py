@@ -14,7 +14,7 @@ from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.live.plan import Plan
 from roost.lifecycle.live.serving import Contents, Part, Run, attempt, picked, timed
 from roost.lifecycle.livetest import assign
-from roost.lifecycle.traffic import Target, new_query_id
+from roost.lifecycle.serving.traffic import Target, new_query_id
 
 
 class Split:

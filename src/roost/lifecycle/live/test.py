@@ -42,7 +42,7 @@ from roost.lifecycle.live.status import State, TestStatus
 from roost.lifecycle.live.tally import Tally
 from roost.lifecycle.live.units import GRACE_S, Unit, Units
 from roost.lifecycle.livetest import TestOutcome
-from roost.lifecycle.traffic import Target
+from roost.lifecycle.serving.traffic import Target
 
 Ending: TypeAlias = Literal["decided", "stopped"]
 Credit: TypeAlias = Literal["taken", "late", "elsewhere"]

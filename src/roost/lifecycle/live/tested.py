@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from roost.errors import ApprovalRequired, Conflict, InvalidTransition, PermissionDenied, StorageFailure
-from roost.lifecycle import ledger, promotion
+from roost.lifecycle import ledger
 from roost.lifecycle.actor import acting_as
-from roost.lifecycle.answered import Answered
-from roost.lifecycle.deployments import Deployment
+from roost.lifecycle.deployments import promotion
+from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.governance import permits
 from roost.lifecycle.live import course
 from roost.lifecycle.live.guardrails import Guardrail
@@ -20,12 +20,13 @@ from roost.lifecycle.live.intake import Intake
 from roost.lifecycle.live.plan import WINDOW_S, Method, OnWin, RampStage, make_plan
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.livetest import Id
+from roost.lifecycle.serving.answered import Answered
 from roost.lifecycle.store.tables import EndpointRow
 
 if TYPE_CHECKING:
     from roost.lifecycle.context import Context
-    from roost.lifecycle.promotion import Switch
-    from roost.lifecycle.router import Router
+    from roost.lifecycle.deployments.promotion import Switch
+    from roost.lifecycle.serving.router import Router
 
 _log = logging.getLogger(__name__)
 

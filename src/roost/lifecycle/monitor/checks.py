@@ -16,8 +16,7 @@ import numpy as np
 from sqlalchemy import select
 
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import State
-from roost.lifecycle.endpoints import Endpoints
+from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.monitor import alerts, baselines, exact, judge, recall, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.baselines import Baselines
@@ -25,7 +24,8 @@ from roost.lifecycle.monitor.drifting import DriftTests
 from roost.lifecycle.monitor.samples import Sample
 from roost.lifecycle.monitor.summary import Summary
 from roost.lifecycle.monitor.watched import Watched
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.endpoints import Endpoints
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 

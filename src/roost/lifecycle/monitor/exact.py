@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.errors import Closed
-from roost.lifecycle.embedders.base import FloatArray
-from roost.lifecycle.space import VECTOR
+from roost.lifecycle.deployments.space import VECTOR
+from roost.lifecycle.models.embedders.base import FloatArray
 
 if TYPE_CHECKING:
     from roost.client import Client

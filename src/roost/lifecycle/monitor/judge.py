@@ -15,13 +15,13 @@ from statistics import median
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.lifecycle.deployments import LIVE, rows_of
+from roost.lifecycle.deployments.deployment import LIVE, rows_of
+from roost.lifecycle.deployments.promotion import arms_of
 from roost.lifecycle.monitor import alerts, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.rules import Progress, Rule, Season, step
 from roost.lifecycle.monitor.summary import Span, Summary, metric
-from roost.lifecycle.promotion import arms_of
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
 from roost.lifecycle.store.tables import EndpointRow, LiveTestRow

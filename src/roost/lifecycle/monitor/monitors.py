@@ -19,9 +19,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from roost.errors import DeploymentNotFound, InvalidArgument, InvalidTransition, WorkspaceError
-from roost.lifecycle import ledger, traffic
+from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
-from roost.lifecycle.endpoints import Endpoints
 from roost.lifecycle.governance import permits
 from roost.lifecycle.monitor import alerts, baselines, exposition, report, retention, windows
 from roost.lifecycle.monitor.alerts import Alert
@@ -35,7 +34,9 @@ from roost.lifecycle.monitor.retention import Retention
 from roost.lifecycle.monitor.rules import Rule
 from roost.lifecycle.monitor.summary import Span, check_metric
 from roost.lifecycle.monitor.worker import Worker
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving import traffic
+from roost.lifecycle.serving.endpoints import Endpoints
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
 from roost.lifecycle.store.tables import EndpointRow

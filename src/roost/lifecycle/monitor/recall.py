@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from roost.lifecycle import traffic
-from roost.lifecycle.embedders.base import FloatArray
 from roost.lifecycle.livetest import Id
+from roost.lifecycle.models.embedders.base import FloatArray
 from roost.lifecycle.monitor.exact import Nearest, pages
 from roost.lifecycle.monitor.summary import Moments
+from roost.lifecycle.serving import traffic
 
 if TYPE_CHECKING:
     from roost.client import Client
-    from roost.lifecycle.traffic import Query, Target
+    from roost.lifecycle.serving.traffic import Query, Target
 
 _Z_95 = 1.959963984540054
 

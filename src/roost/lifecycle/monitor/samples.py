@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.lifecycle.monitor.recall import Asked
-from roost.lifecycle.tap import Observation, Predicted, Searched, Written
+from roost.lifecycle.serving.tap import Observation, Predicted, Searched, Written
 
 MAX_RECALL_LIMIT = 1_000
 """Queries that ask for more neighbours are not sampled for recall."""

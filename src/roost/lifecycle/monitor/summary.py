@@ -12,7 +12,7 @@ import numpy as np
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.monitor.histogram import Histogram
-from roost.lifecycle.tap import Failed, Judged, Observation, Predicted, Searched, Written
+from roost.lifecycle.serving.tap import Failed, Judged, Observation, Predicted, Searched, Written
 
 MAX_CLASSES = 50
 """Of the predictions that are counted; the rest are OTHER."""

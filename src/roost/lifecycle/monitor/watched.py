@@ -12,7 +12,7 @@ import numpy as np
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.samples import Samples
 from roost.lifecycle.monitor.summary import FarLimit, Span, Summary, summarise
-from roost.lifecycle.tap import Observation, Predicted, Searched, Stream
+from roost.lifecycle.serving.tap import Observation, Predicted, Searched, Stream
 
 VECTORS_PER_S = 50.0
 """With an automatic sample rate, about so many requests a second leave their vectors."""

@@ -10,13 +10,13 @@ from pathlib import Path
 from sqlalchemy import select
 
 from roost.lifecycle.context import Context
-from roost.lifecycle.endpoints import Endpoints
 from roost.lifecycle.monitor import retention
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.baselines import Baselines
 from roost.lifecycle.monitor.checks import Checks
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.watched import Watched
+from roost.lifecycle.serving.endpoints import Endpoints
 from roost.lifecycle.store.monitoring_tables import MonitorRow
 
 COLLECT_EVERY_S = 0.25

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from roost.address import without_secrets
+from roost.lifecycle.models.tracking import NO_TELEMETRY
 from roost.lifecycle.retrain.training import LOG, REQUEST, Request
-from roost.lifecycle.tracking import NO_TELEMETRY
 
 Ending: TypeAlias = Literal["finished", "over_budget", "cancelled"]
 

@@ -28,11 +28,11 @@ from sqlalchemy.orm import Session
 from roost.errors import AlreadyExists, Conflict, InvalidArgument, RoostError, WorkspaceError
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
+from roost.lifecycle.deployments.promotion import check_reason
 from roost.lifecycle.governance import permits
 from roost.lifecycle.html import table
 from roost.lifecycle.jobs import RETRAIN, cancel_run
 from roost.lifecycle.names import check_name, suggestion
-from roost.lifecycle.promotion import check_reason
 from roost.lifecycle.retrain import observed, steps
 from roost.lifecycle.retrain.outcomes import Ended, Outcome, outcome_of
 from roost.lifecycle.retrain.plan import MetricBelow, Plan
@@ -42,8 +42,8 @@ from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
 from roost.lifecycle.store.tables import EndpointRow, JobRow
 
 if TYPE_CHECKING:
-    from roost.lifecycle.endpoints import Endpoints
-    from roost.lifecycle.runs import Runs
+    from roost.lifecycle.models.runs import Runs
+    from roost.lifecycle.serving.endpoints import Endpoints
 
 KIND = RETRAIN
 LOOK_EVERY_S = 60.0

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 
 from roost.address import without_secrets
 from roost.errors import DatabaseLocked, InvalidArgument, RoostError, StorageFailure, WorkspaceError
-from roost.lifecycle import space
 from roost.lifecycle.context import Context
-from roost.lifecycle.data_versions import data_versions_to_json
+from roost.lifecycle.deployments import space
 from roost.lifecycle.governance.data import remember_use
-from roost.lifecycle.model_files import ModelFiles, load_model
-from roost.lifecycle.predict_endpoint import PredictEndpoint
+from roost.lifecycle.models.data_versions import data_versions_to_json
+from roost.lifecycle.models.model_files import ModelFiles, load_model
+from roost.lifecycle.models.runs import DATA
 from roost.lifecycle.retrain import process
 from roost.lifecycle.retrain.outcomes import Ended
 from roost.lifecycle.retrain.plan import Plan
 from roost.lifecycle.retrain.training import Request, Result, imported, read_result
-from roost.lifecycle.runs import DATA
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.store.tables import DeploymentRow
 
 if TYPE_CHECKING:
-    from roost.lifecycle.deployments import Deployment
-    from roost.lifecycle.endpoint import Endpoint
-    from roost.lifecycle.registry import ModelVersion
-    from roost.lifecycle.runs import Run, Runs
+    from roost.lifecycle.deployments.deployment import Deployment
+    from roost.lifecycle.models.registry import ModelVersion
+    from roost.lifecycle.models.runs import Run, Runs
+    from roost.lifecycle.serving.endpoint import Endpoint
 
 BEAT_EVERY_S = 5.0
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roost.errors import InvalidArgument, InvalidData, NotSupported
-from roost.lifecycle.data_versions import DataVersion, DataVersions, Source
-from roost.lifecycle.model import Model
-from roost.lifecycle.model_files import ModelFiles, load_model, save_model
+from roost.lifecycle.models.data_versions import DataVersion, DataVersions, Source
+from roost.lifecycle.models.model import Model
+from roost.lifecycle.models.model_files import ModelFiles, load_model, save_model
 
 if TYPE_CHECKING:
     from roost.client import Client

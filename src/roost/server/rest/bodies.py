@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymilvus import DataType, FieldSchema
 
 from roost.lifecycle.backfill import CollectionSource, ParquetSource
-from roost.lifecycle.search_endpoint import DEFAULT_BATCH_SIZE, DEFAULT_VERIFY
+from roost.lifecycle.serving.search_endpoint import DEFAULT_BATCH_SIZE, DEFAULT_VERIFY
 from roost.server.rest.served import Served
 
 MAX_LIMIT = 16_384

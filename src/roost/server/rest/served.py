@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 
 from roost.errors import InvalidArgument, InvalidData
 from roost.lifecycle.actor import acting_as
-from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.models.model_version import ModelVersion
 from roost.server.rest.background import Background
 from roost.workspace import Workspace
 

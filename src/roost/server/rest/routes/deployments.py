@@ -12,8 +12,8 @@ from fastapi.responses import JSONResponse
 from roost.errors import InvalidArgument
 from roost.lifecycle.jobs import BACKFILL
 from roost.lifecycle.plain import plain
-from roost.lifecycle.predict_endpoint import PredictEndpoint
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest.background import newest
 from roost.server.rest.bodies import Deploy, Draft, Reason
 from roost.server.rest.served import CHANGES, Here, Served, Ws, decoded, version_named

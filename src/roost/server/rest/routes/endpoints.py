@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from roost.lifecycle.endpoints import AnyEndpoint
+from roost.lifecycle.deployments.probation import Probation
 from roost.lifecycle.plain import plain
-from roost.lifecycle.probation import Probation
+from roost.lifecycle.serving.endpoints import AnyEndpoint
 from roost.server.rest.bodies import NewEndpoint, Policy, Promote, Rollback
 from roost.server.rest.served import CHANGES, Ws
 

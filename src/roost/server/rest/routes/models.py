@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from roost.errors import ModelNotFound
-from roost.lifecycle.model_version import ModelVersion
+from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.plain import plain
 from roost.server.rest.bodies import CardText
 from roost.server.rest.served import CHANGES, Ws, version_named

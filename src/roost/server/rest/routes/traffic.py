@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.plain import plain
-from roost.lifecycle.predict_endpoint import PredictEndpoint
-from roost.lifecycle.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest.bodies import Delete, Feedback, Predict, Search, SearchBatch, Write
 from roost.server.rest.served import Caller, Ws, allow, decoded, decoded_record
 

@@ -1,0 +1,1 @@
+"""Deployments: a model version with its vectors, its states, and the change from one champion to the next."""
