@@ -219,7 +219,8 @@ def compare(endpoint: Any, workspace: roost.Workspace, table: Table) -> None:
 def role(arguments: argparse.Namespace) -> None:
     """Be one of the processes."""
     home = Path(arguments.home)
-    places = [arguments.uri, str(home)] if arguments.uri else [str(home)]
+    shop = str(home / "shop")
+    places = [arguments.uri, shop] if arguments.uri else [shop]
     table = Table(home / "table.db", arguments.rows)
     with roost.Workspace(*places, actor=arguments.role) as workspace:
         if arguments.role == "prepare":
