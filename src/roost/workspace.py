@@ -103,9 +103,9 @@ class Workspace:
         self._recorder = Recorder(self._store)
         self._closing = threading.Lock()
         self._closed = False
-        models = Models(self._tracking, self._store, self.actor, self._trusted)
-        self._context = Context(self._store, vectors, models, self._recorder, self.actor, self._check_open)
         try:
+            models = Models(self._tracking, self._store, self.actor, self._trusted)
+            self._context = Context(self._store, vectors, models, self._recorder, self.actor, self._check_open)
             models.reconcile()
             self._endpoints = Endpoints(self._context)
             runs = Runs(self._tracking, self.actor)

@@ -23,9 +23,9 @@ from roost.lifecycle.deployments.space import FINGERPRINT
 from roost.lifecycle.names import collection_name
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
+from tests.lifecycle import kill_worker
+from tests.lifecycle.conftest import Place
 
-from . import kill_worker
-from .conftest import Place
 from .kill_worker import MODEL, N_RECORDS
 
 N_KILLS_FROM_NOTHING = 12

@@ -16,8 +16,7 @@ from roost.lifecycle.serving.traffic import Answer
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow, LiveTestRow
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def labels(answer: Answer, wanted: int) -> dict[int | str, float]:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from roost.demo.images import FASHION_MNIST_FOLDER
-
-from .conftest import Place
+from tests.lifecycle.conftest import Place
 
 ROOT = Path(__file__).parents[2]
 N_ROWS = int(os.environ.get("ROOST_MIGRATION_ROWS", "3000"))

@@ -13,8 +13,7 @@ from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
-
-from .conftest import N_RECORDS, Digits, Place
+from tests.lifecycle.conftest import N_RECORDS, Digits, Place
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from sqlalchemy.pool import NullPool
 from roost.errors import StorageFailure
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 @contextmanager

@@ -10,8 +10,7 @@ from roost.errors import InvalidArgument, UnsafeModel
 from roost.lifecycle.models.embedders.cached import CachedEmbedder
 from roost.lifecycle.models.embedders.callable import CallableEmbedder
 from roost.lifecycle.models.model import model_class
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def corners(images: Any) -> Any:

@@ -11,8 +11,7 @@ import pytest
 from roost.errors import AlreadyExists, Conflict, RoostError
 from roost.lifecycle.models.registry import ModelVersion
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 WAIT_S = 60.0
 N_ROUNDS = 20

@@ -14,8 +14,7 @@ from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
-
-from .conftest import N_RECORDS, Digits, Place
+from tests.lifecycle.conftest import N_RECORDS, Digits, Place
 
 
 def test_a_draft_holds_nothing_until_it_is_deployed(

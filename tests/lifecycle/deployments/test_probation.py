@@ -21,8 +21,7 @@ from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import EventRow
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 RAILS = ("error_rate <= 0.05", "p95_ms <= 5000")
 

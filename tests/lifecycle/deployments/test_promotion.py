@@ -25,8 +25,7 @@ from roost.lifecycle.serving.traffic import Answer
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
 from roost.workspace import Workspace
-
-from .conftest import Child, Digits, Place
+from tests.lifecycle.conftest import Child, Digits, Place
 
 
 def states(endpoint: Endpoint) -> dict[str, str]:

@@ -13,8 +13,7 @@ from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving import traffic
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 @pytest.fixture

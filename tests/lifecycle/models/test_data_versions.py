@@ -16,8 +16,7 @@ from roost.lifecycle.models.data_versions import (
     data_versions_to_json,
 )
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def test_arrays_and_lists_are_known_again(workspace: Workspace, digits: Digits) -> None:

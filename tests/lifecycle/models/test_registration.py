@@ -20,8 +20,7 @@ from roost.lifecycle.models.registration import Note, is_dead
 from roost.lifecycle.store.database import utc_text
 from roost.lifecycle.store.tables import JobRow
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 PROGRAM = """
 import os, sys

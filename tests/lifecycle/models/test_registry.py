@@ -25,8 +25,7 @@ from roost.lifecycle.models.runs import COMMIT, DIRTY
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store.governance_tables import DataVersionRow, ModelDataRow
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def doubled(images: object) -> object:

@@ -7,8 +7,7 @@ import pytest
 
 from roost.lifecycle.models.data_versions import data_digest
 from roost.workspace import Workspace
-
-from .conftest import Digits
+from tests.lifecycle.conftest import Digits
 
 
 def recorded(workspace: Workspace, run_id: str) -> Any:

@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from roost.errors import InvalidArgument, InvalidData
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.models.signature import content_type, signature_of
-
-from .conftest import Digits
+from tests.lifecycle.conftest import Digits
 
 
 def test_an_example_tells_the_input_and_the_model_the_output(digits: Digits) -> None:

@@ -22,8 +22,7 @@ from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EventRow
 from roost.workspace import Workspace
-
-from .conftest import N_RECORDS, Digits, Place
+from tests.lifecycle.conftest import N_RECORDS, Digits, Place
 
 
 def test_an_answer_names_its_deployment_and_its_model(endpoint: Endpoint, digits: Digits) -> None:

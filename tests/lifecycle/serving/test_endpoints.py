@@ -7,8 +7,7 @@ from roost.errors import AlreadyExists, EndpointNotFound, InvalidArgument, Inval
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 KEY = FieldSchema("sku", DataType.VARCHAR, is_primary=True, max_length=32)
 

@@ -13,8 +13,7 @@ from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.tables import EndpointRow
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def promote_elsewhere(place: Place, name: str) -> None:

@@ -11,8 +11,7 @@ from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
-
-from .conftest import Digits, Place
+from tests.lifecycle.conftest import Digits, Place
 
 
 def classifier(digits: Digits, penalty: float, labels: slice = slice(None)) -> SklearnPredictor:

@@ -18,8 +18,7 @@ from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving import traffic
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
-
-from .conftest import N_RECORDS, Digits, Place
+from tests.lifecycle.conftest import N_RECORDS, Digits, Place
 
 
 def rows(workspace: Workspace, endpoint: Endpoint, name: str, ids: Iterable[int]) -> dict[int, Any]:
