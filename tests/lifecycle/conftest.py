@@ -44,6 +44,7 @@ ABOUT_VECTORS = (
     "live/test_processes",
     "monitor/test_recall",
     "serving",
+    "test_kill",
     "test_live",
     "test_migration",
     "test_restore",

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from roost.lifecycle import ledger
 from roost.lifecycle.backfill import Progress
+from roost.lifecycle.deployments import space
 from roost.workspace import Workspace
 
 N_RECORDS = 300
@@ -27,6 +28,20 @@ def die(*_: Any, **__: Any) -> NoReturn:
 def records() -> list[dict[str, Any]]:
     images, labels = load_digits(return_X_y=True)
     return [{"id": i, "content": images[i].astype(np.float32), "label": int(labels[i])} for i in range(N_RECORDS)]
+
+
+def die_before_row(workspace: Workspace, endpoint: str) -> None:
+    """Die when a draft's collection is made, and before the draft is `building`."""
+    chosen = workspace.endpoints.get(endpoint)
+    draft = chosen.draft(workspace.models.get("digits", 2))
+    create = space.create
+
+    def create_and_die(*arguments: Any) -> None:
+        create(*arguments)
+        die()
+
+    space.create = create_and_die
+    chosen.deploy(draft, records())
 
 
 def die_in_backfill(workspace: Workspace, endpoint: str) -> None:
@@ -81,6 +96,7 @@ def die_before_drop(workspace: Workspace, endpoint: str) -> None:
 STEPS: dict[str, Callable[[Workspace, str], None]] = {
     step.__name__: step
     for step in (
+        die_before_row,
         die_in_backfill,
         die_before_seal,
         die_in_transaction,

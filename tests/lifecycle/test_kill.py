@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from typing import Any
 import pytest
 
 from roost.lifecycle.deployments.deployment import _NEXT, LIVE, Deployment, State
-from roost.lifecycle.deployments.space import FINGERPRINT
-from roost.lifecycle.names import collection_name
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 from tests.lifecycle import kill_worker
@@ -113,9 +111,9 @@ def check(place: Place, before: Mapping[int, State], mend: bool) -> dict[int, St
         for deployment in endpoint.deployments():
             assert deployment.state in reachable(before.get(deployment.id, State.DRAFT)), deployment
         check_champion(workspace, endpoint)
-        left_over = check_collections(workspace, endpoint)
+        check_collections(workspace, endpoint)
         if mend:
-            mend_all(workspace, endpoint, left_over)
+            mend_all(endpoint)
             check_champion(workspace, endpoint)
         workspace.ledger.verify()
         return {deployment.id: deployment.state for deployment in endpoint.deployments()}
@@ -140,28 +138,17 @@ def check_champion(workspace: Workspace, endpoint: SearchEndpoint) -> None:
     assert n_rows(workspace, champion) == champion.n_records == N_RECORDS
 
 
-def check_collections(workspace: Workspace, endpoint: SearchEndpoint) -> list[str]:
-    """Every deployment that lives has its collection; return the names of deployments that were never begun.
-
-    A deployment's empty collection is made just before its row is: a kill between leaves it, empty.
-    """
+def check_collections(workspace: Workspace, endpoint: SearchEndpoint) -> None:
+    """Every deployment that lives has its collection, and no collection is there without a deployment."""
     deployments, client = endpoint.deployments(), workspace.vectors
     found = {name for name in client.list_collections() if name.startswith(f"{endpoint.alias}__")}
     needed = {d.collection for d in deployments if d.state in LIVE}
     kept = {d.collection for d in deployments if d.state is State.RETIRED and "purged_at" not in d.configuration}
-    assert needed <= found
-    left_over = sorted(found - needed - kept)
-    assert [client.get_collection_stats(name)["row_count"] for name in left_over] == [0] * len(left_over)
-    return [client.describe_collection(name)["properties"]["space.deployment"].split("/")[1] for name in left_over]
+    assert needed <= found <= needed | kept
 
 
-def mend_all(workspace: Workspace, endpoint: SearchEndpoint, left_over: Iterable[str]) -> None:
-    """Bring everything that was begun to its end. What was left over is taken by the next deployment of its name."""
-    for name in left_over:
-        collection = workspace.vectors.describe_collection(collection_name(endpoint.name, name))
-        fingerprint = collection["properties"][FINGERPRINT]
-        (model,) = (version for version in workspace.models.versions(MODEL) if version.fingerprint == fingerprint)
-        endpoint.deploy(model, kill_worker.records(), name=name)
+def mend_all(endpoint: SearchEndpoint) -> None:
+    """Bring everything that was begun to its end."""
     for deployment in endpoint.deployments():
         if deployment.state is State.DRAFT:
             endpoint.deploy(deployment, kill_worker.records())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from roost.errors import (
@@ -14,7 +16,7 @@ from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
-from tests.lifecycle.conftest import N_RECORDS, Digits, Place
+from tests.lifecycle.conftest import N_RECORDS, Child, Digits, Place
 
 
 def test_a_draft_holds_nothing_until_it_is_deployed(
@@ -103,3 +105,29 @@ def test_a_version_is_delivered_from_staging_to_production(
         endpoint.deploy(weak, digits.records(), name="third", delivered_from=tried)
     with pytest.raises(DeploymentNotFound, match="to deliver from"):
         endpoint.deploy(strong, digits.records(), name="third", delivered_from="nowhere/digits-v2")
+
+
+@pytest.mark.crash
+def test_a_collection_whose_deployment_never_came_is_dropped_when_the_workspace_opens(
+    place: Place, endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, child: Child, digits: Digits
+) -> None:
+    workspace.close()
+    assert child("die_before_row") == -signal.SIGKILL
+    with place.open() as opened:
+        draft = opened.endpoints.get(place.endpoint).deployment("digits-v2")
+        assert draft.state is State.DRAFT
+        assert not opened.vectors.has_collection(draft.collection)
+        assert opened.endpoints.get(place.endpoint).deploy(draft, digits.records()).n_records == N_RECORDS
+
+
+def test_somebody_elses_collection_of_the_name_is_left_alone(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    draft = endpoint.draft(strong)
+    workspace.vectors.create_collection(draft.collection, dimension=8)
+    with pytest.raises(AlreadyExists, match="of another origin"):
+        endpoint.deploy(draft, digits.records())
+    assert workspace.vectors.has_collection(draft.collection)
+    assert endpoint.deployment(draft.name).state is State.DRAFT
+    workspace.vectors.drop_collection(draft.collection)
+    assert endpoint.deploy(draft, digits.records()).n_records == N_RECORDS

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,17 @@ tracking = Tracking(url, Path(artifacts))
 print(tracking.experiment_id)
 tracking.close()
 """
+
+
+def test_a_new_database_that_somebody_is_writing_to_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN IMMEDIATE")
+    with closing(writer):
+        ends = threading.Timer(0.3, writer.execute, ("COMMIT",))
+        ends.start()
+        Store(f"sqlite:///{path}").close()
+        ends.join()
 
 
 def test_two_processes_open_an_empty_database_at_once(store_url: str, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from roost.lifecycle.backfill.pipeline import Runner, Threads
 from roost.lifecycle.backfill.ray_runner import RayWorkers
 from roost.lifecycle.backfill.recorded import recorded_source
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import promotion
+from roost.lifecycle.deployments import collections
 from roost.lifecycle.deployments.deployment import Deployment, State, deployment_of, move, row_named, rows_of, seal
 from roost.lifecycle.governance import permits
 from roost.lifecycle.models.embedders.base import Embedder
@@ -219,7 +219,7 @@ def _runner(embedder: Embedder, options: Options) -> Runner:
 def _give_up(router: Router, deployment: Deployment, reason: str) -> None:
     router.fail(deployment.name, f"it could not be built: {without_secrets(reason)}")
     try:
-        promotion.drop_failed(router.context, deployment.id)
+        collections.drop_failed(router.context, deployment.id)
     except milvus.MilvusException as error:  # the caller shall see why the deployment failed, not this
         _log.warning("collection %r is dropped when the workspace is opened next: %s", deployment.collection, error)
 

@@ -1,8 +1,8 @@
 """Configuring deployments: drafts, which hold nothing yet, and the beginning of their building.
 
-A draft is a row alone. Beginning it creates its empty collection, and is then one transaction that makes
-it `building`; a crash between leaves a draft or nothing, and an empty collection that the next
-beginning takes over.
+A draft is a row alone. Beginning it notes which collection it makes, creates it empty, and is then one
+transaction that makes the deployment `building`; a crash between leaves a draft or nothing, and an empty
+collection that is dropped when the workspace opens or the next one is begun.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 
 from roost.errors import AlreadyExists, Conflict, DeploymentNotFound, InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger
-from roost.lifecycle.context import Context
-from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments import collections, space
 from roost.lifecycle.deployments.deployment import (
     Deployment,
     State,
@@ -70,7 +69,7 @@ def draft(router: Router, model: ModelVersion, wanted: Configuration) -> Deploym
         PermissionDenied: the actor may not.
     """
     context = router.context
-    with context.store.lock(f"deploy-{router.endpoint_id}"):
+    with collections.deploying(context, router.endpoint_id):
         with router.change() as (session, endpoint):
             row = _new_row(session, router, endpoint, model, wanted)
             permits.check(session, context.actor, "draft", endpoint.environment, f"{endpoint.name}/{row.name}")
@@ -116,7 +115,7 @@ def begin(router: Router, model: ModelVersion | Deployment | str, wanted: Config
     """
     context = router.context
     model = chosen(router, model)
-    with context.store.lock(f"deploy-{router.endpoint_id}"):
+    with collections.deploying(context, router.endpoint_id):
         with context.store.write() as session:
             endpoint = session.get_one(EndpointRow, router.endpoint_id)
             failed = {row.collection for row in rows_of(session, endpoint.id) if was_never_ready(row)}
@@ -128,18 +127,21 @@ def begin(router: Router, model: ModelVersion | Deployment | str, wanted: Config
         # Between two transactions, so that none waits for the vector engine.
         if planned.collection in failed:
             space.drop(context.vectors, planned.collection)
-        space.create(context.vectors, planned, router.payload)
+        space.check_free(context.vectors, planned)
+        collections.plan(context, router.endpoint_id, planned.collection)
         try:
+            space.create(context.vectors, planned, router.payload)
             # A write that is under way knows nothing of the new deployment; whoever reads the records for it from now
             # on reads what that write left.
             with router.write_gate, router.change() as (session, endpoint):
                 row = begin_row(session, router, endpoint, model, wanted)
                 router.adopt(row, loaded)
+                endpoint.planned_collection = None
                 deployment = deployment_of(row, endpoint.name)
                 if deployment.collection != planned.collection:
                     raise Conflict(f"somebody else has just taken the name {planned.name!r}: look again and repeat")
         except BaseException:
-            _drop_unnamed(context, planned.collection)
+            collections.drop_planned(context, router.endpoint_id)
             raise
     return deployment
 
@@ -150,13 +152,6 @@ def chosen(router: Router, model: ModelVersion | Deployment | str) -> ModelVersi
     Raises: ModelNotFound: there is no such version.
     """
     return router.context.models.get(model) if isinstance(model, str) and "/" in model else model
-
-
-def _drop_unnamed(context: Context, collection: str) -> None:
-    with context.store.read() as session:
-        named = session.scalar(select(DeploymentRow.id).where(DeploymentRow.collection == collection))
-    if named is None:
-        space.drop(context.vectors, collection)
 
 
 def begin_row(

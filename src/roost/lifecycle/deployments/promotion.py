@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from roost.errors import InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger
-from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments import collections, space
 from roost.lifecycle.deployments.deployment import (
     State,
     is_due_to_drop,
@@ -256,25 +256,17 @@ def reconcile(context: Context) -> None:
     for row in endpoints:
         if row.followed_version != row.version:
             follow(context, row.id)
+        if row.planned_collection is not None:
+            with collections.deploying(context, row.id).hold(wait=False) as is_idle:
+                if is_idle:
+                    collections.drop_planned(context, row.id)
     for deployment in deployments:
         if deployment.dim == 0:
             continue
         if is_due_to_drop(deployment, now):
             space.drop(context.vectors, deployment.collection)
         elif was_never_ready(deployment):
-            drop_failed(context, deployment.id)
-
-
-def drop_failed(context: Context, deployment_id: int) -> None:
-    """Drop the collection of a deployment that was never ready, unless its name was given to a new one meanwhile."""
-    with context.store.read() as session:
-        endpoint_id = session.scalar(select(DeploymentRow.endpoint_id).where(DeploymentRow.id == deployment_id))
-    # Who makes a deployment of this endpoint holds the lock; no transaction waits for the vector engine.
-    with context.store.lock(f"deploy-{endpoint_id}"):
-        with context.store.read() as session:
-            row = session.get(DeploymentRow, deployment_id)
-        if row is not None and was_never_ready(row):
-            space.drop(context.vectors, row.collection)
+            collections.drop_failed(context, deployment.id)
 
 
 def _challenger(deployments: Sequence[DeploymentRow], champion: DeploymentRow | None) -> DeploymentRow | None:

@@ -92,23 +92,32 @@ def payload(fields: Sequence[FieldSchema] | None, metric: str) -> Payload:
     return Payload(chosen, metric)
 
 
+def check_free(client: Client, deployment: Deployment) -> None:
+    """Check that the deployment's collection can be made: there is none of its name, or only this deployment's own.
+
+    Raises: AlreadyExists: a collection of the name exists that is not this deployment's.
+    """
+    if not client.has_collection(deployment.collection):
+        return
+    same = _properties(client, deployment.collection).get(FINGERPRINT) == deployment.fingerprint
+    # With rows it belongs to another workspace on the same server, where the same model has the same name.
+    if not same or not is_empty(client, deployment.collection):
+        raise AlreadyExists(f"the vector engine has a collection {deployment.collection!r} already, of another origin")
+
+
+def is_empty(client: Client, collection: str) -> bool:
+    """Return whether the collection has no rows; so has one that is not there."""
+    return not client.has_collection(collection) or int(client.get_collection_stats(collection)["row_count"]) == 0
+
+
 def create(client: Client, deployment: Deployment, payload: Payload) -> None:
     """Create the deployment's empty collection, marked with the fingerprint of its space.
 
-    An empty collection that this deployment left behind when it was interrupted is taken over. The
+    The caller has checked that it `check_free`; an empty one that the deployment left behind is taken over. The
     index is tried on it, so that one that cannot be is refused before anything is embedded.
-    Raises:
-        AlreadyExists: a collection of the name exists that is not this deployment's.
-        pymilvus.MilvusException: the engine refuses the index; there is no collection then.
+    Raises: pymilvus.MilvusException: the engine refuses the index; there is no collection then.
     """
-    if client.has_collection(deployment.collection):
-        same = _properties(client, deployment.collection).get(FINGERPRINT) == deployment.fingerprint
-        # With rows it belongs to another workspace on the same server, where the same model has the same name.
-        if not same or int(client.get_collection_stats(deployment.collection)["row_count"]) > 0:
-            raise AlreadyExists(
-                f"the vector engine has a collection {deployment.collection!r} already, of another origin"
-            )
-    else:
+    if not client.has_collection(deployment.collection):
         _create(client, deployment, payload)
     try:
         _create_index(client, deployment.collection, payload, deployment.index)

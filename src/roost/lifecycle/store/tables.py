@@ -29,6 +29,7 @@ class EndpointRow(Table):
 
     `version` grows with every change and guards against two actors changing the row at once.
     `followed_version` is the last version whose champion the engine's and MLflow's aliases show.
+    `planned_collection` is one that is being made for a deployment whose row does not exist yet.
     """
 
     __tablename__ = "roost_endpoints"
@@ -45,6 +46,7 @@ class EndpointRow(Table):
     description: Mapped[str] = mapped_column(Text)
     policy: Mapped[str] = mapped_column(Text, default="{}")
     champion_id: Mapped[int | None] = mapped_column(Integer)
+    planned_collection: Mapped[str | None] = mapped_column(String(255))
     version: Mapped[int] = mapped_column(Integer, default=1)
     followed_version: Mapped[int] = mapped_column(Integer, default=1)
     created_at: Mapped[str] = mapped_column(String(32))
