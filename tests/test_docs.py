@@ -19,11 +19,9 @@ def test_the_guides_have_samples() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_samples_of_a_page_print_what_it_says(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path, work_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They run from top to bottom in an empty folder; a sample without a block of output prints nothing."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     names: dict[str, object] = {}
     for sample in SAMPLE.finditer(page.read_text(encoding="utf-8")):
         exec(compile(sample["code"], page.name, "exec"), names)

@@ -21,7 +21,7 @@ SLOW = frozenset({"evidently"})
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.drift", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="500 null windows and 20 of each corruption and size")
+    parser.add_argument("--full", action="store_true", help="2,000 null windows and 20 of each corruption and size")
     parser.add_argument("--peers", default="", help="alibi-detect, evidently, or all")
     parser.add_argument("--data", default=" ".join(POOLS), help="images, texts (%(default)s)")
     parser.add_argument("--plots", type=Path, default=RESULTS, help="folder to write the plots into (%(default)s)")
@@ -36,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found[name] = measure(pool, plan)
         peers[name] = {}
         for tool in tools:
-            n_null, n_spoiled = (
-                (plan.windows // 5, plan.trials // 4) if tool in SLOW else (plan.windows // 2, plan.trials)
-            )
+            n_null = plan.peer_windows * 2 // 5 if tool in SLOW else plan.peer_windows
+            n_spoiled = plan.trials // 4 if tool in SLOW else plan.trials
             peers[name] |= measure_peer(tool, pool, plan, n_null, n_spoiled)
     tables = [report.null_table(found, peers)]
     for name, pool in pools.items():

@@ -26,7 +26,7 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        windows: null windows tested against one reference.
+        windows: null windows tested against one reference; other tools get the first `peer_windows` of them.
         fresh: null windows tested against references that are drawn anew every ten windows.
         trials: spoiled windows of each size.
     """
@@ -34,12 +34,13 @@ class Plan:
     windows: int = 100
     fresh: int = 100
     trials: int = 10
+    peer_windows: int = 50
     n_reference: int = 4_000
     n_window: int = 100
     sizes: tuple[int, ...] = (50, 100, 200, 400)
 
 
-FULL = Plan(windows=500, fresh=500, trials=20)
+FULL = Plan(windows=2_000, fresh=500, trials=20, peer_windows=250)
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,18 @@ def timed(call: Callable[..., T], *arguments: Any, **options: Any) -> tuple[T, f
 
 
 def null_windows(pool: Pool, plan: Plan) -> list[Indices]:
-    """Return windows that share no row with each other nor with the one reference, the pool's first rows."""
-    most = (len(pool.vectors) - plan.n_reference) // plan.n_window
-    starts = plan.n_reference + plan.n_window * np.arange(min(plan.windows, most))
-    return [np.arange(start, start + plan.n_window) for start in starts]
+    """Return windows without a row of the one reference, which is the pool's first rows.
+
+    The rest of the pool is cut into windows that share no row; when it is used up it is shuffled and cut again.
+    """
+    rest = np.arange(plan.n_reference, len(pool.vectors))
+    rng = np.random.default_rng(13)
+    windows: list[Indices] = []
+    while len(windows) < plan.windows:
+        n = len(rest) // plan.n_window
+        windows += np.split(rest[: n * plan.n_window], n)
+        rest = rng.permutation(rest)
+    return windows[: plan.windows]
 
 
 def fresh_draws(pool: Pool, plan: Plan, seed: int = 7) -> list[tuple[Indices, list[Indices]]]:

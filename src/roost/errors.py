@@ -259,22 +259,82 @@ class WorkspaceError(RoostError):
     name = "workspace"
 
 
-class ModelNotFound(WorkspaceError):
+class NotFound(WorkspaceError):
+    """Nothing of that name or number exists in the workspace."""
+
+    name = "not_found"
+
+
+class ModelNotFound(NotFound):
     """No registered model, version or alias of that name exists."""
 
     name = "model_not_found"
 
 
-class EndpointNotFound(WorkspaceError):
+class EndpointNotFound(NotFound):
     """No endpoint of that name exists in the workspace."""
 
     name = "endpoint_not_found"
 
 
-class DeploymentNotFound(WorkspaceError):
+class DeploymentNotFound(NotFound):
     """No deployment of that name exists on the endpoint."""
 
     name = "deployment_not_found"
+
+
+class LiveTestNotFound(NotFound):
+    """The endpoint has no live test, or none of that number."""
+
+    name = "live_test_not_found"
+
+
+class MonitorNotFound(NotFound):
+    """The endpoint is not watched."""
+
+    name = "monitor_not_found"
+
+
+class PlanNotFound(NotFound):
+    """No plan of retraining of that name exists."""
+
+    name = "plan_not_found"
+
+
+class JobNotFound(NotFound):
+    """No job of that number exists."""
+
+    name = "job_not_found"
+
+
+class RequestNotFound(NotFound):
+    """No request for an approval or a review has that number."""
+
+    name = "request_not_found"
+
+
+class SubjectNotFound(NotFound):
+    """There is neither a model nor an endpoint of the name that was spoken of."""
+
+    name = "subject_not_found"
+
+
+class RoleNotFound(NotFound):
+    """Somebody does not have the role in that environment."""
+
+    name = "role_not_found"
+
+
+class DataNotFound(NotFound):
+    """No version of data of that name or digest is known."""
+
+    name = "data_not_found"
+
+
+class AnswerNotFound(NotFound):
+    """No answer of that query id was recorded, or it was forgotten by now."""
+
+    name = "answer_not_found"
 
 
 class AlreadyExists(WorkspaceError):
@@ -329,12 +389,6 @@ class JobStopped(WorkspaceError):
     """Somebody paused or cancelled the job; the message says who, and what can be done."""
 
     name = "job_stopped"
-
-
-class JobNotFound(WorkspaceError):
-    """No job of that number exists."""
-
-    name = "job_not_found"
 
 
 class GateFailed(WorkspaceError):

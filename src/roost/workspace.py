@@ -99,7 +99,7 @@ class Workspace:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self._vectors = vectors
         self._store = Store(url)
-        self._tracking = Tracking(url, self.artifacts)
+        self._tracking = Tracking(self._store, self.artifacts)
         self._recorder = Recorder(self._store)
         self._closing = threading.Lock()
         self._closed = False
@@ -168,7 +168,7 @@ class Workspace:
     def governance(self) -> Governance:
         """Who may do what, and who approved it."""
         self._check_open()
-        return Governance(self._context)
+        return Governance(self._context, self.location)
 
     @property
     def retraining(self) -> Retraining:

@@ -72,6 +72,14 @@ def predictor():
     return roost.SklearnPredictor(LogisticRegression().fit(images, labels))
 
 
+def first_three(rows):
+    return np.asarray(rows)[:, :3]
+
+
+def function():
+    return roost.CallableEmbedder(first_three, dim=3)
+
+
 def records():
     return [{"id": row, "content": image} for row, image in enumerate(images)]
 

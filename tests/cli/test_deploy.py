@@ -44,6 +44,18 @@ def test_a_draft_is_deployed_by_its_name(roost, workspace_path, shop):
     assert "image-search/trial is ready with 120 records" in result.stdout
 
 
+def test_a_function_answers_where_it_is_trusted(roost, workspace_path, shop):
+    registered = roost("model", "register", workspace_path, "cut", "--from", "cli_shop:function")
+    assert registered.exit_code == 0, registered.stderr
+    deploy = ("deploy", workspace_path, "image-search", "cut/1", "--records", "cli_shop:records")
+    refused = roost(*deploy)
+    assert refused.exit_code == 1
+    assert "--trust cli_shop:first_three" in refused.stderr
+    made = roost(*deploy, "--trust", "cli_shop:first_three", "--json")
+    assert made.exit_code == 0, made.stderr
+    assert json.loads(made.stdout)["state"] == "ready"
+
+
 def test_a_predict_endpoint_needs_no_records(roost, workspace_path, shop):
     register = roost("model", "register", workspace_path, "classes", "--from", "cli_shop:predictor")
     assert register.exit_code == 0, register.stderr

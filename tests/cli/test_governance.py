@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
+from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.workspace import Workspace
 
 
@@ -101,3 +104,19 @@ def test_no_debt(roost, tmp_path):
     with Workspace(tmp_path / "new"):
         pass
     assert "no debt was found" in roost("debt", tmp_path / "new", "--fail-on", "low").stdout
+
+
+def test_debt_looks_for_collections_beside_a_running_application(roost, tmp_path):
+    with Workspace(tmp_path / "new") as workspace:
+        workspace.vectors.create_collection("rows", dimension=2)
+        workspace.vectors.create_alias("rows", "rows_now")
+        data = workspace.data.describe("rows_now")
+        rng = np.random.default_rng(3)
+        model = SklearnEmbedder(PCA(2).fit(rng.random((9, 4), dtype=np.float32)))
+        workspace.models.register("pca", model, data=data, owner="ann")
+        assert "no debt was found" in roost("debt", tmp_path / "new").stdout
+        workspace.vectors.drop_alias("rows_now")
+        workspace.vectors.drop_collection("rows")
+        findings = json.loads(roost("debt", tmp_path / "new", "--json").stdout)
+    assert [one["kind"] for one in findings] == ["data is gone"]
+    assert "there is no collection 'rows_now'" in findings[0]["evidence"]

@@ -60,6 +60,18 @@ def test_a_split_has_weights(roost, workspace_path):
     assert listed["plan"]["stages"] == [[0.0, {"pca-v1": 0.1}]]
 
 
+def test_a_split_has_a_ramp(roost, workspace_path):
+    split = ["livetest", "start", workspace_path, "image-search", "pca-v1", "--method", "split", "--ramp", "0=0.05"]
+    both = roost(*split, "--weight", "pca-v1=0.1")
+    assert both.exit_code == 1 and "not both" in both.stderr
+    shrinking = roost(*split, "--ramp", "24h=0.01")
+    assert shrinking.exit_code == 1 and "shrinks" in shrinking.stderr
+    started = roost(*split, "--ramp", "24h=pca-v1:0.5")
+    assert started.exit_code == 0, started.stderr
+    (listed,) = json.loads(roost("livetest", "list", workspace_path, "--json").stdout)
+    assert listed["plan"]["stages"] == [[0.0, {"pca-v1": 0.05}], [86400.0, {"pca-v1": 0.5}]]
+
+
 def test_the_status_from_the_store_is_that_of_the_process(roost, tested_path):
     with Workspace(tested_path) as workspace:
         in_process = workspace.endpoints.get("image-search").test.status()

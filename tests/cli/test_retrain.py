@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy import select
 
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.database import utc_now
+from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
+from roost.lifecycle.store.tables import JobRow
 from roost.workspace import Workspace
 
 PLAN = {
@@ -31,14 +36,32 @@ def planned_path(roost, workspace_path, shop):
     return workspace_path
 
 
+def begin_a_run(path):
+    """Note a run of the plan that another process is at."""
+    store = Store(f"sqlite:///{path}/store.db")
+    with store.write() as session:
+        row = session.scalars(select(RetrainingPlanRow)).one()
+        request = json.dumps({"plan": row.name, "trigger": "by hand"})
+        job = JobRow(kind="retrain", state="running", digest="", endpoint_id=row.endpoint_id, request=request)
+        job.updated_at = utc_now()
+        session.add(job)
+        session.flush()
+        row.job_id = job.id
+    store.close()
+
+
 def test_a_plan_is_listed_disabled_enabled_and_removed(roost, planned_path):
-    with Workspace(planned_path):
+    with Workspace(planned_path) as workspace:
         (plan,) = json.loads(roost("retrain", "list", planned_path, "--json").stdout)
         assert (plan["name"], plan["is_enabled"], plan["last_run"]) == ("nightly", True, None)
         assert "is disabled" in roost("retrain", "disable", planned_path, "nightly", "--reason", "holidays").stdout
         assert not json.loads(roost("retrain", "list", planned_path, "--json").stdout)[0]["is_enabled"]
         assert roost("retrain", "enable", planned_path, "nightly", "--reason", "back", "--json").exit_code == 0
         assert roost("retrain", "cancel", planned_path, "nightly").exit_code == 0
+        begin_a_run(planned_path)
+        assert roost("retrain", "cancel", planned_path, "nightly", "--reason", "too dear", "--json").exit_code == 0
+        entry = workspace.ledger.entries()[-1]
+        assert (entry.action, entry.subject, entry.reason) == ("retrain.cancel", "nightly", "too dear")
     assert "new_rows" in roost("retrain", "list", planned_path).stdout
     assert json.loads(roost("retrain", "check", planned_path, "--json").stdout) == []
     assert roost("retrain", "remove", planned_path, "nightly", "--reason", "done").exit_code == 0

@@ -49,9 +49,8 @@ def write_onnx(path):
 
 
 @pytest.mark.slow
-def test_the_sequence_of_the_page_works(roost, tmp_path, monkeypatch):
+def test_the_sequence_of_the_page_works(roost, work_folder, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.chdir(tmp_path)
     Path("shop_models.py").write_text(SHOP_MODELS, encoding="utf-8")
     write_onnx("better.onnx")
     images = load_digits().data[:200].astype(np.float32)

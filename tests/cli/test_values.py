@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from roost.cli.values import called, moment_or_span, numbers, pairs, values
+from roost.cli.values import called, moment_or_span, numbers, pairs, stages, values
 from roost.errors import InvalidArgument
 
 
@@ -38,6 +38,18 @@ def test_spans_of_time(text, expected):
 
 def test_a_moment_stays_as_it_is():
     assert moment_or_span("2026-01-31T12:00:00+00:00") == "2026-01-31T12:00:00+00:00"
+
+
+def test_stages_of_a_ramp():
+    assert stages(["0=0.05", "90m = 0.2"], "--ramp") == [(0.0, 0.05), (5400.0, 0.2)]
+    assert stages(["0=b:0.1, c:0.2"], "--ramp") == [(0.0, {"b": 0.1, "c": 0.2})]
+    assert stages(None, "--ramp") == []
+
+
+@pytest.mark.parametrize("text", ["0.05", "soon=0.1", "1=0.1", "1h=", "1h=b", "1h=b:", "1h=b:x", "1h=0.1,0.2", "1h=:1"])
+def test_what_is_no_stage_is_refused(text):
+    with pytest.raises(InvalidArgument, match="--ramp"):
+        stages([text], "--ramp")
 
 
 def test_what_cannot_be_called_is_refused(shop):

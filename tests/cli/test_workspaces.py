@@ -75,6 +75,6 @@ def test_a_command_has_the_options_of_its_function_between_workspace_and_actor()
         """Do it."""
 
     parameters = inspect.signature(command).parameters
-    assert list(parameters) == ["workspace", "name", "folder", "store", "artifacts", "actor"]
+    assert list(parameters) == ["workspace", "name", "folder", "store", "artifacts", "actor", "trust"]
     assert (parameters["name"].default, parameters["folder"].default) == (inspect.Parameter.empty, None)
     assert command.__doc__ == "Do it."

@@ -83,10 +83,11 @@ def blank_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("blank")
     server = os.environ.get("ROOST_POSTGRES_URL")
     url = postgres.create(server) if server else f"sqlite:///{folder / 'store.db'}"
-    Store(url).close()
-    tracking = Tracking(url, folder)
+    store = Store(url)
+    tracking = Tracking(store, folder)
     tracking.client.search_registered_models()
     tracking.close()
+    store.close()
     yield url
     if server:
         postgres.drop(url)

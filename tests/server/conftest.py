@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +20,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from starlette.routing import Match
 
 from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import address_of, create_app, listen
+from roost.server.rest.app import ROUTERS
 from roost.workspace import Workspace
 
 N_RECORDS = 100
@@ -71,6 +78,30 @@ def wait_for(client: httpx.Client, job: int) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """Files of a certificate of 127.0.0.1 that vouches for itself, and of its key."""
+
+    file: Path
+    key: Path
+    encrypted_key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("needs the openssl command")
+    folder = tmp_path_factory.mktemp("tls")
+    made = Certificate(folder / "cert.pem", folder / "key.pem", folder / "encrypted.pem")
+    name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    encrypt = ["-in", made.key, "-aes256", "-passout", "pass:secret", "-out", made.encrypted_key]
+    for command in (["req", "-x509", *curve, *name, "-keyout", made.key, "-out", made.file], ["ec", *encrypt]):
+        subprocess.run([openssl, *command], check=True, capture_output=True)
+    return made
+
+
+@dataclass(frozen=True)
 class Digits:
     images: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
@@ -112,15 +143,37 @@ def shared(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def address(shared: Workspace, data_dir: Path) -> Iterator[str]:
+def app(shared: Workspace, data_dir: Path) -> FastAPI:
+    """The application without tokens."""
+    return create_app(shared, data_dir=data_dir, max_body_bytes=2**20)
+
+
+@pytest.fixture(scope="session")
+def address(app: FastAPI) -> Iterator[str]:
     """A server without tokens."""
-    with serving(create_app(shared, data_dir=data_dir, max_body_bytes=2**20)) as found:
+    with serving(app) as found:
         yield found
+
+
+ROUTES = [route for module in ROUTERS for route in module.router.routes if isinstance(route, APIRoute)]
+
+
+def check_schema(response: httpx.Response) -> None:
+    """Hold an answer against what the document says of it: every field is there, and no other."""
+    request = response.request
+    scope = {"type": "http", "path": request.url.path, "method": request.method, "headers": []}
+    route: Any = next((one for one in ROUTES if one.matches(scope)[0] is Match.FULL), None)
+    if route is None or not response.is_success or route.path == "/metrics":
+        return
+    adapter = TypeAdapter(route.responses[response.status_code]["model"])
+    found = adapter.validate_json(response.read(), strict=True)
+    assert adapter.dump_python(found, mode="json") == response.json(), request.url.path
 
 
 @pytest.fixture(scope="session")
 def client(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, timeout=WAIT_S) as opened:
+    """A client that holds every answer against its schema."""
+    with httpx.Client(base_url=address, timeout=WAIT_S, event_hooks={"response": [check_schema]}) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from roost.errors import InvalidArgument
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import Tokens, check_reach, create_app, new_token
 from roost.workspace import Workspace
-from tests.server.conftest import Digits, serving, wait_for
+from tests.server.conftest import Digits, check_schema, serving, wait_for
 
 ACTORS = ("ann", "bob", "eve")
 
@@ -39,7 +39,8 @@ def as_actor(guarded: str, tokens: dict[str, str]) -> Iterator[Callable[[str], h
 
     def give(actor: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {tokens[actor]}"}
-        opened.append(httpx.Client(base_url=guarded, headers=headers, timeout=60))
+        hooks = {"response": [check_schema]}
+        opened.append(httpx.Client(base_url=guarded, headers=headers, timeout=60, event_hooks=hooks))
         return opened[-1]
 
     yield give
@@ -92,6 +93,9 @@ def test_roles_and_approvals_hold_over_http(
         for principal, role in (("bob", "operator"), ("bob", "approver"), ("eve", "viewer")):
             grant = {"principal": principal, "role": role, "environment": "guarded"}
             assert ann.post("/v1/governance/roles", json=grant).status_code == 200
+        assert [one["role"] for one in ann.get("/v1/governance/roles?principal=eve").json()] == ["viewer"]
+        assert ann.post("/v1/governance/roles/revoke", json=grant).json() == []
+        assert ann.post("/v1/governance/roles", json=grant).status_code == 200
         image = digits.images[0].tolist()
         assert eve.post(f"{url}/search", json={"content": image}).status_code == 200
         record = {"records": [{"id": 1, "content": image}]}
@@ -165,15 +169,19 @@ def test_a_token_of_two_and_an_empty_file_are_refused(tmp_path: Path) -> None:
         new_token("a\nb")
 
 
-def test_other_machines_need_tokens() -> None:
+def test_other_machines_need_tokens_and_tls() -> None:
     for host in ("127.0.0.1", "::1", "localhost", "127.0.0.9"):
         assert is_loopback(host)
         check_reach(host, None)
     for host in ("0.0.0.0", "::", "192.168.1.5", "example.com", ""):
         assert not is_loopback(host)
         with pytest.raises(InvalidArgument, match="needs tokens"):
-            check_reach(host, None)
-        check_reach(host, Tokens({"a" * 64: "ann"}))
+            check_reach(host, None, is_encrypted=True, allow_http=True)
+        tokens = Tokens({"a" * 64: "ann"})
+        with pytest.raises(InvalidArgument, match="--ssl-certfile"):
+            check_reach(host, tokens)
+        check_reach(host, tokens, is_encrypted=True)
+        check_reach(host, tokens, allow_http=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from roost.lifecycle.live.test import LiveTest
-from roost.lifecycle.retrain import Gate, Plan
+from roost.lifecycle.retrain import Cron, Drift, Gate, Plan
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import create_app
 from roost.workspace import Workspace
@@ -32,6 +32,7 @@ def refused(response: httpx.Response, status: int, name: str) -> str:
 
 def test_a_model_goes_live_over_http(client: httpx.Client, shared: Workspace, digits: Digits) -> None:
     fields = [{"name": "id", "type": "INT64", "is_primary": True}, {"name": "label", "type": "INT64"}]
+    assert ok(client.get("/readyz")) == {"status": "ready"}
     made = ok(client.post("/v1/endpoints", json={"name": "walk", "metric": "L2", "fields": fields}), 201)
     assert (made["kind"], made["champion"]) == ("search", None)
     url = "/v1/endpoints/walk"
@@ -68,6 +69,7 @@ def test_a_model_goes_live_over_http(client: httpx.Client, shared: Workspace, di
     ok(client.post(f"{url}/rollback", json={"reason": "to see"}))
     ok(client.post(f"{url}/promote", json={"deployment": "two", "reason": "again", "probation": terms}))
     shown = ok(client.get(url))
+    assert "walk" in ok(client.get("/v1/endpoints"))
     assert (shown["champion"], shown["model"]) == ("two", "digits/2")
     assert shown["policy"]["probation"]["deployment"] == "two"
 
@@ -201,6 +203,33 @@ def test_models_and_where_they_come_from(client: httpx.Client, make_endpoint: Ca
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/retraining/plans/none", "plan_not_found"),
+        ("/v1/retraining/plans/none/history", "plan_not_found"),
+        ("/v1/governance/affected?digest=none", "data_not_found"),
+        ("/v1/governance/lineage?subject=none", "answer_not_found"),
+        ("/v1/governance/lineage?subject=none/1", "model_not_found"),
+    ],
+)
+def test_what_is_not_there_is_404(client: httpx.Client, path: str, name: str) -> None:
+    refused(client.get(path), 404, name)
+
+
+def test_what_is_changed_or_spoken_of_has_to_be_there(
+    client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint]
+) -> None:
+    url, endpoint = "/v1/governance", make_endpoint().name
+    decision = {"decision": "approve"}
+    refused(client.post(f"{url}/requests/999999/decision", json=decision), 404, "request_not_found")
+    refused(client.post(f"{url}/comments", json={"subject": "none", "text": "good"}), 404, "subject_not_found")
+    role = {"principal": "bob", "role": "viewer"}
+    refused(client.post(f"{url}/roles/revoke", json=role), 404, "role_not_found")
+    refused(client.get(f"/v1/monitors/{endpoint}"), 404, "monitor_not_found")
+    refused(client.delete(f"/v1/monitors/{endpoint}"), 404, "monitor_not_found")
+
+
 def test_a_plan_of_retraining_runs_as_a_job(
     client: httpx.Client, shared: Workspace, make_endpoint: Callable[[], SearchEndpoint]
 ) -> None:
@@ -213,10 +242,14 @@ def test_a_plan_of_retraining_runs_as_a_job(
         evaluate=f"{RECIPES}:evaluate",
         records=f"{RECIPES}:records",
         gate=Gate("precision"),
+        triggers=(Drift(), Cron("0 3 * * 1")),
     )
     shared.retraining.register(plan)
     url = f"/v1/retraining/plans/{plan.name}"
     assert plan.name in [one["name"] for one in ok(client.get("/v1/retraining/plans"))]
+    shown = ok(client.get(url))
+    assert shown["triggers"] == [{"kind": "drift", "rule": None}, {"kind": "cron", "expression": "0 3 * * 1"}]
+    assert shown["enabled"] is True
     assert ok(client.put(f"{url}/enabled", json={"enabled": False, "reason": "by hand"}))["enabled"] is False
     job = ok(client.post(f"{url}/run", json={"reason": "a new season"}), 202)
     assert (job["kind"], job["request"]["plan"]) == ("retrain", plan.name)
@@ -225,8 +258,9 @@ def test_a_plan_of_retraining_runs_as_a_job(
     assert outcome["job_id"] == job["id"]
     assert "there is no fresh data" in outcome["reason"]
     assert len(ok(client.post(f"{url}/cancel"))) == 1
+    assert len(ok(client.post(f"{url}/cancel", json={"reason": "too dear"}))) == 1
     refused(client.post(f"{url}/run", json={"reason": ""}), 422, "invalid_argument")
-    refused(client.get("/v1/retraining/plans/none"), 409, "workspace")
+    refused(client.post("/v1/retraining/plans/none/run", json={"reason": "x"}), 404, "plan_not_found")
     refused(client.post(f"/v1/jobs/{job['id']}/resume", json={}), 409, "invalid_transition")
 
 

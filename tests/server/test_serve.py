@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from roost.cli.app import app
 from roost.server.rest import Tokens
+from tests.server.conftest import Certificate
 
 WAIT_S = 60.0
 
@@ -37,7 +39,7 @@ def served(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"http://[\d.]+:\d+", line)
+        found = re.search(r"https?://[\d.]+:\d+", line)
         assert found is not None, line or process.communicate()
         yield process, found[0]
     finally:
@@ -63,11 +65,29 @@ def test_a_workspace_is_served_until_ctrl_c(tmp_path: Path) -> None:
     assert token not in errors
 
 
+def test_a_workspace_is_served_over_tls(tmp_path: Path, certificate: Certificate) -> None:
+    files = ("--ssl-certfile", certificate.file, "--ssl-keyfile", certificate.key)
+    with served(tmp_path / "shop", *files) as (_, address):
+        assert address.startswith("https://")
+        trusting = ssl.create_default_context(cafile=certificate.file)
+        with httpx.Client(base_url=address, verify=trusting, timeout=WAIT_S) as client:
+            assert client.get("/v1/endpoints").json() == []
+        with pytest.raises(httpx.ConnectError, match="certificate"):
+            httpx.get(f"{address}/healthz", timeout=WAIT_S)
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(address.replace("https", "http"), timeout=WAIT_S)
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
         ((), 2, "WORKSPACE"),
         (("shop", "--host", "0.0.0.0"), 1, "needs tokens"),
+        (("shop", "--host", "0.0.0.0", "--allow-http"), 1, "needs tokens"),
+        (("shop", "--host", "0.0.0.0", "--tokens", "../tokens"), 1, "would cross the network as they are"),
+        (("shop", "--ssl-certfile", "nothing"), 1, "No such file"),
+        (("shop", "--ssl-certfile", "../tokens"), 1, "not a certificate and its key"),
+        (("shop", "--ssl-keyfile", "nothing"), 2, "--ssl-certfile"),
         (("shop", "--data-dir", "nothing"), 2, "not a folder"),
         (("shop", "--tokens", "nothing"), 1, "No such file"),
         (("--new-token", "a\nb"), 1, "an actor is"),
@@ -76,10 +96,13 @@ def test_a_workspace_is_served_until_ctrl_c(tmp_path: Path) -> None:
 def test_what_cannot_be_served_is_refused(
     arguments: tuple[str, ...], status: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tokens").write_text(f"ann {'a' * 64}\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     result = roost("serve", *arguments)
     assert (result.exit_code, text in result.output) == (status, True), result.output
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 def test_a_fresh_token_is_let_in_by_its_line(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import select
 
-from roost.cli.database import VECTORS_FOLDER, opened_database
-from roost.cli.store import STORE_FILE, TOKEN_VARIABLE
+from roost.cli.database import VECTORS_FOLDER
+from roost.cli.store import TOKEN_VARIABLE
 from roost.errors import EndpointNotFound, InvalidArgument, WorkspaceError
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance.governance import Governance
@@ -45,8 +47,7 @@ class Administration:
         self.location = location
         is_url = "://" in home
         self.artifacts = artifacts if artifacts is not None else Path("." if is_url else home) / "artifacts"
-        self._url = home if is_url else f"sqlite:///{(Path(home) / STORE_FILE).absolute().as_posix()}"
-        self._tracking = Tracking(self._url, self.artifacts)
+        self._tracking = Tracking(store, self.artifacts)
         self.actor = actor if actor is not None else _user()
         self.models = Models(self._tracking, store, self.actor)
         self._recorder = Recorder(store)
@@ -59,7 +60,7 @@ class Administration:
 
     @property
     def governance(self) -> Governance:
-        return Governance(self.context)
+        return Governance(self.context, self.location)
 
     @property
     def jobs(self) -> Jobs:
@@ -122,22 +123,32 @@ class _Collections(_Absent):
 
         Raises: InvalidArgument: the workspace was named by its store alone.
         """
+        with self._opened() as client:
+            return list(client.list_collections()) if client is not None else []
+
+    def has_collection(self, name: str) -> bool:
+        """Return whether there is a collection or an alias of that name. Raises: see `list_collections`."""
+        with self._opened() as client:
+            return client is not None and bool(client.has_collection(name))
+
+    @contextmanager
+    def _opened(self) -> Iterator[Client | None]:
+        """Give a client that reads; None where there are no vectors yet."""
         from roost.client import connect, embedded_path
 
         try:
             folder = embedded_path(self._location)
         except InvalidArgument as error:
             raise InvalidArgument("name the workspace's folder, or its server with --store") from error
+        if folder is not None and not (folder / VECTORS_FOLDER).exists():
+            yield None
+            return
+        token = os.environ.get(TOKEN_VARIABLE, "")
         if folder is not None:
-            vectors = folder / VECTORS_FOLDER
-            if not vectors.exists():
-                return []
-            with opened_database(vectors) as database:
-                return list(database.list_collections("default"))
-        token = os.environ.get(TOKEN_VARIABLE)
-        connection: dict[str, Any] = {"token": token} if token else {}
-        client = connect(self._location, **connection)
+            client = connect(folder / VECTORS_FOLDER, read_only=True)
+        else:
+            client = connect(self._location, token=token)
         try:
-            return list(client.list_collections())
+            yield client
         finally:
             client.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from roost.cli.output import AsJson, at, print_plain, print_table, say
-from roost.cli.values import moment_or_span, numbers
+from roost.cli.values import moment_or_span, numbers, stages
 from roost.cli.workspaces import changes, reads
 
 if TYPE_CHECKING:
@@ -81,6 +81,13 @@ def start(
         list[str] | None,
         typer.Option(metavar="DEPLOYMENT=SHARE", help="Of a split: a challenger's share; may be repeated."),
     ] = None,
+    ramp: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TIME=SHARE",
+            help="Of a split: the challengers' share from then on, as in 0=0.05 and 24h=0.2; may be repeated.",
+        ),
+    ] = None,
     guardrail: Annotated[
         list[str] | None,
         typer.Option(help='Stop as soon as this is broken, as in "error_rate <= 0.01"; may be repeated.'),
@@ -106,6 +113,7 @@ def start(
         metric=metric,
         margin=margin,
         weights=numbers(weight, "--weight") or None,
+        ramp=stages(ramp, "--ramp") or None,
         guardrails=guardrail or (),
         deadline=moment_or_span(deadline),
         on_win=on_win,

@@ -8,7 +8,7 @@ from typing import cast
 
 from sqlalchemy import select
 
-from roost.errors import WorkspaceError
+from roost.errors import LiveTestNotFound
 from roost.lifecycle.context import Context
 from roost.lifecycle.live import TestStatus
 from roost.lifecycle.live.guards import Seen
@@ -62,12 +62,12 @@ def standing_of(context: Context, endpoint: str, number: int | None) -> TestStat
 
     Args:
         number: of the test; None for the endpoint's last one.
-    Raises: WorkspaceError: there is no such test.
+    Raises: LiveTestNotFound: there is no such test.
     """
     tests = stored_tests(context.store, endpoint)
     test = next((one for one in tests if number is None or one.id == number), None)
     if test is None:
-        raise WorkspaceError(f"endpoint {endpoint!r} has no live test{'' if number is None else f' {number}'}")
+        raise LiveTestNotFound(f"endpoint {endpoint!r} has no live test{'' if number is None else f' {number}'}")
     plan, only = test.plan, test.challengers[0] if len(test.challengers) == 1 else None
     records = Records(context.store, context.recorder, test.id, endpoint, test.champion, only)
     tally = Tally(plan, test.champion)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
-from roost.errors import InvalidArgument, WorkspaceError
+from roost.errors import InvalidArgument, MonitorNotFound
 from roost.lifecycle.monitor import alerts, report, windows
 from roost.lifecycle.monitor.baselines import Baselines
 from roost.lifecycle.monitor.configuration import Configuration
@@ -27,14 +27,14 @@ _ALL_TIME_S = 1e12
 def status_of(workspace: Administration, endpoint: str) -> MonitorStatus:
     """Return how an endpoint is watched.
 
-    Raises: WorkspaceError: it is not watched.
+    Raises: MonitorNotFound: it is not watched.
     """
     with workspace.store.read() as session:
         row = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == endpoint))
         is_open = (AlertRow.endpoint == endpoint, AlertRow.state == "open")
         n_open = session.scalar(select(func.count()).select_from(AlertRow).where(*is_open)) or 0
     if row is None:
-        raise WorkspaceError(f"endpoint {endpoint!r} is not watched: roost monitor watch")
+        raise MonitorNotFound(f"endpoint {endpoint!r} is not watched: roost monitor watch")
     kept = Baselines(workspace.store, workspace.artifacts / "baselines").latest(endpoint)
     chosen = Configuration.from_json(row.configuration)
     return MonitorStatus(endpoint, chosen, row.holder, row.judged_until, n_open, tuple(kept.values()))

@@ -110,9 +110,14 @@ def disable(workspace: Administration, plan: _Plan, reason: _Reason, as_json: As
 
 @app.command()
 @administers
-def cancel(workspace: Administration, plan: _Plan, as_json: AsJson = False) -> None:
+def cancel(
+    workspace: Administration,
+    plan: _Plan,
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    as_json: AsJson = False,
+) -> None:
     """Ask the run of a plan, in whichever process, to end; nothing where none is running."""
-    workspace.retraining.cancel(plan)
+    workspace.retraining.cancel(plan, reason)
     _say_done(plan, "is asked to end its run, if there is one", as_json)
 
 

@@ -54,6 +54,27 @@ def numbers(given: Sequence[str] | None, option: str) -> dict[str, float]:
     return found
 
 
+def stages(given: Sequence[str] | None, option: str) -> list[tuple[float, float | dict[str, float]]]:
+    """Return the stages of a ramp: seconds since the start, and the share, or the share of each deployment.
+
+    Each is given as `24h=0.2`, or as `24h=digits-v2:0.2,digits-v3:0.1`; the first begins at 0.
+
+    Raises: InvalidArgument: one of them is not of that form.
+    """
+    from roost.errors import InvalidArgument
+
+    found: list[tuple[float, float | dict[str, float]]] = []
+    for text in given or ():
+        time, _, shares = (part.strip() for part in text.partition("="))
+        span = moment_or_span("0s" if time == "0" else time)
+        if not isinstance(span, timedelta) or not shares:
+            raise InvalidArgument(f"{option} takes TIME=SHARE, as in 0=0.05 or 24h=0.2, not {text!r}")
+        named = [one.replace(":", "=", 1) for one in shares.split(",")] if ":" in shares else [f"share={shares}"]
+        weights = numbers(named, option)
+        found.append((span.total_seconds(), weights if ":" in shares else weights["share"]))
+    return found
+
+
 def value_of(text: str) -> Any:
     """Return a text as the JSON value that it is, or else as itself."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,9 +44,18 @@ ArtifactsOption: TypeAlias = Annotated[
 ActorOption: TypeAlias = Annotated[
     str | None, typer.Option("--actor", help="Who is acting, for the ledger; otherwise the system's user.")
 ]
+TrustOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="MODULE:NAME",
+        help="A function or type that models may use in this process, as an error names it; may be repeated.",
+    ),
+]
 
 _WHERE: _Parameters = {"store": (StoreOption, None), "artifacts": (ArtifactsOption, None)}
 _WHO: _Parameters = {**_WHERE, "actor": (ActorOption, None)}
+_WHOLE: _Parameters = {**_WHO, "trust": (TrustOption, None)}
 
 
 def reads(body: Callable[Concatenate[Administration, P], None]) -> Callable[..., None]:
@@ -61,7 +70,7 @@ def administers(body: Callable[Concatenate[Administration, P], None]) -> Callabl
 
 def changes(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., None]:
     """Make a command of a function that works on a whole workspace, its first argument."""
-    return _command(body, _WHO, opened_workspace)
+    return _command(body, _WHOLE, opened_workspace)
 
 
 def begins(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., None]:
@@ -96,7 +105,11 @@ def opened_administration(
 
 @contextmanager
 def opened_workspace(
-    workspace: str, store: str | None = None, artifacts: Path | None = None, actor: str | None = None
+    workspace: str,
+    store: str | None = None,
+    artifacts: Path | None = None,
+    actor: str | None = None,
+    trust: Collection[str] | None = None,
 ) -> Iterator[Workspace]:
     """Give a workspace that exists, vectors included.
 
@@ -105,13 +118,17 @@ def opened_workspace(
         DatabaseLocked: another process has its vectors open.
     """
     _check_exists(store if store is not None else workspace)
-    with made_workspace(workspace, store, artifacts, actor) as opened:
+    with made_workspace(workspace, store, artifacts, actor, trust) as opened:
         yield opened
 
 
 @contextmanager
 def made_workspace(
-    workspace: str, store: str | None = None, artifacts: Path | None = None, actor: str | None = None
+    workspace: str,
+    store: str | None = None,
+    artifacts: Path | None = None,
+    actor: str | None = None,
+    trust: Collection[str] | None = None,
 ) -> Iterator[Workspace]:
     """Give a workspace, which is made if there is none."""
     from roost.errors import DatabaseLocked, MissingDependency
@@ -124,7 +141,7 @@ def made_workspace(
     token = os.environ.get(TOKEN_VARIABLE)
     connection = {"token": token} if token and "://" in workspace else {}
     try:
-        opened = Workspace(workspace, store, actor, artifacts, **connection)
+        opened = Workspace(workspace, store, actor, artifacts, trust or (), **connection)
     except DatabaseLocked as error:
         raise DatabaseLocked(
             f"{error.message}. An application that has {workspace} open has to do this itself, or to be stopped first; "

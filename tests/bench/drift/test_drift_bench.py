@@ -35,8 +35,11 @@ def test_windows_share_no_row_with_their_reference(pool: Pool) -> None:
         assert len(set(rows)) == len(rows) == 400 + 10 * 30
 
 
-def test_as_many_windows_as_the_pool_has(pool: Pool) -> None:
-    assert len(null_windows(pool, Plan(windows=500, n_reference=400, n_window=100))) == 16
+def test_a_pool_that_is_used_up_is_shuffled_and_cut_again(pool: Pool) -> None:
+    windows = null_windows(pool, Plan(windows=40, n_reference=400, n_window=100))
+    first, second = np.concatenate(windows[:16]), np.concatenate(windows[16:32])
+    assert len(windows) == 40 and first.tolist() == list(range(400, 2_000))
+    assert sorted(second) == first.tolist() != second.tolist()
 
 
 def test_the_tables_and_plots_hold_what_was_measured(pool: Pool, tmp_path: Path) -> None:

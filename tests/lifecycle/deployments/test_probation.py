@@ -135,6 +135,8 @@ def test_every_query_of_a_batch_that_failed_is_recorded_and_a_caller_s_mistake_i
     with pytest.raises(InvalidFilter):
         contested.search(digits.images[0], filter="label ==")
     with pytest.raises(InvalidArgument):
+        contested.search(digits.images[0], limit=16_385)
+    with pytest.raises(InvalidArgument):
         contested.search(digits.images[0], user="\n")
     with pytest.raises(FingerprintMismatch):
         contested.search_vectors(np.zeros((1, 4)), "sha256:0")

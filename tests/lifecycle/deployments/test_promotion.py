@@ -3,12 +3,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from roost.client import connect
 from roost.errors import (
     AlreadyExists,
+    CollectionNotFound,
     Conflict,
     FingerprintMismatch,
     InvalidArgument,
@@ -17,13 +20,15 @@ from roost.errors import (
     PermissionDenied,
     WorkspaceError,
 )
+from roost.lifecycle.actor import acting_as
 from roost.lifecycle.deployments import promotion, space
 from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.names import collection_name
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.lifecycle.serving.traffic import Answer
 from roost.lifecycle.store import Store
-from roost.lifecycle.store.tables import EndpointRow
+from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Child, Digits, Place
 
@@ -398,18 +403,26 @@ def test_who_follows_late_does_not_move_the_aliases_back(
     contested: Endpoint, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread promotes after this one has read who is champion, and before it moves the aliases."""
-    point_alias, promoted = space.point_alias, []
+    point_alias = space.point_alias
+    promoting = threading.Thread(target=contested.promote, args=("digits-v2", "better"))
 
     def late(*arguments: Any) -> None:
-        if not promoted:
-            promoted.append("digits-v2")
-            contested.promote("digits-v2", "better")
+        if promoting.ident is None:
+            promoting.start()  # it waits for the aliases with its row committed
+            while store_s_champion(contested) != "digits-v2":
+                time.sleep(0.01)
         point_alias(*arguments)
 
     monkeypatch.setattr(space, "point_alias", late)
     promotion.follow(contested._context, contested._router.endpoint_id)
-    assert promoted
+    promoting.join()
     assert_champion(workspace, contested, "digits-v2", 2)
+
+
+def store_s_champion(endpoint: Endpoint) -> str:
+    with endpoint._context.store.read() as session:
+        row = session.get_one(EndpointRow, endpoint._router.endpoint_id)
+        return session.get_one(DeploymentRow, row.champion_id).name
 
 
 def test_a_collection_with_rows_is_not_taken_over(
@@ -430,7 +443,6 @@ def test_who_may_not_change_the_champion_changes_nothing(
     """A viewer is refused within the transaction of each change."""
     workspace.governance.grant("tester", "admin")
     workspace.governance.grant("victor", "viewer")
-    contested._context.actor = "victor"
     n_entries = workspace.ledger.verify()
     for change in (
         lambda: contested.promote("digits-v2", "better"),
@@ -441,11 +453,35 @@ def test_who_may_not_change_the_champion_changes_nothing(
         lambda: contested.deploy(workspace.models.get("digits", 1), digits.records(0, 5), name="third"),
         lambda: workspace.endpoints.create(f"{place.endpoint}-b"),
     ):
-        with pytest.raises(PermissionDenied, match="victor"):
+        with acting_as("victor"), pytest.raises(PermissionDenied, match="victor"):
             change()
     assert workspace.ledger.verify() == n_entries
     assert states(contested) == {"digits-v1": "serving", "digits-v2": "ready"}
     assert workspace.endpoints.list() == [place.endpoint]
+
+
+@pytest.mark.parametrize("gone", ["digits-v1", "digits-v2"])
+def test_a_workspace_opens_where_a_collection_is_gone(
+    place: Place, contested: Endpoint, workspace: Workspace, child: Child, caplog: pytest.LogCaptureFixture, gone: str
+) -> None:
+    """The alias is behind, and the collection that it names, or the one that it has to name, is not there."""
+    workspace.close()
+    assert child("die_before_engine_alias") == -signal.SIGKILL
+    with closing(connect(place.uri or place.home / "vectors.roost")) as vectors:
+        collection = collection_name(place.endpoint, gone)
+        for alias in vectors.list_aliases(collection)["aliases"]:
+            vectors.drop_alias(alias)
+        vectors.drop_collection(collection)
+    with place.open() as opened:
+        assert ("no collection" in caplog.text) == (gone == "digits-v2")
+        assert opened.endpoints.list() == [place.endpoint]
+        if gone == "digits-v2":
+            with pytest.raises(CollectionNotFound, match="digits_v2"):
+                opened.endpoints.get(place.endpoint)
+            return
+        endpoint = opened.endpoints.get(place.endpoint)
+        assert endpoint.champion is not None and endpoint.champion.name == "digits-v2"
+        assert opened.vectors.describe_collection(endpoint.alias)["collection_name"].endswith("digits_v2")
 
 
 def test_a_switch_is_shown_in_words_and_in_a_notebook() -> None:

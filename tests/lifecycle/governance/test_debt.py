@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def of(fact: VersionFacts | DeploymentFacts | JobFacts) -> tuple[Finding, ...]:
         (CHAMPION, {"newer": ["digits/2", "digits/3"]}, "low", "superseded", "digits/2, digits/3 came since"),
         (CHAMPION, {"drift": ["query drift"]}, "high", "drifted", "query drift"),
         (CHAMPION, {"is_watched": False}, "medium", "not watched", "no monitor"),
-        (CHAMPION, {"data": [BAD]}, "high", "bad data", "may (sha256:12), which is bad: wrong labels"),
+        (CHAMPION, {"data": [BAD]}, "high", "bad data", "known since 2024-05-01, which is bad: wrong labels"),
         (CHAMPION, {"data": [GONE]}, "medium", "data is gone", "which is gone: nothing is there"),
         (OTHER, {"data": [BAD]}, "medium", "bad data", "which is bad"),
         (OTHER, {"state": "building"}, "medium", "unfinished", "building for 400 days"),
@@ -215,3 +216,33 @@ def test_a_file_that_is_not_there_any_more_is_gone(workspace: Workspace, digits:
     assert (found.kind, found.subject) == ("data is gone", "digits/1")
     assert str(file) in found.evidence
     assert [one.state for one in workspace.governance.data()] == ["good"], "looking changes nothing"
+
+
+def test_a_collection_that_was_dropped_is_gone(workspace: Workspace, digits: Digits) -> None:
+    name = f"rows_{uuid4().hex[:8]}"
+    vectors = workspace.vectors
+    vectors.create_collection(name, dimension=4)
+    vectors.insert(name, [{"id": i, "vector": [float(i), 0.0, 0.0, 1.0]} for i in range(5)])
+    data = workspace.data.describe(name)
+    version = workspace.models.register("digits", digits.embedder(4), data=data, owner="ann")
+    assert workspace.governance.debt().findings == ()
+    vectors.drop_collection(name)
+    (found,) = workspace.governance.debt().findings
+    (known,) = workspace.governance.data()
+    assert (found.severity, found.kind, found.subject) == ("low", "data is gone", str(version))
+    assert f"known since {known.created_at[:19]}" in found.evidence
+    assert f"there is no collection {name!r} in {workspace.location}" in found.evidence
+    assert known.state == "good", "looking changes nothing"
+
+
+def test_a_collection_that_is_known_by_its_alias_is_there(workspace: Workspace, digits: Digits) -> None:
+    name = f"rows_{uuid4().hex[:8]}"
+    workspace.vectors.create_collection(name, dimension=4)
+    workspace.vectors.insert(name, [{"id": 1, "vector": [0.0] * 4}])
+    workspace.vectors.create_alias(name, f"{name}_now")
+    data = workspace.data.describe(f"{name}_now")
+    workspace.models.register("digits", digits.embedder(4), data=data, owner="ann")
+    assert workspace.governance.debt().findings == ()
+    workspace.vectors.drop_alias(f"{name}_now")
+    assert [one.kind for one in workspace.governance.debt().findings] == ["data is gone"]
+    workspace.vectors.drop_collection(name)

@@ -12,7 +12,9 @@ from roost.errors import (
     InvalidTransition,
     ModelNotFound,
     PermissionDenied,
-    WorkspaceError,
+    RequestNotFound,
+    RoleNotFound,
+    SubjectNotFound,
 )
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
@@ -67,7 +69,7 @@ def test_the_last_admin_stays(people: People) -> None:
         governance.revoke("ann", "admin")
     governance.grant("bob", "admin")
     governance.revoke("ann", "admin")
-    with pytest.raises(WorkspaceError, match="no role"):
+    with pytest.raises(RoleNotFound, match="no role"):
         people("bob").governance.revoke("ann", "admin")
 
 
@@ -222,8 +224,8 @@ def test_what_somebody_speaks_of_is_there(people: People, contested: SearchEndpo
         governance.comment(there, "seen")
     wrong: list[tuple[str, type[Exception], str]] = [
         ("digits/9", ModelNotFound, "no version 9"),
-        ("digit/1", WorkspaceError, "did you mean 'digits'"),
-        ("digit", WorkspaceError, "did you mean 'digits'"),
+        ("digit/1", SubjectNotFound, "did you mean 'digits'"),
+        ("digit", SubjectNotFound, "did you mean 'digits'"),
         (f"{contested.name}/digits-v9", DeploymentNotFound, "did you mean 'digits-v"),
     ]
     for subject, error, message in wrong:
@@ -265,5 +267,5 @@ def test_bad_arguments_are_refused(people: People) -> None:
     ):
         with pytest.raises(InvalidArgument):
             wrong()
-    with pytest.raises(WorkspaceError, match="no request 7"):
+    with pytest.raises(RequestNotFound, match="no request 7"):
         governance.approve(7)

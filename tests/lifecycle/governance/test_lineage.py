@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from roost.errors import InvalidArgument, ModelNotFound, WorkspaceError
+from roost.errors import (
+    AnswerNotFound,
+    DataNotFound,
+    DeploymentNotFound,
+    InvalidArgument,
+    ModelNotFound,
+    WorkspaceError,
+)
 from roost.lifecycle.backfill import ArraySource
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
@@ -75,17 +82,23 @@ def test_a_version_that_the_registry_lost_is_named_by_its_deployment(
 
 def test_what_is_not_known_is_refused_by_name(workspace: Workspace, endpoint: SearchEndpoint) -> None:
     lineage = workspace.governance.lineage
-    with pytest.raises(WorkspaceError, match=r"no answer 'nothing' was recorded.*flush_events"):
+    with pytest.raises(AnswerNotFound, match=r"no answer 'nothing' was recorded.*flush_events"):
         lineage("nothing")
-    with pytest.raises(WorkspaceError, match="no deployment 'digits-v9'"):
+    with pytest.raises(DeploymentNotFound, match="no deployment 'digits-v9'"):
         lineage(f"{endpoint.name}/digits-v9")
     with pytest.raises(ModelNotFound):
         lineage("digits/9")
     with pytest.raises(ModelNotFound):
         lineage("nowhere/1")
     for wrong in ("", "sha256:00"):
-        with pytest.raises(WorkspaceError, match="no data"):
+        with pytest.raises(DataNotFound, match="no data"):
             workspace.governance.affected(wrong)
+
+
+def test_data_that_is_given_twice_is_used_once(workspace: Workspace, digits: Digits) -> None:
+    one, same = (workspace.data.describe(digits.images[:20], name=name) for name in ("may", "all of may"))
+    workspace.models.register("digits", digits.embedder(4), data=[one, same])
+    assert workspace.governance.affected(one.digest).versions == (("digits/1", "train"),)
 
 
 def test_bad_data_leads_to_everything_that_was_made_from_it(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from roost.errors import EndpointNotFound, InvalidArgument, PermissionDenied, WorkspaceError
+from roost.errors import EndpointNotFound, InvalidArgument, MonitorNotFound, PermissionDenied
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.monitors import Monitors
@@ -356,7 +356,7 @@ def test_an_endpoint_that_is_watched_no_more_leaves_its_history(
     assert [point.value for point in monitors.history(endpoint.name, "requests")] == [3.0]
     assert monitors.watched() == []
     for call in (monitors.check_now, monitors.unwatch, monitors.status):
-        with pytest.raises(WorkspaceError, match="is not watched"):
+        with pytest.raises(MonitorNotFound, match="is not watched"):
             call(endpoint.name)
 
 

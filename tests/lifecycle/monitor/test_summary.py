@@ -78,7 +78,7 @@ def test_the_figures_are_what_they_say() -> None:
 
 
 def test_nothing_seen_gives_no_figure_but_counts() -> None:
-    counts = {"requests", "queries", "errors", "refused", "written", "rate"}
+    counts = {"requests", "queries", "errors", "refused", "labels", "written", "rate"}
     for name in METRICS:
         value = metric(Summary(), name, 60.0)
         assert value == 0.0 if name in counts else value is None

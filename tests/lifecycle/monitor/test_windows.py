@@ -191,19 +191,6 @@ def test_an_endpoint_that_nobody_watches_is_not_judged(store: Store) -> None:
     assert not judge.judge(store, "e", "a", chosen, None, NOON_S, NOON_S).is_holder
 
 
-@pytest.mark.parametrize(
-    ("season", "first"),
-    [
-        ("hour", (-DAY_S, -DAY_S + 3_600)),
-        ("weekday", (-7 * DAY_S - 12 * 3_600, -6 * DAY_S - 12 * 3_600)),
-        ("hour_of_week", (-7 * DAY_S, -7 * DAY_S + 3_600)),
-    ],
-)
-def test_the_same_season_before(season: str, first: tuple[float, float]) -> None:
-    found = judge.occurrences(NOON_S + 1_234, season, 3)  # type: ignore[arg-type]
-    assert len(found) == 3 and found[0] == (NOON_S + first[0], NOON_S + first[1])
-
-
 def test_a_figure_is_compared_with_its_season_and_not_with_the_hour_before(store: Store) -> None:
     """Traffic ten times higher at noon is no surprise at noon."""
     rule = Rule("rate", ">", 2.0, relative_to="hour")

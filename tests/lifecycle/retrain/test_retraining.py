@@ -20,11 +20,12 @@ from roost.errors import (
     EndpointNotFound,
     InvalidArgument,
     PermissionDenied,
+    PlanNotFound,
     StorageFailure,
-    WorkspaceError,
 )
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.models.embedders.callable import CallableEmbedder
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.monitor import windows
 from roost.lifecycle.monitor.summary import Moments, Span, Summary
@@ -38,7 +39,7 @@ from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
 from roost.lifecycle.store.tables import EndpointRow, JobRow
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
-from tests.lifecycle.retrain.recipes import images
+from tests.lifecycle.retrain.recipes import corners, images
 
 RECIPES = "tests.lifecycle.retrain.recipes"
 
@@ -56,6 +57,33 @@ def plan(endpoint: SearchEndpoint) -> Plan:
         gate=Gate("precision", at_least=0.5, margin=0.01),
         params={"n_components": 16},
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trusted", [("corners", "middle"), ("corners",)])
+def test_the_process_of_a_recipe_trusts_what_its_workspace_trusts(
+    place: Place, digits: Digits, trusted: tuple[str, ...]
+) -> None:
+    with place.open(trusted=[f"{RECIPES}:{name}" for name in trusted]) as trusting:
+        endpoint = trusting.endpoints.create(f"{place.endpoint}-functions")
+        version = trusting.models.register("functions", CallableEmbedder(corners, dim=4))
+        endpoint.promote(endpoint.deploy(version, digits.records(0, 20)), reason="the first")
+        plan = Plan(
+            name="another-cut",
+            endpoint=endpoint.name,
+            model="functions",
+            train=f"{RECIPES}:train_function",
+            evaluate=f"{RECIPES}:evaluate",
+            records=f"{RECIPES}:records",
+            gate=Gate("precision", margin=None),
+        )
+        trusting.retraining.register(plan)
+        outcome = trusting.retraining.run(plan.name, reason="a better cut")
+    if "middle" in trusted:
+        assert (outcome.state, outcome.version) == ("challenger", "functions/2"), outcome.reason
+    else:
+        assert outcome.state == "failed"
+        assert f"trusted=['{RECIPES}:middle']" in outcome.reason
 
 
 @pytest.mark.slow
@@ -386,7 +414,7 @@ def test_plans_are_listed_and_removed(workspace: Workspace, plan: Plan) -> None:
     assert "digits-again" in workspace.retraining._repr_html_()
     workspace.retraining.remove(plan.name, reason="not needed")
     assert workspace.retraining.plans() == []
-    with pytest.raises(WorkspaceError, match="there is no plan"):
+    with pytest.raises(PlanNotFound, match="there is no plan"):
         workspace.retraining.run(plan.name, reason="gone")
 
 

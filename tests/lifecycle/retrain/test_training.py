@@ -29,6 +29,7 @@ def request(**changes: Any) -> Request:
         "artifacts": "",
         "champion": None,
         "trusted": (),
+        "trusted_here": (),
     }
     return Request(**{**asked, **changes})
 

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 from sqlalchemy import func, select
@@ -66,6 +67,24 @@ def test_an_event_with_a_number_counts_once(store: Store) -> None:
     recorder.close()
     assert n_events(store) == 3
     assert recorder.n_duplicates == 3
+
+
+def test_who_waits_for_an_event_hears_of_it_once(store: Store) -> None:
+    recorder = Recorder(store)
+    heard: list[str] = []
+
+    def put(number: str, word: str) -> None:
+        recorder.put(Event("feedback", "search", "v1", "q", event_id=number, on_stored=partial(heard.append, word)))
+
+    put("7", "first")
+    put("7", "again")
+    put("8", "other")
+    recorder.put(Event("feedback", "search", "v1", "q"))
+    recorder.flush()
+    assert heard == ["first", "other"]
+    put("7", "late")
+    recorder.close()
+    assert heard == ["first", "other"] and n_events(store) == 3
 
 
 def test_a_flush_waits_for_what_another_thread_is_writing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

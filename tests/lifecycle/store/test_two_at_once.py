@@ -145,10 +145,11 @@ url, artifacts = sys.argv[1:]
 import mlflow  # its import takes longest: both are through it before they begin
 print("ready", flush=True)
 sys.stdin.readline()
-Store(url).close()
-tracking = Tracking(url, Path(artifacts))
+store = Store(url)
+tracking = Tracking(store, Path(artifacts))
 print(tracking.experiment_id)
 tracking.close()
+store.close()
 """
 
 

@@ -13,6 +13,7 @@ Steps of a promotion or rollback:
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidArgument, InvalidTransition
+from roost.errors import CollectionNotFound, InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger
 from roost.lifecycle.deployments import collections, space
 from roost.lifecycle.deployments.deployment import (
@@ -40,6 +41,8 @@ from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LiveTestArm
 
 if TYPE_CHECKING:
     from roost.lifecycle.context import Context
+
+_log = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 """MLflow's aliases of a registered model."""
@@ -255,7 +258,10 @@ def reconcile(context: Context) -> None:
     now = utc_now()
     for row in endpoints:
         if row.followed_version != row.version:
-            follow(context, row.id)
+            try:
+                follow(context, row.id)
+            except CollectionNotFound as error:  # an endpoint that cannot answer shall not keep the others closed
+                _log.warning("the alias of endpoint %r stays as it was: %s", row.name, error.message)
         if row.planned_collection is not None:
             with collections.deploying(context, row.id).hold(wait=False) as is_idle:
                 if is_idle:

@@ -227,11 +227,15 @@ def point_alias(client: Client, alias: str, collection: str, others: Sequence[st
     """Let the alias name the collection.
 
     Args:
-        others: the collections that the alias may name now.
+        others: the collections that the alias may name now; those that are gone do not matter.
+    Raises: CollectionNotFound: the collection is gone.
     """
+    present = set(client.list_collections())
+    if collection not in present:
+        raise CollectionNotFound(f"the vector engine has no collection {collection!r} any more")
     if alias in _aliases(client, collection):
         return
-    if any(alias in _aliases(client, other) for other in others):
+    if any(alias in _aliases(client, other) for other in others if other in present):
         client.alter_alias(collection, alias)
     else:
         client.create_alias(collection, alias)

@@ -10,7 +10,6 @@ from roost.lifecycle.drift.psi import Psi
 from roost.lifecycle.drift.registry import detector_names, make_detector, register_detector
 from roost.lifecycle.drift.report import DriftReport, combine, run_detectors, training_serving_skew
 from roost.lifecycle.drift.reservoir import Reservoir
-from roost.lifecycle.drift.seasons import SeasonalDetector, baseline_windows, seasons_of
 from roost.lifecycle.drift.shift import MeanShift, NormShift
 from roost.lifecycle.drift.text import TEXT_FEATURES, text_features
 
@@ -29,16 +28,13 @@ __all__ = [
     "NormShift",
     "Psi",
     "Reservoir",
-    "SeasonalDetector",
     "alpha_for_budget",
-    "baseline_windows",
     "combine",
     "detector_names",
     "holm",
     "make_detector",
     "register_detector",
     "run_detectors",
-    "seasons_of",
     "text_features",
     "training_serving_skew",
 ]

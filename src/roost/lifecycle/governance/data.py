@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import AlreadyExists, Conflict, InvalidArgument, WorkspaceError
+from roost.errors import AlreadyExists, Conflict, DataNotFound, InvalidArgument, WorkspaceError
 from roost.lifecycle.names import suggestion
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_now
@@ -75,6 +75,7 @@ def link_data(session: Session, model_name: str, model_version: int, digest: str
         raise InvalidArgument(f"data is used for {', '.join(DATA_ROLES)}, not for {role!r}")
     if session.get(ModelDataRow, (model_name, model_version, digest, role)) is None:
         session.add(ModelDataRow(model_name=model_name, model_version=model_version, digest=digest, role=role))
+        session.flush()
 
 
 def remember_use(store: Store, model_name: str, model_version: int, used: Iterable[DataVersion], role: str) -> None:
@@ -98,7 +99,9 @@ def remember_use(store: Store, model_name: str, model_version: int, used: Iterab
 def known_data(session: Session, digest: str) -> KnownData:
     """Return a version of data by its digest, the beginning of it, or a name that no other version has.
 
-    Raises: WorkspaceError: there is none, or there are several.
+    Raises:
+        DataNotFound: there is none.
+        WorkspaceError: there are several.
     """
     known = list(session.scalars(select(DataVersionRow))) if digest else []
     rows = [row for row in known if row.digest.startswith(digest)] or [row for row in known if row.name == digest]
@@ -107,7 +110,7 @@ def known_data(session: Session, digest: str) -> KnownData:
         raise WorkspaceError(f"{len(rows)} versions of data are called {digest!r}: {found}; give more of the digest")
     if not rows:
         names = suggestion(digest, {row.name for row in known if row.name})
-        raise WorkspaceError(f"no data with the name or a digest that begins with {digest!r} is known ({names})")
+        raise DataNotFound(f"no data with the name or a digest that begins with {digest!r} is known ({names})")
     return _known(rows[0])
 
 
@@ -140,7 +143,7 @@ def mark(session: Session, digest: str, state: str, reason: str) -> KnownData:
 
     Raises:
         InvalidArgument: there is no such state.
-        WorkspaceError: the data is not known.
+        DataNotFound, WorkspaceError: see `known_data`.
     """
     if state not in DATA_STATES:
         raise InvalidArgument(f"data is {', '.join(DATA_STATES)}, not {state!r}")

@@ -216,7 +216,8 @@ def _of_data(data: KnownData, severity: Severity, subject: str, model: str) -> F
     kind, advice = "bad data", "Retrain on good data, then promote"
     if data.state != BAD:
         kind, advice = "data is gone", "Find it again, or retrain on data that is kept"
-    evidence = f"{model} was made from {data.name} ({data.digest}), which is {data.state}: {data.reason}"
+    known = f"{data.name} ({data.digest}), known since {data.created_at[:19]}"
+    evidence = f"{model} was made from {known}, which is {data.state}: {data.reason}"
     return Finding(severity, kind, subject, evidence, advice)
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -58,8 +54,12 @@ def of_card(session: Session, version: ModelVersion, ledger: Ledger) -> Facts:
     )
 
 
-def of_versions(session: Session, versions: Iterable[ModelVersion]) -> list[VersionFacts]:
-    """Return what is known of all model versions."""
+def of_versions(session: Session, versions: Iterable[ModelVersion], now: Mapping[str, KnownData]) -> list[VersionFacts]:
+    """Return what is known of all model versions.
+
+    Args:
+        now: data as it is now, by its digest.
+    """
     deployed = {(row.model_name, row.model_version) for row, _ in _deployments(session) if row.state != "draft"}
     return [
         VersionFacts(
@@ -67,19 +67,20 @@ def of_versions(session: Session, versions: Iterable[ModelVersion]) -> list[Vers
             registered_at=datetime.fromisoformat(version.created_at),
             owner=version.owner,
             deployed=(version.name, version.version) in deployed,
-            data=_data(session, version.name, version.version),
+            data=_data(session, version.name, version.version, now),
         )
         for version in versions
     ]
 
 
 def of_deployments(
-    session: Session, versions: Sequence[ModelVersion], collections: Mapping[str, bool]
+    session: Session, versions: Sequence[ModelVersion], now: Mapping[str, KnownData], collections: Set[str]
 ) -> list[DeploymentFacts]:
     """Return what is known of all deployments.
 
     Args:
-        collections: whether the vector engine has the collection of that name.
+        now: data as it is now, by its digest.
+        collections: those that the vector engine has.
     """
     known = {(version.name, version.version): version for version in versions}
     watched = set(session.scalars(select(MonitorRow.endpoint)))
@@ -108,8 +109,8 @@ def of_deployments(
                 ],
                 drift=sorted({rule for *of, rule in alerts if of == [endpoint.name, row.name]}) if is_champion else [],
                 is_watched=endpoint.name in watched,
-                keeps_vectors=collections.get(row.collection, False),
-                data=_data(session, row.model_name, row.model_version),
+                keeps_vectors=row.collection in collections,
+                data=_data(session, row.model_name, row.model_version, now),
             )
         )
     return found
@@ -131,19 +132,8 @@ def of_jobs(session: Session) -> list[JobFacts]:
     ]
 
 
-def _data(session: Session, name: str, number: int) -> list[KnownData]:
-    return [checked(one) for _, one in data.data_of(session, name, number)]
-
-
-def checked(known: KnownData) -> KnownData:
-    """Return data as it is now: a file that is not there any more is gone, whatever was said of it before."""
-    address = urlsplit(known.uri)
-    if known.kind != "file" or known.state == data.BAD or address.scheme != "file":
-        return known
-    path = Path(unquote(address.path))
-    if path.exists():
-        return known
-    return replace(known, state=data.GONE, reason=f"there is nothing at {path} on {socket.gethostname()}")
+def _data(session: Session, name: str, number: int, now: Mapping[str, KnownData]) -> list[KnownData]:
+    return [now.get(one.digest, one) for _, one in data.data_of(session, name, number)]
 
 
 def _deployments(session: Session) -> list[tuple[DeploymentRow, EndpointRow]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, WorkspaceError
+from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, RoleNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments.deployment import Deployment
@@ -18,6 +18,7 @@ from roost.lifecycle.governance.debt import DebtReport, Limits, find
 from roost.lifecycle.governance.lineage import Affected, Node
 from roost.lifecycle.governance.requests import REVIEW, Comment, Request, checked_subject, checked_text
 from roost.lifecycle.governance.roles import ADMIN, EVERYWHERE, Grant
+from roost.lifecycle.governance.whereabouts import checked
 from roost.lifecycle.html import table
 from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.store.database import utc_now
@@ -32,8 +33,14 @@ if TYPE_CHECKING:
 class Governance:
     """Roles, approvals, comments, origins, cards and debt of a workspace. Safe to use from any thread."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, location: str) -> None:
+        """Hold the parts.
+
+        Args:
+            location: of the vector engine: its address without secrets, or the folder of its workspace.
+        """
         self._context = context
+        self._location = location
 
     # Roles
 
@@ -70,7 +77,7 @@ class Governance:
         """Take a role away.
 
         Raises:
-            WorkspaceError: they do not have it.
+            RoleNotFound: they do not have it.
             InvalidTransition: nobody would be admin everywhere any more.
         """
         where = environment if environment is not None else EVERYWHERE
@@ -79,7 +86,7 @@ class Governance:
             permits.check(session, actor, "role.revoke", environment, principal)
             row = session.get(RoleRow, (principal, role, where))
             if row is None:
-                raise WorkspaceError(f"{principal!r} has no role {role!r} in {where}")
+                raise RoleNotFound(f"{principal!r} has no role {role!r} in {where}")
             admins = session.scalars(
                 select(RoleRow.principal)
                 .where(RoleRow.role == ADMIN, RoleRow.environment == EVERYWHERE)
@@ -166,7 +173,7 @@ class Governance:
     def request_review(self, subject: str, reason: str, reviewer: str | None = None) -> Request:
         """Ask somebody to look at a model version or a deployment; it holds nothing back by itself.
 
-        Raises: ModelNotFound, DeploymentNotFound, WorkspaceError: there is no such subject.
+        Raises: ModelNotFound, DeploymentNotFound, SubjectNotFound: there is no such subject.
         """
         checked_text("reason", reason)
         subjects.check_subject(self._context, subject)
@@ -203,7 +210,7 @@ class Governance:
     def comment(self, subject: str, text: str) -> Comment:
         """Say something about a model version ("digits/2"), a deployment ("image-search/digits-v2") or an endpoint.
 
-        Raises: ModelNotFound, DeploymentNotFound, WorkspaceError: there is no such subject.
+        Raises: ModelNotFound, DeploymentNotFound, SubjectNotFound: there is no such subject.
         """
         checked_text("a comment", text)
         subjects.check_subject(self._context, subject)
@@ -223,8 +230,7 @@ class Governance:
         Args:
             subject: or its name: "digits/2", "image-search/digits-v2", or an answer's query id.
         Raises:
-            WorkspaceError: nothing of that name is recorded.
-            ModelNotFound: there is no such model version.
+            AnswerNotFound, DeploymentNotFound, ModelNotFound: nothing of that name is recorded.
         """
         if isinstance(subject, ModelVersion):
             return self._version_node(subject)
@@ -251,7 +257,9 @@ class Governance:
 
         Args:
             digest: of the data, the beginning of it, or a name that no other version has.
-        Raises: WorkspaceError: no such data is known.
+        Raises:
+            DataNotFound: no such data is known.
+            WorkspaceError: several versions of data are called so.
         """
         ledger_ = ledger.Ledger(self._context.store)
         with self._context.store.read() as session:
@@ -266,7 +274,7 @@ class Governance:
 
         Raises:
             InvalidArgument: there is no such state, or the reason is empty.
-            WorkspaceError: no such data is known.
+            DataNotFound, WorkspaceError: see `affected`.
         """
         checked_text("reason", reason)
         actor = self._context.actor
@@ -304,15 +312,21 @@ class Governance:
     def debt(self, limits: Limits | None = None) -> DebtReport:
         """Return what nobody looks after: models never deployed, champions that are stale or drifted, and more.
 
-        Whether files of data are still there is asked of the machine that this runs on.
+        Data is looked for where it was described: files on the machine that this runs on, collections in the
+        workspace's vector engine.
         """
-        models = self._context.models
+        models, vectors = self._context.models, self._context.vectors
         versions = [version for name in models.list() for version in models.versions(name)]
-        there = dict.fromkeys(self._context.vectors.list_collections(), True)
+        there = frozenset(vectors.list_collections())
+
+        def has_collection(name: str) -> bool:
+            return name in there or bool(vectors.has_collection(name))  # an alias is not listed
+
+        now = {one.digest: checked(one, self._location, has_collection) for one in self.data()}
         with self._context.store.read() as session:
             return find(
-                facts.of_versions(session, versions),
-                facts.of_deployments(session, versions, there),
+                facts.of_versions(session, versions, now),
+                facts.of_deployments(session, versions, now, there),
                 facts.of_jobs(session),
                 limits or Limits(),
                 datetime.now(timezone.utc),

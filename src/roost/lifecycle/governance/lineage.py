@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import WorkspaceError
+from roost.errors import AnswerNotFound, DeploymentNotFound
 from roost.lifecycle.deployments import promotion
 from roost.lifecycle.governance import data
 from roost.lifecycle.governance.data import KnownData
@@ -184,12 +184,12 @@ def _data(session: Session, name: str, number: int) -> Iterator[Node]:
 def answered_by(session: Session, query_id: str) -> list[tuple[str, str, str]]:
     """Return endpoint, deployment and time of an answer's event.
 
-    Raises: WorkspaceError: no such answer was recorded.
+    Raises: AnswerNotFound: no such answer was recorded.
     """
     query = select(EventRow).where(EventRow.query_id == query_id, EventRow.kind.in_(ANSWERED)).order_by(EventRow.id)
     rows = session.scalars(query).all()
     if not rows:
-        raise WorkspaceError(
+        raise AnswerNotFound(
             f"no answer {query_id!r} was recorded; answers are written in the background (flush_events writes them "
             "now), and old ones are forgotten"
         )
@@ -199,12 +199,12 @@ def answered_by(session: Session, query_id: str) -> list[tuple[str, str, str]]:
 def deployment_row(session: Session, endpoint: str, name: str) -> DeploymentRow:
     """Return a deployment's row.
 
-    Raises: WorkspaceError: there is none of that name.
+    Raises: DeploymentNotFound: there is none of that name.
     """
     query = select(DeploymentRow).join(EndpointRow, EndpointRow.id == DeploymentRow.endpoint_id)
     row = session.scalar(query.where(EndpointRow.name == endpoint, DeploymentRow.name == name))
     if row is None:
-        raise WorkspaceError(f"there is no deployment {name!r} of an endpoint {endpoint!r}")
+        raise DeploymentNotFound(f"there is no deployment {name!r} of an endpoint {endpoint!r}")
     return row
 
 

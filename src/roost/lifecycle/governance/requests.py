@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import InvalidArgument, InvalidTransition, PermissionDenied, WorkspaceError
+from roost.errors import InvalidArgument, InvalidTransition, PermissionDenied, RequestNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.governance import permits
 from roost.lifecycle.governance.permits import APPROVAL, APPROVED, OPEN, REJECTED
@@ -102,7 +102,7 @@ def decide(session: Session, actor: str, request_id: int, decision: str, comment
     """Write what somebody says to a request. Who spoke before may change the mind while the request is open.
 
     Raises:
-        WorkspaceError: there is no such request.
+        RequestNotFound: there is no such request.
         InvalidTransition: it is closed.
         PermissionDenied: the actor may not approve there, or another one was asked; or it is the actor's own request.
     """
@@ -110,7 +110,7 @@ def decide(session: Session, actor: str, request_id: int, decision: str, comment
         raise InvalidArgument(f"a decision is one of {', '.join(DECISIONS)}, not {decision!r}")
     row = session.get(RequestRow, request_id, with_for_update=True)
     if row is None:
-        raise WorkspaceError(f"there is no request {request_id}")
+        raise RequestNotFound(f"there is no request {request_id}")
     if row.state not in (OPEN, APPROVED):
         raise InvalidTransition(f"request {request_id} is {row.state}: ask again")
     if row.reviewer is not None and row.reviewer != actor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from roost.errors import DeploymentNotFound, WorkspaceError
+from roost.errors import DeploymentNotFound, SubjectNotFound
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance.requests import checked_subject
 from roost.lifecycle.names import suggestion
@@ -19,14 +19,14 @@ def check_subject(context: Context, subject: str) -> None:
 
     Raises:
         InvalidArgument: it is no name of a subject.
-        ModelNotFound, DeploymentNotFound, WorkspaceError: it is not there.
+        ModelNotFound, DeploymentNotFound, SubjectNotFound: it is not there.
     """
     first, _, last = checked_subject(subject).rpartition("/")
     owner = first or last
     endpoints, models = _endpoints(context), context.models.list()
     if owner not in endpoints and owner not in models:
         known = [*endpoints, *models]
-        raise WorkspaceError(f"there is no endpoint and no model {owner!r} ({suggestion(owner, known)})")
+        raise SubjectNotFound(f"there is no endpoint and no model {owner!r} ({suggestion(owner, known)})")
     if not first or (owner in endpoints and last in _deployments(context, owner)):
         return
     if owner not in models:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from roost.errors import InvalidArgument, StorageFailure
 from roost.lifecycle.context import Context
 from roost.lifecycle.ledger import canonical_json
 from roost.lifecycle.live.feedback import Feedback, checked_gains, event_key, moment
+from roost.lifecycle.live.judging import absolute_error, same
 from roost.lifecycle.live.records import LATE, shown, text_of
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.livetest import Id
 from roost.lifecycle.serving.answered import Answered, Remembered
 from roost.lifecycle.serving.recorder import Event
+from roost.lifecycle.serving.tap import Labelled
 from roost.lifecycle.serving.traffic import MAX_QUERY_ID_LENGTH, check_stored
 
 _log = logging.getLogger(__name__)
@@ -26,7 +29,8 @@ _log = logging.getLogger(__name__)
 class Intake:
     """Takes the feedback of one endpoint. Safe to use from any thread."""
 
-    def __init__(self, context: Context, endpoint: str, answered: Answered) -> None:
+    def __init__(self, context: Context, endpoint: str, answered: Answered, task: str | None) -> None:
+        self._task = task
         self._context = context
         self._endpoint = endpoint
         self._answered = answered
@@ -70,10 +74,18 @@ class Intake:
             elif test.credit(feedback, answer.at) == LATE:
                 event = replace(event, error=LATE)
         self._context.recorder.put(event)
-        if checked:
-            value = sum(checked.values()) / len(checked)
-            self._context.tap.judged(self._endpoint, event.deployment, kind, value)
         return answer is not None
+
+    def _observer(self, feedback: Feedback, answer: Remembered | None, deployment: str) -> Callable[[], None] | None:
+        """Return what lets the monitor see feedback, for when the store has it and did not have it before."""
+        tap = self._context.tap
+        if feedback.gains:
+            value = sum(feedback.gains.values()) / len(feedback.gains)
+            return partial(tap.judged, self._endpoint, deployment, feedback.kind, value)
+        if feedback.truth is None or answer is None or answer.prediction is None:
+            return None
+        label = _labelled(self._task, deployment, answer.prediction, feedback.truth)
+        return partial(tap.labelled, self._endpoint, label)
 
     def _stored(self, query_id: str) -> Remembered | None:
         """Return what another process answered, or this one before it started anew."""
@@ -84,7 +96,8 @@ class Intake:
             return None
         if found is None:
             return None
-        return Remembered(found.deployment, found.drawn.ids or None, found.test_id, found.at)
+        ids = found.drawn.ids or None
+        return Remembered(found.deployment, ids, found.test_id, found.at, found.drawn.prediction)
 
     def _event(self, feedback: Feedback, answer: Remembered | None, champion: str) -> Event:
         """Return what is recorded of feedback.
@@ -94,10 +107,11 @@ class Intake:
         values: dict[str, Any] = dict(feedback.gains)
         if feedback.truth is not None:
             values[""] = feedback.truth
+        deployment = answer.deployment if answer is not None else champion
         return Event(
             kind="feedback",
             endpoint=self._endpoint,
-            deployment=answer.deployment if answer is not None else champion,
+            deployment=deployment,
             query_id=feedback.query_id,
             test_id=answer.test_id if answer is not None else None,
             item=feedback.item,
@@ -105,6 +119,7 @@ class Intake:
             at=text_of(feedback.at),
             metric=feedback.kind,
             event_id=feedback.event_id,
+            on_stored=self._observer(feedback, answer, deployment),
         )
 
 
@@ -117,6 +132,12 @@ def text_of_value(value: Any) -> str:
     if not isinstance(plain, (str, int, float)):
         raise InvalidArgument(f"the truth must be a class or a number, not {value!r}")
     return repr(plain) if isinstance(plain, float) else str(plain)
+
+
+def _labelled(task: str | None, deployment: str, prediction: str, truth: str) -> Labelled:
+    if task == "regression":
+        return Labelled(deployment, absolute_error=absolute_error(prediction, truth))
+    return Labelled(deployment, is_right=same(prediction, truth))
 
 
 def _check_items(gains: Mapping[str, float], answer: Remembered, test: LiveTest | None, kind: str) -> None:

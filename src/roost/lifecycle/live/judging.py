@@ -146,7 +146,7 @@ def _value(plan: Plan, drawn: Drawn, said: Said) -> float | None:
     """Return what one answer is worth; None where that is not known."""
     if drawn.prediction is not None and said.truth is not None:
         if plan.task == "regression":
-            return -abs(float(drawn.prediction) - float(said.truth))
+            return -absolute_error(drawn.prediction, said.truth)
         return float(same(drawn.prediction, said.truth))
     if not said.gains:
         return plan.kind.silence
@@ -169,8 +169,8 @@ def _difference(plan: Plan, drawn: Drawn, rival: Rival, said: Said) -> float | N
         if said.truth is None or drawn.prediction is None or rival.prediction is None:
             return None
         if plan.task == "regression":
-            truth = float(said.truth)
-            own, theirs = abs(float(drawn.prediction) - truth), abs(float(rival.prediction) - truth)
+            own = absolute_error(drawn.prediction, said.truth)
+            theirs = absolute_error(rival.prediction, said.truth)
             return float((own > theirs) - (own < theirs))
         return float(same(rival.prediction, said.truth)) - float(same(drawn.prediction, said.truth))
     own_score, score = mean_gain(drawn.ids, said.gains), mean_gain(rival.ids, said.gains)
@@ -187,6 +187,11 @@ def overlap(ids: Sequence[str], others: Sequence[str]) -> float:
     """Return which share of the longer ranking is in both; two empty ones agree."""
     longest = max(len(ids), len(others))
     return len(set(ids) & set(others)) / longest if longest else 1.0
+
+
+def absolute_error(prediction: str, truth: str) -> float:
+    """Return by how much a number was off; both are written as text."""
+    return abs(float(prediction) - float(truth))
 
 
 def same(prediction: str, truth: str) -> bool:

@@ -44,7 +44,7 @@ class Tested:
 
     def __init__(self, context: Context, name: str) -> None:
         self._answered = Answered()
-        self._intake = Intake(context, name, self._answered)
+        self._intake = Intake(context, name, self._answered, self.task)
         self._tended = -1
 
     def promote(

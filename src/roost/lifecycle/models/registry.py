@@ -25,7 +25,6 @@ from roost.lifecycle.models.signature import Signature, signature_of
 from roost.lifecycle.models.tracking import Tracking
 from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.store import Store
-from roost.lifecycle.store.locks import exclusive
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -119,7 +118,7 @@ class Models:
         client = self._tracking.client
         source = (self._tracking.artifacts / files.path).absolute().as_uri()
         # MLflow asks for the newest number and takes the next: of two at once, one would fail.
-        with exclusive(self._tracking.url):
+        with self._tracking.turn:
             if not client.search_registered_models(f"name = '{name}'", max_results=1):
                 client.create_registered_model(name)
             made = client.create_model_version(
@@ -223,6 +222,11 @@ class Models:
             version = self.get(version, alias)
         return self._load(version.files, trusted)
 
+    @property
+    def trusted(self) -> frozenset[str]:
+        """What this process trusts, beside what the registry remembers of each model."""
+        return self._trusted
+
     def _load(self, files: ModelFiles, trusted: Collection[str] = ()) -> Model:
         return load_model(self._tracking.artifacts, files, self._trusted.union(trusted))
 
@@ -296,7 +300,7 @@ class Models:
         client = self._tracking.client
         while self._differing(name, versions, endpoint):
             # MLflow looks for an alias before it adds one: of two who move it at once, one would fail.
-            with exclusive(self._tracking.url):
+            with self._tracking.turn:
                 for alias, number in self._differing(name, versions, endpoint).items():
                     if number is None:
                         client.delete_registered_model_alias(name, alias)

@@ -56,7 +56,7 @@ def _refuse_untrusted(stored: bytes, trusted: Collection[str]) -> None:
     if untrusted:
         raise UnsafeModel(
             f"the model holds types that are not on the allow-list: {', '.join(untrusted)}; "
-            f"if you trust the code behind them, pass trusted={untrusted}"
+            f"if you trust the code behind them, pass trusted={untrusted}, or --trust for each on the command line"
         )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roost.errors import MissingDependency
-from roost.lifecycle.store.locks import exclusive
+from roost.lifecycle.store import Store
+from roost.lifecycle.store.shared_lock import SharedLock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -25,12 +26,17 @@ _CHATTY_LOGGERS = ("mlflow.store.db.utils", "alembic.runtime.migration", "alembi
 
 
 class Tracking:
-    """The MLflow client of a workspace. Safe to use from any thread."""
+    """The MLflow client of a workspace. Safe to use from any thread.
 
-    def __init__(self, url: str, artifacts: Path) -> None:
+    Attributes:
+        turn: held while MLflow asks for something first and makes it afterwards; of two at once, one would fail.
+    """
+
+    def __init__(self, store: Store, artifacts: Path) -> None:
         """Remember where MLflow's tables and files are; nothing is imported or opened yet."""
-        self.url = url
+        self.url = store.url
         self.artifacts = artifacts
+        self.turn = store.lock("mlflow")
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
         self._experiment_id: str | None = None
@@ -43,7 +49,7 @@ class Tracking:
         """
         with self._lock:
             if self._client is None:
-                self._client = _open(self.url)
+                self._client = _open(self.url, self.turn)
             return self._client
 
     @property
@@ -53,7 +59,7 @@ class Tracking:
         with self._lock:
             if self._experiment_id is None:
                 location = (self.artifacts / "runs").absolute().as_uri()
-                with exclusive(self.url):
+                with self.turn:
                     found = client.get_experiment_by_name(EXPERIMENT)
                     self._experiment_id = (
                         found.experiment_id
@@ -76,7 +82,7 @@ def disable_telemetry() -> None:
     os.environ.update(NO_TELEMETRY)
 
 
-def _open(url: str) -> MlflowClient:
+def _open(url: str, turn: SharedLock) -> MlflowClient:
     disable_telemetry()
     for name in _CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -91,7 +97,7 @@ def _open(url: str) -> MlflowClient:
         # Whoever imported MLflow first has started its telemetry; this ends it.
         end_telemetry: Callable[[], None] = set_telemetry_client
         end_telemetry()
-        with exclusive(url):
+        with turn:
             client = MlflowClient(tracking_uri=url, registry_uri=url)
             client.search_registered_models(max_results=1)
             client.search_experiments(max_results=1)

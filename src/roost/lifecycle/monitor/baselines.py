@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from roost.lifecycle.store.monitoring_tables import BaselineRow
 QUERIES, VECTORS, TRAINING, DISTANCES, PREDICTIONS = "queries", "vectors", "training", "distances", "predictions"
 KINDS = (QUERIES, VECTORS, TRAINING, DISTANCES, PREDICTIONS)
 
+SEASONAL = (QUERIES, PREDICTIONS)
+"""Those of which each season may have one of its own, with the season in the name, as in "queries@mon-13h"."""
+
 MAX_ROWS = 10_000
 
 
@@ -37,7 +40,8 @@ class Baseline:
 
     Attributes:
         kind: "queries" (query vectors, or rows to predict), "vectors" (stored vectors), "training" (the training
-            snapshot as the model sees it), "distances" (of first hits) or "predictions" (classes or numbers).
+            snapshot as the model sees it), "distances" (of first hits) or "predictions" (classes or numbers); with
+            the season behind it where it is of one season.
         origin: "given", "first traffic" or "collection".
         digest: of the file.
     """
@@ -75,7 +79,7 @@ class Baselines:
             noted: called in the transaction that keeps the sample.
         Raises: InvalidArgument: there are no rows, or they are neither numbers nor text.
         """
-        check_kind(kind)
+        check_kind(kind.partition("@")[0])
         data = np.ascontiguousarray(rows)
         if data.ndim not in (1, 2) or len(data) == 0 or data.dtype.kind not in "fiubU":
             raise InvalidArgument(f"a baseline is one or more rows of numbers, not {data.dtype} of shape {data.shape}")
@@ -132,6 +136,19 @@ class Baselines:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+
+
+def named(kind: str, season: str) -> str:
+    """Return what the baseline of a season is called; there are seasons of some kinds alone."""
+    return f"{kind}@{season}" if season and kind in SEASONAL else kind
+
+
+def compared(known: Mapping[tuple[str, str], Baseline], deployment: str, kind: str, season: str) -> Baseline | None:
+    """Return what the traffic of a season is compared with: a baseline that was given, or else the season's own."""
+    given = known.get((deployment, kind))
+    if given is not None and given.origin == "given":
+        return given
+    return known.get((deployment, named(kind, season)))
 
 
 def check_kind(kind: str) -> None:

@@ -89,6 +89,7 @@ class Checks:
 
     def at_once(self, now_s: float) -> list[Alert]:
         """Measure, close the window, judge and tell now; return the alerts that were opened or resolved."""
+        self._context.recorder.flush_feedback()
         with self._turn:
             self.watched.drain(now_s)
             self._try(self._learn)
@@ -103,6 +104,7 @@ class Checks:
 
     def close(self, now_s: float) -> None:
         """Store the window that is not over yet, and let another process judge."""
+        self._context.recorder.flush_feedback()
         with self._turn:
             self.watched.close_window(now_s)
             self._write()
@@ -175,7 +177,9 @@ class Checks:
             return
         router = endpoint._router
         with self.watched.locked:
-            asked = {name: samples.asked.take() for name, samples in self.watched.samples().items()}
+            asked: dict[str, list[recall.Asked]] = {}
+            for (name, _), samples in self.watched.samples().items():
+                asked.setdefault(name, []).extend(samples.asked.take())
         for name, queries in asked.items():
             target = router.routing.target(name)
             if target is None or not queries:

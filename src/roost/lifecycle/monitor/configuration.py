@@ -11,6 +11,7 @@ from roost.errors import InvalidArgument
 from roost.lifecycle.drift import alpha_for_budget, detector_names
 from roost.lifecycle.monitor.notify import Channel, Log, channel_from_dict
 from roost.lifecycle.monitor.rules import Rule, check_rules, rules_of
+from roost.lifecycle.monitor.seasons import SEASONS, Season
 
 DRIFT_KINDS = ("queries", "data", "norms", "training", "predictions")
 """Query vectors against the first traffic's; written vectors against the collection's; the norms of the query
@@ -35,6 +36,8 @@ class Configuration:
         drift_alpha: rate of false alarms of one test, all its detectors together.
         detectors: of `roost.lifecycle.drift.detector_names()`.
         baseline_rows: how much of the first traffic is the baseline of what comes later.
+        drift_season: compare traffic with that of the same "hour", "weekday" or "hour_of_week" (UTC). Each season has
+            a baseline of its own, of `baseline_rows`; until it is complete its rows are kept in memory.
         cooldown_s: an alert of a rule that was told less than this ago is recorded and not told again.
     """
 
@@ -51,6 +54,7 @@ class Configuration:
     drift_alpha: float = 0.0
     detectors: tuple[str, ...] = ("ks", "mmd")
     baseline_rows: int = 2_000
+    drift_season: Season | None = None
     cooldown_s: float = 3_600.0
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class Configuration:
                 raise InvalidArgument(f"{name} is at least {least}, not {getattr(self, name)}")
         if self.drift_rows < self.min_rows:
             raise InvalidArgument("drift_rows is not less than min_rows")
+        if self.drift_season is not None and self.drift_season not in SEASONS:
+            raise InvalidArgument(f"drift_season {self.drift_season!r} is not known; use one of {', '.join(SEASONS)}")
         unknown = sorted(set(self.detectors) - set(detector_names()))
         if unknown or not self.detectors:
             raise InvalidArgument(f"detectors are of {', '.join(detector_names())}, not {', '.join(unknown) or 'none'}")

@@ -52,19 +52,19 @@ class DriftTests:
     def __init__(self, endpoint: str, kept: Baselines) -> None:
         self._endpoint = endpoint
         self._kept = kept
-        self._detectors: dict[tuple[str, str, str], list[Detector]] = {}
+        self._detectors: dict[tuple[str, str], tuple[str, list[Detector]]] = {}
         self._far_distances: dict[str, float] = {}
 
     def learn(self, watched: Watched) -> dict[tuple[str, str], Baseline]:
-        """Make baselines of the first traffic where there are none, and return all that there are."""
+        """Make baselines of the first traffic, of each season, where there are none, and return all that there are."""
         known = self._kept.latest(self._endpoint)
         n_needed = watched.configuration.baseline_rows
         with watched.locked:
             new = [
-                (deployment, kind, _rows(sample.take()))
-                for deployment, samples in watched.samples().items()
+                (deployment, baselines.named(kind, season), _rows(sample.take()))
+                for (deployment, season), samples in watched.samples().items()
                 for kind, sample in _learned(samples).items()
-                if (deployment, kind) not in known and len(sample.items) >= n_needed
+                if len(sample.items) >= n_needed and baselines.compared(known, deployment, kind, season) is None
             ]
         for deployment, kind, rows in new:
             known[deployment, kind] = self._kept.save(self._endpoint, deployment, kind, rows, "first traffic")
@@ -79,19 +79,20 @@ class DriftTests:
         chosen = watched.configuration
         with watched.locked:
             taken = [
-                (deployment, name, _rows(sample.take(chosen.drift_rows)))
-                for deployment, samples in watched.samples().items()
+                (deployment, season, name, _rows(sample.take(chosen.drift_rows)))
+                for (deployment, season), samples in watched.samples().items()
                 for name, sample in _tested(samples).items()
-                if len(sample.items) >= chosen.min_rows and _is_wanted(known, deployment, name)
+                if len(sample.items) >= chosen.min_rows and _is_wanted(known, deployment, name, season)
             ]
         found: dict[str, dict[str, Drift]] = {}
-        for deployment, name, rows in taken:
+        for deployment, season, name, rows in taken:
             for kind, question in _QUESTIONS.items():
-                baseline = known.get((deployment, question.baseline))
+                baseline = baselines.compared(known, deployment, question.baseline, season)
                 if question.sample == name and baseline is not None and baseline.n_rows >= 2 * MIN_ROWS:
                     answer = self._answer(kind, baseline, rows, chosen)
                     if answer is not None:
-                        found.setdefault(deployment, {})[kind] = answer
+                        of_all = found.setdefault(deployment, {})
+                        of_all[kind] = of_all[kind] + answer if kind in of_all else answer
         return found
 
     def far_limits(self, known: Mapping[tuple[str, str], Baseline], larger_is_farther: bool) -> dict[str, FarLimit]:
@@ -117,8 +118,9 @@ class DriftTests:
         return Drift(float(p_value), 1, len(rows), detector)
 
     def _made(self, kind: str, baseline: Baseline, chosen: Configuration) -> list[Detector]:
-        key = (kind, baseline.deployment, baseline.digest)
-        if key not in self._detectors:
+        key = (kind, baseline.deployment)
+        digest, detectors = self._detectors.get(key, ("", []))
+        if digest != baseline.digest:  # the last one alone is kept: seasons are many, and come one after the other
             reference = _seen(kind, self._kept.load(baseline))
             if kind == "norms":
                 names: tuple[str, ...] = ("ks",)
@@ -128,8 +130,9 @@ class DriftTests:
                 names = chosen.detectors
             # So fine that a single detector's alarm survives the correction for their number.
             alpha = chosen.drift_alpha / len(names)
-            self._detectors[key] = [make_detector(name, reference, alpha=alpha) for name in names]
-        return self._detectors[key]
+            detectors = [make_detector(name, reference, alpha=alpha) for name in names]
+            self._detectors[key] = (baseline.digest, detectors)
+        return detectors
 
 
 def _seen(kind: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -148,10 +151,11 @@ def _tested(samples: Samples) -> dict[str, Sample[Any]]:
     return {"queries": samples.queries, "written": samples.written, "predictions": samples.predictions}
 
 
-def _is_wanted(known: Mapping[tuple[str, str], Baseline], deployment: str, sample: str) -> bool:
+def _is_wanted(known: Mapping[tuple[str, str], Baseline], deployment: str, sample: str, season: str) -> bool:
     """Return whether a sample may be used up: a baseline that is still to be made of it comes first."""
     asked = [question for question in _QUESTIONS.values() if question.sample == sample]
-    return all((deployment, question.baseline) in known for question in asked if question.learns)
+    learnt = [question.baseline for question in asked if question.learns]
+    return all(baselines.compared(known, deployment, kind, season) is not None for kind in learnt)
 
 
 def _rows(items: list[Any]) -> npt.NDArray[Any]:

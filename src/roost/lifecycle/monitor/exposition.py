@@ -29,6 +29,7 @@ _COUNTERS: Mapping[str, tuple[str, str]] = {
     "errors": ("n_errors", "Requests that failed."),
     "refused": ("n_refused", "Requests whose arguments, other than the content, were wrong."),
     "empty_answers": ("n_empty", "Queries without a result."),
+    "labels": ("n_labels", "Labels that said what would have been right."),
     "low_score_answers": ("n_low", "Queries whose first result is farther than the baseline allows."),
     "written_vectors": ("n_written", "Vectors that were written."),
     "unobserved_requests": ("n_left_out", "Requests that the monitor was too slow to take in."),
@@ -122,7 +123,22 @@ class _Exposition:
                 value.add_metric([*labels, kind], moments.mean or 0.0)
         yield feedback
         yield value
+        yield from _labels(shown)
         yield from _measurements(shown)
+
+
+def _labels(shown: Figures) -> Iterator[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    accuracy = GaugeMetricFamily("roost_endpoint_accuracy", "Share of labels that agreed.", labels=LABELS)
+    error = GaugeMetricFamily("roost_endpoint_mean_absolute_error", "Of labelled predictions.", labels=LABELS)
+    for labels, summary in _each(shown.totals):
+        if summary.right.mean is not None:
+            accuracy.add_metric(labels, summary.right.mean)
+        if summary.absolute_errors.mean is not None:
+            error.add_metric(labels, summary.absolute_errors.mean)
+    yield accuracy
+    yield error
 
 
 def _measurements(shown: Figures) -> Iterator[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
 from statistics import median
 
 from sqlalchemy import select
@@ -20,7 +19,8 @@ from roost.lifecycle.deployments.promotion import arms_of
 from roost.lifecycle.monitor import alerts, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
-from roost.lifecycle.monitor.rules import Progress, Rule, Season, step
+from roost.lifecycle.monitor.rules import Progress, Rule, step
+from roost.lifecycle.monitor.seasons import occurrences
 from roost.lifecycle.monitor.summary import Span, Summary, metric
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
@@ -91,22 +91,6 @@ def release(store: Store, endpoint: str, process: str) -> None:
         row = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == endpoint).with_for_update())
         if row is not None and row.holder == process:
             row.holder = row.held_until = None
-
-
-def occurrences(at_s: float, season: Season, n: int) -> list[tuple[float, float]]:
-    """Return beginning and end of the last n times, before the present one, of a moment's season in UTC.
-
-    "hour" is the same hour of earlier days, "weekday" the same day of earlier weeks, "hour_of_week" the same hour of
-    the same day of earlier weeks.
-    """
-    moment = datetime.fromtimestamp(at_s, tz=timezone.utc)
-    start = moment.replace(minute=0, second=0, microsecond=0)
-    if season == "weekday":
-        start = start.replace(hour=0)
-    length = timedelta(days=1) if season == "weekday" else timedelta(hours=1)
-    period = timedelta(days=1) if season == "hour" else timedelta(days=7)
-    starts = [start - period * back for back in range(1, n + 1)]
-    return [(begin.timestamp(), (begin + length).timestamp()) for begin in starts]
 
 
 def _take(row: MonitorRow, process: str, window_s: float, now_s: float) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ import numpy as np
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from roost.errors import DeploymentNotFound, InvalidArgument, InvalidTransition, WorkspaceError
+from roost.errors import DeploymentNotFound, InvalidArgument, InvalidTransition, MonitorNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.governance import permits
@@ -70,7 +71,10 @@ class MonitorStatus:
     def __repr__(self) -> str:
         chosen = self.configuration
         rules = "; ".join(f"{rule.name}: {rule}" for rule in chosen.rules)
-        kept = ", ".join(f"{one.kind} of {one.deployment} ({one.n_rows} rows)" for one in self.baselines)
+        kinds = [(one.kind.partition("@"), one) for one in self.baselines]
+        plain = [f"{one.kind} of {one.deployment} ({one.n_rows} rows)" for (_, _, season), one in kinds if not season]
+        by_season = Counter((kind, one.deployment) for (kind, _, season), one in kinds if season)
+        kept = ", ".join([*plain, *(f"{kind} of {name} ({n} seasons)" for (kind, name), n in by_season.items())])
         return (
             f"monitor of {self.endpoint!r}: windows of {chosen.window_s:g} s, judged until {self.judged_until[:19]}, "
             f"{self.n_open_alerts} open alerts\n  rules: {rules or 'none'}\n  baselines: {kept or 'none yet'}"
@@ -145,7 +149,7 @@ class Monitors:
         """Watch an endpoint no more; its history, alerts and baselines stay.
 
         Raises:
-            WorkspaceError: it is not watched.
+            MonitorNotFound: it is not watched.
             PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         checks = self._worker.checks().get(endpoint)
@@ -165,7 +169,7 @@ class Monitors:
     def status(self, endpoint: str) -> MonitorStatus:
         """Return how an endpoint is watched.
 
-        Raises: WorkspaceError: it is not watched.
+        Raises: MonitorNotFound: it is not watched.
         """
         with self._context.store.read() as session:
             row = self._row(session, endpoint)
@@ -272,7 +276,7 @@ class Monitors:
         """Measure recall and drift, close the present window, judge the rules and tell, all before this returns.
 
         Returns: the alerts that were opened or resolved by it.
-        Raises: WorkspaceError: the endpoint is not watched.
+        Raises: MonitorNotFound: the endpoint is not watched.
         """
         self._endpoints.get(endpoint)
         return self._checks(endpoint).at_once(self._clock())
@@ -358,7 +362,7 @@ class Monitors:
         row: MonitorRow | None = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == endpoint))
         if row is None:
             self._endpoints.check(endpoint)
-            raise WorkspaceError(f"endpoint {endpoint!r} is not watched: call ws.monitors.watch({endpoint!r})")
+            raise MonitorNotFound(f"endpoint {endpoint!r} is not watched: call ws.monitors.watch({endpoint!r})")
         return row
 
     def _checks(self, endpoint: str) -> Checks:
@@ -366,7 +370,7 @@ class Monitors:
             self._worker.follow()
         checks = self._worker.checks().get(endpoint)
         if checks is None:
-            raise WorkspaceError(f"endpoint {endpoint!r} is not watched: call ws.monitors.watch({endpoint!r})")
+            raise MonitorNotFound(f"endpoint {endpoint!r} is not watched: call ws.monitors.watch({endpoint!r})")
         return checks
 
     def _champion(self, endpoint: str) -> str:
@@ -393,6 +397,7 @@ class Monitors:
             found = windows.spans(session, endpoint, since_s, None, deployment)
         checks = self._worker.checks().get(endpoint)
         if checks is not None:
+            self._context.recorder.flush_feedback()
             found += [span for span in checks.watched.unstored(self._clock()) if deployment in (None, span.deployment)]
         return windows.merged(found, bucket_s)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roost.errors import InvalidArgument, MissingDependency
 from roost.lifecycle import html
+from roost.lifecycle.monitor import accuracy
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.recall import interval
 from roost.lifecycle.monitor.summary import METRICS, Span, Summary, check_metric, metric
@@ -27,6 +28,8 @@ _SHOWN = (
     "empty_rate",
     "low_score_rate",
     "recall",
+    "accuracy",
+    "mean_absolute_error",
     "norm_mean",
 )
 
@@ -63,12 +66,14 @@ class Figures:
         metrics: by name; None where nothing was seen.
         recall_interval: 95 %, by Wilson's method on the number of queries; None without a measurement.
         recall_reference: "exact", or "wide": the figure is an upper bound.
+        accuracy_interval: 95 %, exact, as if the labels were a random sample; None without a label of a class.
     """
 
     deployment: str
     metrics: Mapping[str, float | None]
     recall_interval: tuple[float, float] | None
     recall_reference: str
+    accuracy_interval: tuple[float, float] | None = None
 
 
 def figures_of(span: Span) -> Figures:
@@ -80,6 +85,7 @@ def figures_of(span: Span) -> Figures:
         {name: metric(summary, name, span.seconds) for name in names},
         interval(summary.recall) if summary.recall.n else None,
         summary.recall_reference,
+        accuracy.interval(int(summary.right.total), summary.right.n) if summary.right.n else None,
     )
 
 
@@ -117,6 +123,7 @@ class Report:
                     "metrics": dict(one.metrics),
                     "recall_interval": list(one.recall_interval) if one.recall_interval else None,
                     "recall_reference": one.recall_reference,
+                    "accuracy_interval": list(one.accuracy_interval) if one.accuracy_interval else None,
                 }
                 for one in self.figures
             ],
@@ -173,6 +180,12 @@ def _rows(one: Figures) -> dict[str, str]:
         low, high = one.recall_interval
         bound = ", an upper bound" if one.recall_reference == "wide" else ""
         rows["recall"] = f"{rows['recall']} (95 %: {low:.3f} to {high:.3f}{bound})"
+    n_labels = f"{one.metrics.get('labels') or 0:.0f} labels"
+    if one.accuracy_interval is not None:
+        low, high = one.accuracy_interval
+        rows["accuracy"] = f"{rows['accuracy']} (95 %: {low:.3f} to {high:.3f}, {n_labels})"
+    if "mean_absolute_error" in rows:
+        rows["mean_absolute_error"] = f"{rows['mean_absolute_error']} ({n_labels})"
     others = {name: value for name, value in one.metrics.items() if "." in name and value is not None}
     return {**rows, **{name: f"{value:.4g}" for name, value in others.items()}}
 

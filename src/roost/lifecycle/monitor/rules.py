@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.monitor.seasons import SEASONS, Season
 from roost.lifecycle.monitor.summary import COUNTS, check_metric
 from roost.lifecycle.names import check_name
 
 Comparison: TypeAlias = Literal["<", "<=", ">", ">="]
-Season: TypeAlias = Literal["hour", "weekday", "hour_of_week"]
 Event: TypeAlias = Literal["open", "resolved"]
 
 SEVERITIES = ("info", "warning", "critical")
-SEASONS = ("hour", "weekday", "hour_of_week")
 _TEXT = re.compile(
     r"(?P<metric>\S+)(?:\s*/\s*(?P<season>\w+))?\s*(?P<comparison><=|>=|<|>)\s*(?P<threshold>\S+)"
     r"(?:\s+for\s+(?P<n>\d+)\s+windows?)?(?:\s+(?P<severity>\w+))?"

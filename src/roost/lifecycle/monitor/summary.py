@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.monitor import accuracy
 from roost.lifecycle.monitor.histogram import Histogram
-from roost.lifecycle.serving.tap import Failed, Judged, Observation, Predicted, Searched, Written
+from roost.lifecycle.serving.tap import Failed, Judged, Labelled, Observation, Predicted, Searched, Written
 
 MAX_CLASSES = 50
 """Of the predictions that are counted; the rest are OTHER."""
 
 OTHER = "(other)"
+
+_LARGEST = 1e150
+"""Numbers beyond it, whose squares are near the end of floating point, are left out of sums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Summary:
         latency: of the calls that were answered.
         norms: of the query vectors that were sampled.
         feedback: by kind.
+        right: of the predicted classes that were labelled, one for each that was right and zero for each other.
+        absolute_errors: of the predicted numbers that were labelled.
         classes: number of predictions by class; of numbers there are none.
         predictions: of numbers that were predicted.
         recall: of the queries that were sampled for it; each counts by its share of the true neighbours.
@@ -100,6 +105,8 @@ class Summary:
     norms: Moments = field(default_factory=Moments)
     feedback: Mapping[str, Moments] = field(default_factory=dict)
     classes: Mapping[str, int] = field(default_factory=dict)
+    right: Moments = field(default_factory=Moments)
+    absolute_errors: Moments = field(default_factory=Moments)
     predictions: Moments = field(default_factory=Moments)
     recall: Moments = field(default_factory=Moments)
     recall_reference: str = ""
@@ -126,7 +133,12 @@ class Summary:
     def is_empty(self) -> bool:
         """Whether nothing was seen."""
         counts = self.n_requests + self.n_errors + self.n_refused + self.n_written + self.n_left_out
-        return counts == 0 and not self.feedback and not self.drift and self.recall.n == 0
+        return counts + self.n_labels + self.recall.n == 0 and not self.feedback and not self.drift
+
+    @property
+    def n_labels(self) -> int:
+        """How many labels said what would have been right of a prediction."""
+        return self.right.n + self.absolute_errors.n
 
     def to_json(self) -> str:
         stored: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS if getattr(self, name)}
@@ -183,7 +195,7 @@ _COUNTS = (
     "n_written",
     "n_left_out",
 )
-_MOMENTS = ("norms", "predictions", "recall")
+_MOMENTS = ("norms", "right", "absolute_errors", "predictions", "recall")
 _ADDED = (*_COUNTS, *_MOMENTS, "latency")
 
 
@@ -241,6 +253,8 @@ def _summary(by_kind: Mapping[type, list[Any]], far: FarLimit | None) -> Summary
         n_written=sum(written.n_rows for written in by_kind.get(Written, ())),
         latency=Histogram.of([request.latency_s for request in answered]) if answered else Histogram(),
         feedback=_feedback(by_kind.get(Judged, ())),
+        right=Moments.of([label.is_right for label in by_kind.get(Labelled, ()) if label.is_right is not None]),
+        absolute_errors=Moments.of(_numbers(label.absolute_error for label in by_kind.get(Labelled, ()))),
     )
     if Searched in by_kind:
         summary = _with_searches(summary, by_kind[Searched], far)
@@ -278,7 +292,6 @@ def _with_searches(summary: Summary, searches: Sequence[Searched], far: FarLimit
 
 def _with_predictions(summary: Summary, predicted: Sequence[Predicted]) -> Summary:
     values = [value for one in predicted for value in one.values]
-    numbers = [value for value in values if isinstance(value, (float, np.floating)) and math.isfinite(value)]
     classes: dict[str, int] = {}
     for value in values:
         if not isinstance(value, (float, np.floating)):
@@ -288,8 +301,14 @@ def _with_predictions(summary: Summary, predicted: Sequence[Predicted]) -> Summa
         summary,
         n_queries=summary.n_queries + len(values),
         classes=_fewer(classes),
-        predictions=Moments.of(numbers),
+        predictions=Moments.of(_numbers(values)),
     )
+
+
+def _numbers(values: Iterable[Any]) -> list[float]:
+    """Return what can be added up; NaN, infinity and what is no number are left out."""
+    numbers = [float(value) for value in values if isinstance(value, (float, np.floating))]
+    return [number for number in numbers if abs(number) <= _LARGEST]
 
 
 def check_metric(name: str) -> str:
@@ -342,6 +361,10 @@ _METRICS: Mapping[str, Callable[[Summary, float], float | None]] = {
     "low_score_rate": lambda s, _: _share(s.n_low, s.n_scored),
     "norm_mean": lambda s, _: s.norms.mean,
     "prediction_mean": lambda s, _: s.predictions.mean,
+    "labels": lambda s, _: float(s.n_labels),
+    "accuracy": lambda s, _: s.right.mean,
+    "accuracy_upper": lambda s, _: accuracy.interval(int(s.right.total), s.right.n)[1] if s.right.n else None,
+    "mean_absolute_error": lambda s, _: s.absolute_errors.mean,
     "recall": lambda s, _: s.recall.mean,
     "written": lambda s, _: float(s.n_written),
 }
@@ -353,7 +376,7 @@ _FAMILIES: Mapping[str, Callable[[Summary, str], float | None]] = {
     "drift": lambda s, kind: s.drift[kind].p_value if kind in s.drift else None,
 }
 
-COUNTS = ("requests", "queries", "errors", "refused", "written")
+COUNTS = ("requests", "queries", "errors", "refused", "labels", "written")
 """The metrics that grow with the length of the span."""
 
 METRICS = tuple(_METRICS)

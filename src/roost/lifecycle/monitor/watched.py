@@ -11,6 +11,7 @@ import numpy as np
 
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.samples import Samples
+from roost.lifecycle.monitor.seasons import season_of
 from roost.lifecycle.monitor.summary import FarLimit, Span, Summary, summarise
 from roost.lifecycle.serving.tap import Observation, Predicted, Searched, Stream
 
@@ -36,7 +37,7 @@ class Watched:
         self._far: Mapping[str, FarLimit] = {}
         self._present: dict[str, Summary] = {}
         self._closed: deque[Span] = deque(maxlen=MAX_CLOSED)
-        self._samples: dict[str, Samples] = {}
+        self._samples: dict[tuple[str, str], Samples] = {}
         self._n_left_out = 0
         self._started_s = self._drained_s = now_s
 
@@ -83,8 +84,8 @@ class Watched:
             room = MAX_CLOSED - len(self._closed)
             self._closed.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
-    def samples(self) -> dict[str, Samples]:
-        """Return the samples by deployment; hold `locked` while they are used."""
+    def samples(self) -> dict[tuple[str, str], Samples]:
+        """Return the samples by deployment and season of drift; hold `locked` while they are used."""
         return self._samples
 
     @property
@@ -110,8 +111,9 @@ class Watched:
         by_deployment: dict[str, list[Observation]] = {}
         for observation in observations:
             by_deployment.setdefault(observation.deployment, []).append(observation)
+        season = season_of(now_s, self.configuration.drift_season)
         for deployment, own in by_deployment.items():
-            self._samples_of(deployment).add(own)
+            self._samples_of(deployment, season).add(own)
         if self.configuration.sample_rate is None and now_s > self._drained_s:
             n_requests = sum(isinstance(one, (Searched, Predicted)) for one in observations)
             per_s = n_requests / (now_s - self._drained_s)
@@ -124,18 +126,19 @@ class Watched:
                 self._closed.append(Span(deployment, self._started_s, ended_s, summary))
         self._present = {}
 
-    def _samples_of(self, deployment: str) -> Samples:
-        if deployment not in self._samples:
+    def _samples_of(self, deployment: str, season: str) -> Samples:
+        key = (deployment, season)
+        if key not in self._samples:
             chosen = self.configuration
             capacity = max(chosen.drift_rows, chosen.baseline_rows)
-            self._samples[deployment] = Samples(capacity, chosen.recall_queries, self._rng)
-        return self._samples[deployment]
+            self._samples[key] = Samples(capacity, chosen.recall_queries, self._rng)
+        return self._samples[key]
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Watch differently from now on; samples that wait are kept where their sizes are."""
+        """Watch differently from now on; samples that wait are kept where their sizes and seasons are."""
         with self._lock:
-            sizes = ("drift_rows", "baseline_rows", "recall_queries")
-            if any(getattr(configuration, name) != getattr(self.configuration, name) for name in sizes):
+            kept_by = ("drift_rows", "baseline_rows", "recall_queries", "drift_season")
+            if any(getattr(configuration, name) != getattr(self.configuration, name) for name in kept_by):
                 self._samples = {}
             if configuration.sample_rate is not None:
                 self._stream.sample_rate = configuration.sample_rate

@@ -21,8 +21,18 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 DAY_S = 86_400.0
 
 
+class _Kinded:
+    """A trigger's plain form, which says of which kind it is."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+
+    def to_dict(self: Any) -> dict[str, Any]:
+        return {"kind": self.kind, **asdict(self)}
+
+
 @dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(_Kinded):
     """An alert of drift since the plan ran last.
 
     Attributes:
@@ -34,7 +44,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricBelow:
+class MetricBelow(_Kinded):
     """A metric of the champion was below a floor in each of the last windows of the endpoint's monitor.
 
     Attributes:
@@ -55,7 +65,7 @@ class MetricBelow:
 
 
 @dataclass(frozen=True, slots=True)
-class NewRows:
+class NewRows(_Kinded):
     """So many rows more are in the champion's collection than when the plan ran last."""
 
     kind: ClassVar[str] = "new_rows"
@@ -67,7 +77,7 @@ class NewRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Cron:
+class Cron(_Kinded):
     """A schedule in cron's five fields, in UTC: "0 3 * * *" is every day at three."""
 
     kind: ClassVar[str] = "cron"
@@ -199,7 +209,7 @@ class Plan:
         Raises: InvalidArgument: params, deploy or live_test hold something that JSON cannot.
         """
         raw = asdict(self)
-        raw["triggers"] = [{"kind": trigger.kind, **asdict(trigger)} for trigger in self.triggers]
+        raw["triggers"] = [trigger.to_dict() for trigger in self.triggers]
         return canonical_json(raw)
 
     @classmethod

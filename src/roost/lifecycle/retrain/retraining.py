@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from roost.errors import AlreadyExists, Conflict, InvalidArgument, RoostError, WorkspaceError
+from roost.errors import AlreadyExists, Conflict, InvalidArgument, PlanNotFound, RoostError
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments.promotion import check_reason
@@ -124,7 +124,7 @@ class Retraining:
     def get(self, name: str) -> Plan:
         """Return one plan.
 
-        Raises: WorkspaceError: there is none of that name.
+        Raises: PlanNotFound: there is none of that name.
         """
         with self._context.store.read() as session:
             return Plan.from_json(_row(session, name).configuration)
@@ -176,7 +176,9 @@ class Retraining:
     def cancel(self, name: str, reason: str = "") -> None:
         """Ask the run of a plan, in whichever process, to end; nothing where none is running.
 
-        Raises: PermissionDenied, ApprovalRequired: the actor may not do this.
+        Raises:
+            PlanNotFound: there is no such plan.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         with self._context.store.write() as session:
             job_id = _row(session, name).job_id
@@ -402,5 +404,5 @@ def _row(session: Session, name: str, lock: bool = False) -> RetrainingPlanRow:
     row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         names = session.scalars(select(RetrainingPlanRow.name))
-        raise WorkspaceError(f"there is no plan of retraining {name!r} ({suggestion(str(name), names)})")
+        raise PlanNotFound(f"there is no plan of retraining {name!r} ({suggestion(str(name), names)})")
     return row

@@ -126,6 +126,7 @@ def _trained(
         artifacts=str(artifacts),
         champion=_champion_files(context, endpoint),
         trusted=plan.trusted,
+        trusted_here=tuple(sorted(context.models.trusted)),
     )
     left = process.run(request, directory, pulse.goes_on)
     if left.ending == "over_budget":
@@ -145,7 +146,7 @@ def _trained(
 def _deployed(
     context: Context, endpoint: Endpoint, run: Run, plan: Plan, directory: Path, result: Result, pulse: Pulse
 ) -> Ended:
-    model = load_model(directory, ModelFiles.from_json(result.files))
+    model = load_model(directory, ModelFiles.from_json(result.files), context.models.trusted)
     version = context.models.register(
         plan.model,
         model,

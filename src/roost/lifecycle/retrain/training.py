@@ -37,6 +37,7 @@ class Request:
     Attributes:
         champion: files of the present champion's model, below `artifacts`; None without a champion.
         trusted: types beside the safe ones that the new model may hold.
+        trusted_here: what the process that asks trusts, beside what was trusted for a model when it was registered.
     """
 
     plan: str
@@ -49,6 +50,7 @@ class Request:
     artifacts: str
     champion: str | None
     trusted: tuple[str, ...]
+    trusted_here: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,12 @@ def imported(path: str) -> Any:
 def run(directory: Path) -> None:
     """Carry out the request in a directory and write the result beside it."""
     raw = json.loads((directory / REQUEST).read_text(encoding="utf-8"))
-    request = Request(**{**raw, "trusted": tuple(raw["trusted"])})
+    lists = {name: tuple(raw[name]) for name in ("trusted", "trusted_here")}
+    request = Request(**{**raw, **lists})
     champion = None
     if request.champion is not None:
-        champion = load_model(Path(request.artifacts), ModelFiles.from_json(request.champion))
+        files = ModelFiles.from_json(request.champion)
+        champion = load_model(Path(request.artifacts), files, request.trusted_here)
     scratch = directory / "scratch"
     scratch.mkdir()
     training = Training(
@@ -159,8 +163,8 @@ def run(directory: Path) -> None:
     evaluate = imported(request.evaluate)
     challenger = _metrics(evaluate(model, training), request.evaluate)
     present = _metrics(evaluate(champion, training), request.evaluate) if champion is not None else None
-    files = save_model(directory, request.plan, model, request.trusted)
-    result = Result(files.to_json(), challenger, present, training._logged, training._data)
+    made = save_model(directory, request.plan, model, request.trusted)
+    result = Result(made.to_json(), challenger, present, training._logged, training._data)
     unfinished = directory / f"{RESULT}.part"
     unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
     os.replace(unfinished, directory / RESULT)

@@ -19,12 +19,14 @@ class Remembered:
         ids: of its results, as text; None where there are none or they are not known.
         test_id: the live test that it is part of.
         at: when it was given, in seconds since 1970.
+        prediction: what was predicted, as text; None of a search.
     """
 
     deployment: str
     ids: tuple[str, ...] | None
     test_id: int | None
     at: float
+    prediction: str | None = None
 
 
 class Answered:

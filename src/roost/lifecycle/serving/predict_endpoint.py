@@ -236,7 +236,10 @@ class PredictEndpoint(Endpoint):
         values, by = [answer.value for answer in answers], answers[0].deployment
         self._context.tap.predicted(self.name, by, started, values, _as_array(rows))
         now = time.time()
-        self._answered.remember((one.query_id, Remembered(one.deployment, None, one.test_id, now)) for one in answers)
+        self._answered.remember(
+            (one.query_id, Remembered(one.deployment, None, one.test_id, now, text_of_value(one.value)))
+            for one in answers
+        )
         for answer in answers:
             self._context.recorder.put(_event(answer, query, started))
         return answers

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -51,6 +52,7 @@ class Event:
     Attributes:
         value: text, or what is written down as text when the event is written to the store.
         event_id: an event with one that the store has already is left out.
+        on_stored: called when the event is in the store, and not when it was there before; it has an event_id.
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Event:
     n_results: int | None = None
     score: float | None = None
     error: str | None = None
+    on_stored: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
 
 class Recorder:
@@ -158,8 +161,14 @@ class Recorder:
         with self._store.write() as session:
             # With RETURNING one statement takes all rows; without it, SQLite's driver waits for the
             # interpreter lock after every row, and whoever promotes waits for the store.
-            statement = _insert(session.connection()).returning(EventRow.id)
-            return len(session.execute(statement, [_columns(event) for event in events]).all())
+            statement = _insert(session.connection()).returning(EventRow.event_id)
+            stored = session.scalars(statement, [_columns(event) for event in events]).all()
+        new = set(stored)
+        for event in events:
+            if event.on_stored is not None and event.event_id in new:
+                new.remove(event.event_id)  # the next one of the same number was left out
+                event.on_stored()
+        return len(stored)
 
     def close(self) -> None:
         """Write what is left and end the thread."""
@@ -183,7 +192,7 @@ class Recorder:
                 _log.warning("events are waiting, the store refused them: %s", error)
 
 
-_COLUMNS = tuple(column.name for column in fields(Event))
+_COLUMNS = tuple(column.name for column in fields(Event) if column.name != "on_stored")
 
 
 def _columns(event: Event) -> dict[str, Any]:

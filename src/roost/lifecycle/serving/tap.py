@@ -75,6 +75,14 @@ class Judged(NamedTuple):
     value: float
 
 
+class Labelled(NamedTuple):
+    """It became known what would have been right: whether a class was, or by how much a number was off."""
+
+    deployment: str
+    is_right: bool | None = None
+    absolute_error: float | None = None
+
+
 class Written(NamedTuple):
     """Vectors were written: `vectors` is (at most MAX_WRITTEN, dim) of the `n_rows`."""
 
@@ -83,7 +91,7 @@ class Written(NamedTuple):
     vectors: npt.NDArray[Any]
 
 
-Observation: TypeAlias = Searched | Predicted | Failed | Judged | Written
+Observation: TypeAlias = Searched | Predicted | Failed | Judged | Labelled | Written
 
 
 class Stream:
@@ -159,6 +167,12 @@ class Tap:
         stream = self._streams.get(endpoint)
         if stream is not None:
             stream.put(Judged(deployment, kind, value))
+
+    def labelled(self, endpoint: str, label: Labelled) -> None:
+        """Note what a label says of a prediction."""
+        stream = self._streams.get(endpoint)
+        if stream is not None:
+            stream.put(label)
 
     def written(self, endpoint: str, deployment: str, vectors: npt.NDArray[Any]) -> None:
         """Note vectors that a deployment took."""

@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pymilvus import exceptions as milvus
 
 from roost.address import without_secrets
-from roost.errors import DimensionMismatch, FingerprintMismatch, InvalidArgument, InvalidTransition, NotFinite
+from roost.errors import (
+    DimensionMismatch,
+    FingerprintMismatch,
+    InvalidArgument,
+    InvalidFilter,
+    InvalidTransition,
+    NotFinite,
+    RoostError,
+)
 from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.deployments.space import VECTOR
 from roost.lifecycle.livetest import Id, Side
@@ -34,6 +43,12 @@ if TYPE_CHECKING:
 MAX_USER_LENGTH = 255
 MAX_QUERY_ID_LENGTH = 40
 MAX_ERROR_LENGTH = 500
+
+_REFUSALS: Mapping[str, type[InvalidFilter | InvalidArgument]] = {
+    "failed to create query plan": InvalidFilter,
+    "topk ": InvalidArgument,
+}
+"""How the messages begin with which Milvus refuses a query; it gives them the code of an unexpected error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,17 +189,26 @@ def serving(routing: Routing, endpoint: str) -> Target:
 def search(
     client: Client, target: Target, metric: str, key: str, vectors: FloatArray, query: Query
 ) -> list[tuple[Hit, ...]]:
-    """Return each vector's nearest records in one deployment."""
+    """Return each vector's nearest records in one deployment.
+
+    Raises: InvalidFilter, InvalidArgument: the engine refuses the query as it was asked.
+    """
     deployment = target.deployment
-    found = client.search(
-        deployment.collection,
-        data=list(vectors),
-        anns_field=VECTOR,
-        limit=query.limit,
-        filter=query.filter,
-        output_fields=list(query.output_fields),
-        search_params={"metric_type": metric, "params": {**deployment.search_params, **query.search_params}},
-    )
+    try:
+        found = client.search(
+            deployment.collection,
+            data=list(vectors),
+            anns_field=VECTOR,
+            limit=query.limit,
+            filter=query.filter,
+            output_fields=list(query.output_fields),
+            search_params={"metric_type": metric, "params": {**deployment.search_params, **query.search_params}},
+        )
+    except milvus.MilvusException as error:
+        kind = next((kind for start, kind in _REFUSALS.items() if error.message.startswith(start)), None)
+        if kind is None or isinstance(error, RoostError):
+            raise
+        raise kind(error.message) from error
     return [
         tuple(Hit(_id(hit, key), hit["distance"], dict(hit["entity"]), deployment.name) for hit in hits)
         for hits in found

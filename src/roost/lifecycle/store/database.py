@@ -29,7 +29,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from roost.address import without_secrets
 from roost.errors import Closed, InvalidArgument, MissingDependency, StorageFailure
 from roost.lifecycle.store.failures import failure_of
-from roost.lifecycle.store.locks import lock_for_transaction
 from roost.lifecycle.store.shared_lock import SharedLock
 
 REVISION = "0006"
@@ -39,11 +38,16 @@ VERSION_TABLE = "roost_alembic_version"
 
 _BUSY_TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 10
+_MIGRATION_KEY = int.from_bytes(b"roost", "big")
 _LOOK_AGAIN_S = 0.01
 
 
 class Store:
-    """The lifecycle's database. Safe to use from any thread."""
+    """The lifecycle's database. Safe to use from any thread.
+
+    Attributes:
+        url: its SQLAlchemy URL, with the password, so not for logs.
+    """
 
     def __init__(self, url: str, create: bool = True) -> None:
         """Open the database at a SQLAlchemy URL, creating or migrating the tables.
@@ -55,6 +59,7 @@ class Store:
             MissingDependency: the database's driver is not installed.
             StorageFailure: the database cannot be opened or migrated, is of a newer version, or holds no tables.
         """
+        self.url = url
         self._engine = _engine(url)
         self._closed = False
         if self._engine.dialect.name == "sqlite":
@@ -215,10 +220,16 @@ def _migrate(engine: Engine, create: bool) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     with engine.connect() as connection, _unhindered_by_foreign_keys(connection), connection.begin():
         # Of two processes that open a new store at once, the second finds nothing left to do.
-        lock_for_transaction(connection)
+        _lock_for_transaction(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         _check_foreign_keys(connection)
+
+
+def _lock_for_transaction(connection: Connection) -> None:
+    """Hold the database's own lock until the transaction ends; SQLite's write lock is one already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_KEY})
 
 
 @contextmanager

@@ -84,15 +84,25 @@ def new_token(actor: str) -> tuple[str, str]:
     return token, f"{check_actor(actor).strip()} {_digest(token)}"
 
 
-def check_reach(host: str, tokens: Tokens | None) -> None:
-    """Refuse to listen for other machines without tokens.
+def check_reach(host: str, tokens: Tokens | None, is_encrypted: bool = False, allow_http: bool = False) -> None:
+    """Refuse to listen for other machines without tokens, or where the network between could read them.
 
-    Raises: InvalidArgument: the host is not a loopback address, and there are no tokens.
+    Args:
+        is_encrypted: whether the server speaks TLS.
+        allow_http: plain HTTP is meant, for example behind a proxy that speaks TLS.
+    Raises: InvalidArgument: the host is not a loopback address, and there are no tokens, or no TLS.
     """
-    if tokens is None and not is_loopback(host):
+    if is_loopback(host):
+        return
+    if tokens is None:
         raise InvalidArgument(
             f"on {host!r} other machines can reach the server, which needs tokens: give --tokens FILE, "
             "or listen on 127.0.0.1"
+        )
+    if not is_encrypted and not allow_http:
+        raise InvalidArgument(
+            f"on {host!r} tokens and data would cross the network as they are: give --ssl-certfile and --ssl-keyfile; "
+            "or --allow-http, where a proxy in front speaks TLS or the network is yours"
         )
 
 

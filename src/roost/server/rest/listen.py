@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from pathlib import Path
+
+from roost.errors import InvalidArgument
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -19,7 +23,31 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, is_encrypted: bool = False) -> str:
     """Return the URL at which a socket is reached."""
     host, port, *_ = listener.getsockname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_encrypted else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def check_certificate(certfile: Path, keyfile: Path | None) -> None:
+    """Check that two files are a certificate, with those that vouch for it, and its key.
+
+    Args:
+        keyfile: None where the first file holds the key too.
+    Raises:
+        InvalidArgument: they are not, or the key is encrypted.
+        OSError: a file cannot be read.
+    """
+    for file in (certfile, keyfile):
+        if file is not None:
+            file.read_bytes()  # the error of a missing file names it
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password=_refuse_password)
+    except ssl.SSLError as error:
+        files = f"{certfile} and {keyfile}" if keyfile is not None else str(certfile)
+        raise InvalidArgument(f"{files} are not a certificate and its key in PEM format: {error.reason}") from error
+
+
+def _refuse_password() -> str:
+    raise InvalidArgument("the certificate's key is encrypted: give one that is not, which the server alone may read")

@@ -129,7 +129,8 @@ def _imported(path: str, trusted: Collection[str]) -> Callable[..., Any]:
     if path not in trusted:
         raise UnsafeModel(
             f"the model is the function {path}, and importing it runs its code; "
-            f"if you trust it, pass trusted=[{path!r}], to `register` for its files or to `Workspace` for a process"
+            f"if you trust it, pass trusted=[{path!r}], to `register` for its files or to `Workspace` for a process "
+            f"(--trust {path} on the command line)"
         )
     module, _, name = path.partition(":")
     try:

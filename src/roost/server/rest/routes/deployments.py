@@ -10,12 +10,15 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.jobs import BACKFILL
+from roost.lifecycle.deployments.deployment import Deployment
+from roost.lifecycle.jobs import BACKFILL, Job
 from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
+from roost.server.rest.answers import SetAside
 from roost.server.rest.background import newest
 from roost.server.rest.bodies import Deploy, Draft, Reason
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Here, Served, Ws, decoded, version_named
 
 router = APIRouter(prefix="/v1/endpoints/{endpoint}/deployments", tags=["deployments"], dependencies=CHANGES)
@@ -24,12 +27,22 @@ WORKER = f"{platform.node()}:{os.getpid()}:"
 """How the name of a worker of this process begins."""
 
 
-@router.get("", summary="List an endpoint's deployments", response_description="All, the retired included.")
+@router.get(
+    "",
+    summary="List an endpoint's deployments",
+    response_description="All, the retired included.",
+    responses=shows(list[Deployment]),
+)
 def list_deployments(ws: Ws, endpoint: str) -> Any:
     return plain(ws.endpoints.get(endpoint).deployments())
 
 
-@router.get("/{deployment}", summary="Show a deployment", response_description="The deployment.")
+@router.get(
+    "/{deployment}",
+    summary="Show a deployment",
+    response_description="The deployment.",
+    responses=shows(Deployment),
+)
 def get_deployment(ws: Ws, endpoint: str, deployment: str) -> Any:
     return plain(ws.endpoints.get(endpoint).deployment(deployment))
 
@@ -38,15 +51,18 @@ def get_deployment(ws: Ws, endpoint: str, deployment: str) -> Any:
     "/{deployment}/rejected",
     summary="List the records that a deployment set aside",
     response_description="Key and reason of each.",
+    responses=shows(list[SetAside]),
 )
 def rejected(ws: Ws, endpoint: str, deployment: str) -> Any:
-    return [{"key": key, "reason": why} for key, why in _search(ws.endpoints.get(endpoint)).rejected(deployment)]
+    found = _search(ws.endpoints.get(endpoint)).rejected(deployment)
+    return plain([SetAside(key, reason) for key, reason in found])
 
 
 @router.get(
     "/{deployment}/missed",
     summary="List the keys that were written while a deployment was retired",
     response_description="The keys, as text.",
+    responses=shows(list[str]),
 )
 def missed(ws: Ws, endpoint: str, deployment: str) -> Any:
     return ws.endpoints.get(endpoint).missed(deployment)
@@ -59,7 +75,7 @@ def missed(ws: Ws, endpoint: str, deployment: str) -> Any:
     description="The records of a search endpoint are embedded in the background: the answer is the job (202). A "
     "predictor is ready at once: the answer is the deployment (201).",
     response_description="The job, which is running.",
-    responses={201: {"description": "The deployment of a predictor."}},
+    responses=shows(Job, 202) | shows(Deployment, 201, "The deployment of a predictor."),
 )
 def deploy(here: Here, endpoint: str, body: Deploy) -> Any:
     opened = here.workspace.endpoints.get(endpoint)
@@ -79,7 +95,13 @@ def deploy(here: Here, endpoint: str, body: Deploy) -> Any:
     return JSONResponse(plain(made), 201)
 
 
-@router.post("/drafts", status_code=201, summary="Configure a deployment", response_description="The draft.")
+@router.post(
+    "/drafts",
+    status_code=201,
+    summary="Configure a deployment",
+    response_description="The draft.",
+    responses=shows(Deployment, 201),
+)
 def draft(ws: Ws, endpoint: str, body: Draft) -> Any:
     return plain(ws.endpoints.get(endpoint).draft(version_named(ws, body.model), **body.configuration()))
 
@@ -88,6 +110,7 @@ def draft(ws: Ws, endpoint: str, body: Draft) -> Any:
     "/{deployment}/retire",
     summary="Take a deployment out of use",
     response_description="The deployment, whose vectors are kept.",
+    responses=shows(Deployment),
 )
 def retire(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
     ws.endpoints.get(endpoint).retire(deployment, body.reason)
@@ -98,6 +121,7 @@ def retire(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
     "/{deployment}/purge",
     summary="Drop the vectors of a retired deployment",
     response_description="The deployment, to which there is no way back.",
+    responses=shows(Deployment),
 )
 def purge(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
     ws.endpoints.get(endpoint).purge(deployment, body.reason)

@@ -7,9 +7,12 @@ from typing import Any
 from fastapi import APIRouter
 
 from roost.lifecycle.deployments.probation import Probation
+from roost.lifecycle.deployments.promotion import Switch
 from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.endpoints import AnyEndpoint
+from roost.server.rest.answers import Endpoint
 from roost.server.rest.bodies import NewEndpoint, Policy, Promote, Rollback
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws
 
 router = APIRouter(prefix="/v1/endpoints", tags=["endpoints"], dependencies=CHANGES)
@@ -27,12 +30,23 @@ def shown(endpoint: AnyEndpoint) -> dict[str, Any]:
     }
 
 
-@router.get("", summary="List the endpoints", response_description="Their names.")
+@router.get(
+    "",
+    summary="List the endpoints",
+    response_description="Their names.",
+    responses=shows(list[str]),
+)
 def list_endpoints(ws: Ws, environment: str | None = None) -> Any:
     return ws.endpoints.list(environment)
 
 
-@router.post("", status_code=201, summary="Create an endpoint", response_description="The endpoint.")
+@router.post(
+    "",
+    status_code=201,
+    summary="Create an endpoint",
+    response_description="The endpoint.",
+    responses=shows(Endpoint, 201),
+)
 def create_endpoint(ws: Ws, body: NewEndpoint) -> Any:
     given = body.given("name", "fields")
     if body.fields is not None:
@@ -41,7 +55,12 @@ def create_endpoint(ws: Ws, body: NewEndpoint) -> Any:
     return shown(create(body.name, **given))
 
 
-@router.get("/{endpoint}", summary="Show an endpoint", response_description="What it is, and who answers.")
+@router.get(
+    "/{endpoint}",
+    summary="Show an endpoint",
+    response_description="What it is, and who answers.",
+    responses=shows(Endpoint),
+)
 def get_endpoint(ws: Ws, endpoint: str) -> Any:
     return shown(ws.endpoints.get(endpoint))
 
@@ -50,6 +69,7 @@ def get_endpoint(ws: Ws, endpoint: str) -> Any:
     "/{endpoint}/promote",
     summary="Make a deployment the champion",
     response_description="The change: who was champion, who is, and which live test it stopped.",
+    responses=shows(Switch),
 )
 def promote(ws: Ws, endpoint: str, body: Promote) -> Any:
     given = body.given("deployment", "probation")
@@ -63,6 +83,7 @@ def promote(ws: Ws, endpoint: str, body: Promote) -> Any:
     "/{endpoint}/rollback",
     summary="Go back to an earlier champion",
     response_description="The change: who was champion, who is, and which live test it stopped.",
+    responses=shows(Switch),
 )
 def rollback(ws: Ws, endpoint: str, body: Rollback) -> Any:
     return plain(ws.endpoints.get(endpoint).rollback(**body.given()))
@@ -72,6 +93,7 @@ def rollback(ws: Ws, endpoint: str, body: Rollback) -> Any:
     "/{endpoint}/policy",
     summary="Say what an endpoint does by itself",
     response_description="The endpoint; what the request left out is as it was.",
+    responses=shows(Endpoint),
 )
 def set_policy(ws: Ws, endpoint: str, body: Policy) -> Any:
     opened = ws.endpoints.get(endpoint)

@@ -9,7 +9,9 @@ from fastapi import APIRouter
 from pymilvus.exceptions import MilvusException
 
 from roost.address import without_secrets
+from roost.server.rest.answers import Health
 from roost.server.rest.errors import answer
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import Ws
 
 router = APIRouter(tags=["health"])
@@ -17,12 +19,22 @@ router = APIRouter(tags=["health"])
 _log = logging.getLogger(__name__)
 
 
-@router.get("/healthz", summary="Say that the server lives", response_description="It does.")
+@router.get(
+    "/healthz",
+    summary="Say that the server lives",
+    response_description="It does.",
+    responses=shows(Health),
+)
 async def healthz() -> Any:
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="Say whether the store and the vectors answer", response_description="They do.")
+@router.get(
+    "/readyz",
+    summary="Say whether the store and the vectors answer",
+    response_description="They do.",
+    responses=shows(Health),
+)
 def readyz(ws: Ws) -> Any:
     try:
         _ = ws.ledger.head

@@ -10,6 +10,7 @@ from roost.errors import InvalidTransition
 from roost.lifecycle.jobs import BACKFILL, Job
 from roost.lifecycle.plain import plain
 from roost.server.rest.bodies import OptionalReason, Resume
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Caller, Here, Ws, allow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=CHANGES)
@@ -17,22 +18,42 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=CHANGES)
 _OPTIONS = ("batch_size", "workers", "runner", "rate_limit", "verify")
 
 
-@router.get("", summary="List the jobs", response_description="The jobs, the newest first.")
+@router.get(
+    "",
+    summary="List the jobs",
+    response_description="The jobs, the newest first.",
+    responses=shows(list[Job]),
+)
 def list_jobs(ws: Ws, kind: str | None = None, endpoint: str | None = None) -> Any:
     return plain(ws.jobs.list(kind, endpoint))
 
 
-@router.get("/{job}", summary="Show a job", response_description="The job as it is now.")
+@router.get(
+    "/{job}",
+    summary="Show a job",
+    response_description="The job as it is now.",
+    responses=shows(Job),
+)
 def get_job(ws: Ws, job: int) -> Any:
     return plain(ws.jobs.get(job))
 
 
-@router.post("/{job}/pause", summary="Let a job stop for now", response_description="The job; it can be resumed.")
+@router.post(
+    "/{job}/pause",
+    summary="Let a job stop for now",
+    response_description="The job; it can be resumed.",
+    responses=shows(Job),
+)
 def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
     return plain(ws.jobs.pause(job, body.reason))
 
 
-@router.post("/{job}/cancel", summary="Give a job up", response_description="The job.")
+@router.post(
+    "/{job}/cancel",
+    summary="Give a job up",
+    response_description="The job.",
+    responses=shows(Job),
+)
 def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
     return plain(ws.jobs.cancel(job, body.reason))
 
@@ -42,6 +63,7 @@ def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
     status_code=202,
     summary="Go on with a backfill that was paused or interrupted",
     response_description="The job, which is running.",
+    responses=shows(Job, 202),
 )
 def resume(here: Here, actor: Caller, job: int, body: Resume) -> Any:
     jobs = here.workspace.jobs

@@ -7,14 +7,24 @@ from typing import Any
 from fastapi import APIRouter
 
 from roost.errors import InvalidTransition
+from roost.lifecycle.ledger import Entry
+from roost.lifecycle.live import TestStatus
 from roost.lifecycle.plain import plain
+from roost.server.rest.answers import Running
 from roost.server.rest.bodies import OptionalReason, StartTest
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws
 
 router = APIRouter(prefix="/v1/endpoints/{endpoint}", tags=["live tests"], dependencies=CHANGES)
 
 
-@router.post("/test", status_code=201, summary="Start a live test", response_description="How the test stands.")
+@router.post(
+    "/test",
+    status_code=201,
+    summary="Start a live test",
+    response_description="How the test stands.",
+    responses=shows(TestStatus, 201),
+)
 def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
     given = {name: value for name, value in body.given("challengers").items() if value is not None}
     return plain(ws.endpoints.get(endpoint).start_test(body.challengers, **given).status())
@@ -24,13 +34,19 @@ def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
     "/test",
     summary="Show how the live test stands",
     response_description="Its status; null where no test is running: see the endpoint's tests.",
+    responses=shows(Running),
 )
 def test_status(ws: Ws, endpoint: str) -> Any:
     test = ws.endpoints.get(endpoint).test
-    return {"status": plain(test.status()) if test is not None else None}
+    return plain(Running(test.status() if test is not None else None))
 
 
-@router.post("/test/stop", summary="End the live test where it stands", response_description="How it ended.")
+@router.post(
+    "/test/stop",
+    summary="End the live test where it stands",
+    response_description="How it ended.",
+    responses=shows(TestStatus),
+)
 def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
     test = ws.endpoints.get(endpoint).test
     if test is None:
@@ -42,6 +58,7 @@ def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
     "/tests",
     summary="List how live tests began and ended",
     response_description="The ledger's entries of them, oldest first, with their results as evidence.",
+    responses=shows(list[Entry]),
 )
 def list_tests(ws: Ws, endpoint: str) -> Any:
     entries = ws.ledger.entries(ws.endpoints.get(endpoint).name)

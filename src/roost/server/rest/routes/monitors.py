@@ -13,11 +13,16 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
+from roost.lifecycle.monitor.monitors import MonitorStatus
 from roost.lifecycle.monitor.notify import Log
+from roost.lifecycle.monitor.report import Point
 from roost.lifecycle.monitor.rules import Rule
 from roost.lifecycle.plain import plain
+from roost.server.rest.answers import MonitorReport
 from roost.server.rest.bodies import Watch
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Caller, Ws, allow
 
 router = APIRouter(tags=["monitors"], dependencies=CHANGES)
@@ -25,7 +30,12 @@ router = APIRouter(tags=["monitors"], dependencies=CHANGES)
 _OPTIONS = frozenset(field.name for field in fields(Configuration)) - {"notify", "rules"}
 
 
-@router.get("/v1/monitors", summary="List the endpoints that are watched", response_description="Their names.")
+@router.get(
+    "/v1/monitors",
+    summary="List the endpoints that are watched",
+    response_description="Their names.",
+    responses=shows(list[str]),
+)
 def list_watched(ws: Ws) -> Any:
     return ws.monitors.watched()
 
@@ -35,6 +45,7 @@ def list_watched(ws: Ws) -> Any:
     summary="Watch an endpoint, or watch it differently",
     description="Whom alerts are told is kept; it can be changed only where the server is.",
     response_description="How it is watched.",
+    responses=shows(MonitorStatus),
 )
 def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
     taken = sorted(body.options.keys() - _OPTIONS)
@@ -50,13 +61,19 @@ def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
     "/v1/monitors/{endpoint}",
     summary="Watch an endpoint no more",
     response_description="The endpoints that are watched still.",
+    responses=shows(list[str]),
 )
 def unwatch(ws: Ws, endpoint: str) -> Any:
     ws.monitors.unwatch(endpoint)
     return ws.monitors.watched()
 
 
-@router.get("/v1/monitors/{endpoint}", summary="Show how an endpoint is watched", response_description="Its monitor.")
+@router.get(
+    "/v1/monitors/{endpoint}",
+    summary="Show how an endpoint is watched",
+    response_description="Its monitor.",
+    responses=shows(MonitorStatus),
+)
 def monitor_status(ws: Ws, endpoint: str) -> Any:
     return plain(ws.monitors.status(endpoint))
 
@@ -65,16 +82,18 @@ def monitor_status(ws: Ws, endpoint: str) -> Any:
     "/v1/monitors/{endpoint}/report",
     summary="Show all figures of a span of time",
     response_description="The figures of each deployment, by default of the last day, and the open alerts.",
+    responses=shows(MonitorReport),
 )
 def report(ws: Ws, endpoint: str, since: str | None = None) -> Any:
     found = ws.monitors.report(ws.endpoints.get(endpoint).name, since)
-    return {name: plain(getattr(found, name)) for name in ("endpoint", "since", "until", "figures", "alerts")}
+    return plain(MonitorReport(found.endpoint, found.since, found.until, found.figures, found.alerts))
 
 
 @router.get(
     "/v1/monitors/{endpoint}/history",
     summary="Show one figure over time",
     response_description="The figure for each window, or for each span of bucket_s seconds.",
+    responses=shows(list[Point]),
 )
 def history(
     ws: Ws,
@@ -91,13 +110,19 @@ def history(
     "/v1/monitors/{endpoint}/check",
     summary="Measure and judge now",
     response_description="The alerts that were opened or resolved by it.",
+    responses=shows(list[Alert]),
 )
 def check(ws: Ws, actor: Caller, endpoint: str) -> Any:
     allow(ws, actor, "monitor.watch", endpoint)
     return plain(ws.monitors.check_now(endpoint))
 
 
-@router.get("/v1/alerts", summary="List the alerts", response_description="The alerts, the newest first.")
+@router.get(
+    "/v1/alerts",
+    summary="List the alerts",
+    response_description="The alerts, the newest first.",
+    responses=shows(list[Alert]),
+)
 def alerts(ws: Ws, endpoint: str | None = None, open_only: bool = False) -> Any:
     return plain(ws.monitors.alerts(endpoint, open_only))
 

@@ -8,15 +8,23 @@ from fastapi import APIRouter
 
 from roost.errors import InvalidArgument
 from roost.lifecycle.plain import plain
-from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
+from roost.lifecycle.serving.predict_endpoint import PredictEndpoint, Prediction
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
+from roost.lifecycle.serving.traffic import Answer
+from roost.server.rest.answers import Deleted, Known, Written
 from roost.server.rest.bodies import Delete, Feedback, Predict, Search, SearchBatch, Write
+from roost.server.rest.schemas import shows
 from roost.server.rest.served import Caller, Ws, allow, decoded, decoded_record
 
 router = APIRouter(prefix="/v1/endpoints/{endpoint}", tags=["traffic"])
 
 
-@router.post("/search", summary="Find the nearest records", response_description="The answer, and who gave it.")
+@router.post(
+    "/search",
+    summary="Find the nearest records",
+    response_description="The answer, and who gave it.",
+    responses=shows(Answer),
+)
 def search(ws: Ws, endpoint: str, body: Search) -> Any:
     return plain(_search(ws, endpoint).search(decoded(body.content), **body.given("content")))
 
@@ -25,12 +33,18 @@ def search(ws: Ws, endpoint: str, body: Search) -> Any:
     "/search-batch",
     summary="Find the nearest records of many",
     response_description="The answers, in the order of the contents.",
+    responses=shows(list[Answer]),
 )
 def search_batch(ws: Ws, endpoint: str, body: SearchBatch) -> Any:
     return plain(_search(ws, endpoint).search_batch(decoded(body.contents), **body.given("contents")))
 
 
-@router.post("/predict", summary="Predict for rows", response_description="The predictions, in the rows' order.")
+@router.post(
+    "/predict",
+    summary="Predict for rows",
+    response_description="The predictions, in the rows' order.",
+    responses=shows(list[Prediction]),
+)
 def predict(ws: Ws, endpoint: str, body: Predict) -> Any:
     opened = ws.endpoints.get(endpoint)
     if not isinstance(opened, PredictEndpoint):
@@ -38,24 +52,35 @@ def predict(ws: Ws, endpoint: str, body: Predict) -> Any:
     return plain(opened.predict(decoded(body.rows), **body.given("rows")))
 
 
-@router.post("/write", summary="Write records", response_description="How many were written.")
+@router.post(
+    "/write",
+    summary="Write records",
+    response_description="How many were written.",
+    responses=shows(Written),
+)
 def write(ws: Ws, actor: Caller, endpoint: str, body: Write) -> Any:
     opened = _search(ws, endpoint)
     allow(ws, actor, "write", endpoint)
-    return {"n_written": opened.write([decoded_record(record) for record in body.records])}
+    return plain(Written(opened.write([decoded_record(record) for record in body.records])))
 
 
-@router.post("/delete", summary="Delete records by their keys", response_description="How many keys were given.")
+@router.post(
+    "/delete",
+    summary="Delete records by their keys",
+    response_description="How many keys were given.",
+    responses=shows(Deleted),
+)
 def delete(ws: Ws, actor: Caller, endpoint: str, body: Delete) -> Any:
     opened = _search(ws, endpoint)
     allow(ws, actor, "write", endpoint)
-    return {"n_deleted": opened.delete(list(body.keys))}
+    return plain(Deleted(opened.delete(list(body.keys))))
 
 
 @router.post(
     "/feedback",
     summary="Say how good results were",
     response_description="Whether the answer is known that the feedback is about.",
+    responses=shows(Known),
 )
 def feedback(ws: Ws, endpoint: str, body: Feedback) -> Any:
     opened: Any = ws.endpoints.get(endpoint)
@@ -66,7 +91,7 @@ def feedback(ws: Ws, endpoint: str, body: Feedback) -> Any:
         given["item"] = body.gains
     elif isinstance(opened, SearchEndpoint) and body.item is None:
         raise InvalidArgument("say which result is meant: item, or the gains of all")
-    return {"is_known": opened.feedback(**given)}
+    return plain(Known(opened.feedback(**given)))
 
 
 def _search(ws: Ws, name: str) -> SearchEndpoint:
