@@ -33,8 +33,9 @@ Options of many commands are not repeated below:
 | `--artifacts FOLDER` | With a database URL: the folder of the models' files. |
 | `--actor NAME` | Who is acting, for the ledger. By default the system's user. |
 
-A token for the server is read from the environment variable `ROOST_TOKEN`. `MODULE:FUNCTION` names a function of an
-installed package or of the present folder; it is code that runs with your rights.
+A token for the server is read from the environment variable `ROOST_TOKEN`; a database of it is named by the path of
+its URI, as in `http://host:19530/prod`. `MODULE:FUNCTION` names a function of an installed package or of the present
+folder; it is code that runs with your rights.
 
 ## A new model, from registration to promotion
 

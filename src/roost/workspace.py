@@ -19,6 +19,7 @@ from roost.lifecycle.governance.governance import Governance
 from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
 from roost.lifecycle.models.data_versions import DataVersions
+from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.registry import Models
 from roost.lifecycle.models.runs import Runs
 from roost.lifecycle.models.tracking import Tracking, disable_telemetry
@@ -74,6 +75,7 @@ class Workspace:
         """
         disable_telemetry()
         self.location = without_secrets(str(path_or_uri))
+        self._engine = EngineAddress.of(path_or_uri, connection.get("db_name") or "")
         directory = embedded_path(path_or_uri)
         if directory is None and store is None:
             raise InvalidArgument(
@@ -162,13 +164,13 @@ class Workspace:
     def data(self) -> DataVersions:
         """Versions of data: `data.describe` gives the digest of an array, a file or a collection."""
         self._check_open()
-        return DataVersions(lambda: self.vectors, self.location)
+        return DataVersions(lambda: self.vectors, self._engine)
 
     @property
     def governance(self) -> Governance:
         """Who may do what, and who approved it."""
         self._check_open()
-        return Governance(self._context, self.location)
+        return Governance(self._context, self._engine)
 
     @property
     def retraining(self) -> Retraining:

@@ -56,6 +56,25 @@ def test_a_function_answers_where_it_is_trusted(roost, workspace_path, shop):
     assert json.loads(made.stdout)["state"] == "ready"
 
 
+def test_what_a_version_was_registered_with_is_trusted_from_then_on(roost, workspace_path, shop):
+    trust = ("--trust", "cli_shop:first_three")
+    registered = roost("model", "register", workspace_path, "cut", "--from", "cli_shop:function", *trust)
+    assert registered.exit_code == 0, registered.stderr
+    made = roost("deploy", workspace_path, "image-search", "cut/1", "--records", "cli_shop:records", "--json")
+    assert made.exit_code == 0, made.stderr
+    assert json.loads(made.stdout)["state"] == "ready"
+
+
+def test_an_endpoint_is_created_where_a_champion_is_trusted_by_its_process(roost, workspace_path, shop):
+    trust = ("--trust", "cli_shop:first_three")
+    roost("model", "register", workspace_path, "cut", "--from", "cli_shop:function")
+    roost("deploy", workspace_path, "image-search", "cut/1", "--records", "cli_shop:records", *trust)
+    promoted = roost("promote", workspace_path, "image-search", "cut-v1", "--reason", "shorter", *trust)
+    assert promoted.exit_code == 0, promoted.stderr
+    created = roost("endpoint", "create", workspace_path, "more", *trust)
+    assert created.exit_code == 0, created.stderr
+
+
 def test_a_predict_endpoint_needs_no_records(roost, workspace_path, shop):
     register = roost("model", "register", workspace_path, "classes", "--from", "cli_shop:predictor")
     assert register.exit_code == 0, register.stderr

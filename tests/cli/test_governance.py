@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+from roost.client import connect
+from roost.lifecycle.models.data_versions import DataVersion
 from roost.lifecycle.models.embedders.sklearn import SklearnEmbedder
 from roost.workspace import Workspace
 
@@ -120,3 +122,42 @@ def test_debt_looks_for_collections_beside_a_running_application(roost, tmp_path
         findings = json.loads(roost("debt", tmp_path / "new", "--json").stdout)
     assert [one["kind"] for one in findings] == ["data is gone"]
     assert "there is no collection 'rows_now'" in findings[0]["evidence"]
+
+
+def _register(workspace, data):
+    rng = np.random.default_rng(3)
+    model = SklearnEmbedder(PCA(2).fit(rng.random((9, 4), dtype=np.float32)))
+    workspace.models.register("pca", model, data=data, owner="ann")
+
+
+def test_debt_does_not_look_for_collections_of_another_database(roost, tmp_path):
+    with connect(tmp_path / "new" / "vectors.roost") as client:
+        client.create_database("prod")
+    with Workspace(tmp_path / "new", db_name="prod") as workspace:
+        workspace.vectors.create_collection("rows", dimension=2)
+        _register(workspace, workspace.data.describe("rows"))
+    assert "no debt was found" in roost("debt", tmp_path / "new").stdout
+    with Workspace(tmp_path / "new", db_name="prod") as workspace:
+        workspace.vectors.drop_collection("rows")
+        assert [one.kind for one in workspace.governance.debt().findings] == ["data is gone"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "kinds"),
+    [
+        ("http://u:hunter2@milvus:19530", "http://milvus:19530#rows", ["data is gone"]),
+        ("http://milvus:19530", "http://***@milvus:19530#rows", ["data is gone"]),
+        ("http://milvus:19530/prod", "http://milvus:19530#prod/rows", ["data is gone"]),
+        ("http://milvus:19530", "http://milvus:19530#prod/rows", []),
+    ],
+)
+def test_debt_looks_for_collections_of_a_server(roost, tmp_path, monkeypatch, asked, recorded, kinds):
+    with Workspace(tmp_path / "new") as workspace:
+        _register(workspace, DataVersion("sha256:12", "collection", "rows", recorded, 3, "2026-01-31T00:00:00+00:00"))
+    # An engine of this process answers for the server, which has no collection.
+    monkeypatch.setattr("roost.client.connect", lambda uri, **options: connect(tmp_path / "server"))
+    result = roost("debt", asked, "--store", tmp_path / "new", "--json")
+    assert result.exit_code == 0, result.stderr
+    findings = json.loads(result.stdout)
+    assert [one["kind"] for one in findings] == kinds
+    assert "hunter2" not in result.stdout

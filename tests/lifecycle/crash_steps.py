@@ -44,6 +44,12 @@ def die_before_row(workspace: Workspace, endpoint: str) -> None:
     chosen.deploy(draft, records())
 
 
+def die_before_collection(workspace: Workspace, endpoint: str) -> None:
+    """Die when a collection is noted, and before it is made."""
+    space.create = die
+    workspace.endpoints.get(endpoint).deploy(workspace.models.get("digits", 2), records())
+
+
 def die_in_backfill(workspace: Workspace, endpoint: str) -> None:
     """Write two batches, change a record through the endpoint, and die after the third."""
     chosen = workspace.endpoints.get(endpoint)
@@ -97,6 +103,7 @@ STEPS: dict[str, Callable[[Workspace, str], None]] = {
     step.__name__: step
     for step in (
         die_before_row,
+        die_before_collection,
         die_in_backfill,
         die_before_seal,
         die_in_transaction,

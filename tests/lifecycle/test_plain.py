@@ -57,6 +57,12 @@ def test_plain_values(value: object, expected: object) -> None:
     assert json.loads(json.dumps(found)) == expected
 
 
+def test_fields_can_be_hidden_wherever_they_are() -> None:
+    hidden = {Inner: frozenset({"state"})}
+    assert plain({"a": [Inner(State.SERVING)]}, hidden) == {"a": [{}]}
+    assert plain(Described("x"), hidden) == {"shown": [1, 2]}
+
+
 @pytest.mark.parametrize("value", [object(), Inner, lambda: None])
 def test_what_has_no_plain_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no plain form"):

@@ -7,8 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from roost.lifecycle.live.test import LiveTest
+from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.retrain import Cron, Drift, Gate, Plan
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import create_app
@@ -124,9 +126,47 @@ def test_predictions(client: httpx.Client, digits: Digits) -> None:
     assert first["value"] == int(digits.labels[0])
     assert set(first["probabilities"]) == {str(label) for label in range(10)}
     assert ok(client.post(f"{url}/feedback", json={"query_id": first["query_id"], "item": 0})) == {"is_known": True}
+    assert "drawn" not in first
     refused(client.post(f"{url}/search", json={"content": check[0]}), 422, "invalid_argument")
     refused(client.post(f"{url}/deployments", json={"model": "labels/1", "source": PARQUET}), 422, "invalid_argument")
     refused(client.get(f"{url}/deployments/{made['name']}/rejected"), 422, "invalid_argument")
+
+
+def test_a_label_of_a_regression_is_a_number(client: httpx.Client, shared: Workspace, digits: Digits) -> None:
+    rows = digits.images[:50] / 16
+    line = shared.models.register("line", SklearnPredictor(LinearRegression().fit(rows, digits.labels[:50])))
+    endpoint = shared.endpoints.create("numbers", kind="predict", task="regression")
+    endpoint.promote(endpoint.deploy(line), reason="first")
+    url = "/v1/endpoints/numbers"
+    [answer] = ok(client.post(f"{url}/predict", json={"rows": rows[:1].tolist()}))
+    for wrong in (True, "many", 10**400):
+        said = {"query_id": answer["query_id"], "item": wrong}
+        refused(client.post(f"{url}/feedback", json=said), 422, "invalid_argument")
+    assert ok(client.post(f"{url}/feedback", json={"query_id": answer["query_id"], "item": 1.5})) == {"is_known": True}
+
+
+def test_an_answer_of_a_live_test_does_not_tell_what_the_test_keeps(
+    client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint], shared: Workspace, digits: Digits
+) -> None:
+    endpoint = make_endpoint()
+    endpoint.deploy(shared.models.get("digits", 2), digits.records(), verify=8)
+    url = f"/v1/endpoints/{endpoint.name}"
+    test = ok(
+        client.post(f"{url}/test", json={"challengers": ["digits-v2"], "method": "shadow", "metric": "click"}), 201
+    )
+    answer = ok(client.post(f"{url}/search", json={"content": digits.images[7].tolist()}))
+    assert answer["test_id"] == test["test_id"]
+    assert "drawn" not in answer and "p_values" not in test
+    ok(client.post(f"{url}/test/stop", json={"reason": "enough"}))
+
+
+def test_rules_and_policies_are_answered(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint]) -> None:
+    rule = {"action": "retire", "environment": "lab", "n_approvals": 2, "by_others": False, "expires_hours": 4.0}
+    assert ok(client.put("/v1/governance/rules", json=rule)) == rule
+    endpoint = make_endpoint()
+    shown = ok(client.put(f"/v1/endpoints/{endpoint.name}/policy", json={"keep_retired": 3}))
+    assert (shown["policy"]["keep_retired"], shown["model"], shown["kind"]) == (3, "digits/1", "search")
+    assert ok(client.get("/healthz")) == {"status": "alive"}
 
 
 def test_live_tests(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint], shared: Workspace) -> None:
@@ -169,11 +209,11 @@ def test_monitors(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoi
 
 def test_models_and_where_they_come_from(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint]) -> None:
     name = make_endpoint().name
-    assert ok(client.get("/v1/models")) == ["digits", "labels"]
+    assert {"digits", "labels"} <= set(ok(client.get("/v1/models")))
     assert [one["version"] for one in ok(client.get("/v1/models/digits"))] == [1, 2]
     version = ok(client.get("/v1/models/digits/versions/2"))
     assert version["dim"] == 16
-    assert "files" not in version
+    assert not {"files", "uri"} & version.keys()
     sections = {"sections": {"limitations": "digits only"}}
     assert "digits only" in ok(client.put("/v1/models/digits/versions/1/card", json=sections))["markdown"]
     assert ok(client.get("/v1/models/digits/versions/1/card"))["version"] == "digits/1"

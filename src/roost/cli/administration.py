@@ -18,6 +18,7 @@ from roost.lifecycle.context import Context
 from roost.lifecycle.governance.governance import Governance
 from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.registry import Models
 from roost.lifecycle.models.tracking import Tracking, disable_telemetry
 from roost.lifecycle.names import suggestion
@@ -60,7 +61,7 @@ class Administration:
 
     @property
     def governance(self) -> Governance:
-        return Governance(self.context, self.location)
+        return Governance(self.context, EngineAddress.of(self.location))
 
     @property
     def jobs(self) -> Jobs:

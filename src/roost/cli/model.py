@@ -159,9 +159,13 @@ def register(
         list[str] | None,
         typer.Option(metavar="PATH", help="A file, folder or collection it was made from; may be repeated."),
     ] = None,
-    trusted: Annotated[
+    trust: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE", help="A type or function that the stored model may use; may be repeated."),
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="A function or type that the version may use wherever it is opened, as an error names it; "
+            "may be repeated.",
+        ),
     ] = None,
     run: Annotated[str | None, typer.Option(metavar="RUN", help="The MLflow run that trained it.")] = None,
     owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
@@ -175,7 +179,7 @@ def register(
         run=run,
         metrics=numbers(metric, "--metric"),
         tags=pairs(tag, "--tag"),
-        trusted=trusted or (),
+        trusted=trust or (),
         data=[workspace.data.describe(path) for path in data] if data else None,
         owner=owner,
         description=description,

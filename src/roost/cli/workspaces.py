@@ -30,7 +30,8 @@ WorkspaceArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="WORKSPACE",
-        help="The workspace's folder; or the URI of a Milvus server, with --store and a token in `ROOST_TOKEN`.",
+        help="The workspace's folder; or the URI of a Milvus server, as in `http://host:19530/prod`, with --store "
+        "and a token in `ROOST_TOKEN`.",
     ),
 ]
 StoreOption: TypeAlias = Annotated[
@@ -75,7 +76,7 @@ def changes(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., No
 
 def begins(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., None]:
     """Make a command of a function as `changes` does; the workspace is made if there is none."""
-    return _command(body, _WHO, made_workspace)
+    return _command(body, _WHOLE, made_workspace)
 
 
 @contextmanager
@@ -160,7 +161,10 @@ def _check_exists(home: str) -> None:
 def _command(
     body: Callable[..., None], common: _Parameters, opened: Callable[..., AbstractContextManager[Any]]
 ) -> Callable[..., None]:
-    """Return a command that opens a workspace for `body`: with its options, and those that name the workspace."""
+    """Return a command that opens a workspace for `body`: with its options, and those that name the workspace.
+
+    What both have, under one name, is the body's to explain, and both get it.
+    """
     first, *own = inspect.signature(body).parameters.values()
     written = {name: text for name, text in body.__annotations__.items() if name != first.name}
     known = cast(Any, SimpleNamespace(__annotations__=written))
@@ -168,13 +172,14 @@ def _command(
     named: dict[str, tuple[Any, Any]] = {
         "workspace": (WorkspaceArgument, inspect.Parameter.empty),
         **{one.name: (hints[one.name], one.default) for one in own},
-        **common,
+        **{name: option for name, option in common.items() if name not in hints},
     }
+    both = [name for name in common if name in hints]
 
     def command(**given: Any) -> None:
         where = {name: given.pop(name) for name in ("workspace", *common)}
         with opened(**where) as workspace:
-            body(workspace, **given)
+            body(workspace, **given, **{name: where[name] for name in both})
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter(n, kind, default=d, annotation=a) for n, (a, d) in named.items()]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 
 import pytest
+from pymilvus.exceptions import ConnectionNotExistException
 
+from roost.client import connect
 from roost.errors import (
     AlreadyExists,
     DeploymentNotFound,
@@ -14,6 +17,7 @@ from roost.errors import (
 )
 from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
+from roost.lifecycle.names import collection_name
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import N_RECORDS, Child, Digits, Place
@@ -118,6 +122,36 @@ def test_a_collection_whose_deployment_never_came_is_dropped_when_the_workspace_
         assert draft.state is State.DRAFT
         assert not opened.vectors.has_collection(draft.collection)
         assert opened.endpoints.get(place.endpoint).deploy(draft, digits.records()).n_records == N_RECORDS
+
+
+@pytest.mark.crash
+def test_somebody_elses_collection_is_not_dropped_for_one_that_never_came(
+    place: Place, endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, child: Child
+) -> None:
+    """A process dies before its collection is made, and another workspace on the server makes one of the name."""
+    workspace.close()
+    assert child("die_before_collection") == -signal.SIGKILL
+    with closing(connect(place.uri or place.home / "vectors.roost")) as vectors:
+        collection = collection_name(place.endpoint, "digits-v2")
+        vectors.create_collection(collection, dimension=8)
+    with place.open() as opened:
+        assert opened.vectors.has_collection(collection)
+
+
+def test_what_was_left_behind_gives_way_to_the_next_deployment_of_the_name(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another model, as the vector engine could not drop it when its deployment failed."""
+
+    def fail(*_: object) -> None:
+        raise ConnectionNotExistException(message="gone")
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionNotExistException):
+        patch.setattr(workspace.vectors, "drop_index", fail)
+        patch.setattr(workspace.vectors, "drop_collection", fail)
+        endpoint.deploy(workspace.models.get("digits", 1), digits.records(), name="other")
+    assert workspace.vectors.has_collection(collection_name(endpoint.name, "other"))
+    assert endpoint.deploy(strong, digits.records(), name="other").n_records == N_RECORDS
 
 
 def test_somebody_elses_collection_of_the_name_is_left_alone(

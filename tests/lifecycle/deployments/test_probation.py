@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,6 +137,10 @@ def test_every_query_of_a_batch_that_failed_is_recorded_and_a_caller_s_mistake_i
         contested.search(digits.images[0], filter="label ==")
     with pytest.raises(InvalidArgument):
         contested.search(digits.images[0], limit=16_385)
+    with suppress(InvalidArgument):  # a server refuses such a name; the embedded engine has no such field
+        contested.search(digits.images[0], output_fields=["a-b"])
+    with suppress(InvalidArgument):  # a server does not look where the collection is so small
+        contested.search(digits.images[0], search_params={"ef": 1})
     with pytest.raises(InvalidArgument):
         contested.search(digits.images[0], user="\n")
     with pytest.raises(FingerprintMismatch):

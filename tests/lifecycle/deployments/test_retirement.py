@@ -133,16 +133,16 @@ def test_what_the_policy_gives_up_is_dropped_when_nobody_uses_it(
     workspace.endpoints.close()
     contested.keep_retired(0)
     collection, context = contested.deployment("digits-v2").collection, contested._context
-    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", 0.5)
+    monkeypatch.setattr(retirement, "RELEASE_AFTER_S", 1.0)
+    begun_at = time.monotonic()
     contested.retire("digits-v2", "weak")
-    retired_at = time.monotonic()
     assert contested.deployment("digits-v2").purged
     released = set[tuple[int, str]]()
     for look in (lambda: retirement.release_due(context, released), lambda: promotion.reconcile(context)):
         look()
-        if time.monotonic() - retired_at < 0.5:
-            assert workspace.vectors.has_collection(collection)
-    time.sleep(0.5)
+        is_there = workspace.vectors.has_collection(collection)
+        assert is_there or time.monotonic() - begun_at > 1.0
+    time.sleep(1.0)
     retirement.release_due(context, released)
     assert not workspace.vectors.has_collection(collection) and len(released) == 1
     retirement.release_due(context, released)

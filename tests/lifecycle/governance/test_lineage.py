@@ -15,7 +15,9 @@ from roost.errors import (
     WorkspaceError,
 )
 from roost.lifecycle.backfill import ArraySource
+from roost.lifecycle.governance.lineage import AffectedDeployment, AffectedVersion
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.workspace import Workspace
 from tests.lifecycle.conftest import Digits, Place
@@ -98,7 +100,7 @@ def test_what_is_not_known_is_refused_by_name(workspace: Workspace, endpoint: Se
 def test_data_that_is_given_twice_is_used_once(workspace: Workspace, digits: Digits) -> None:
     one, same = (workspace.data.describe(digits.images[:20], name=name) for name in ("may", "all of may"))
     workspace.models.register("digits", digits.embedder(4), data=[one, same])
-    assert workspace.governance.affected(one.digest).versions == (("digits/1", "train"),)
+    assert workspace.governance.affected(one.digest).versions == (AffectedVersion("digits/1", "train"),)
 
 
 def test_bad_data_leads_to_everything_that_was_made_from_it(
@@ -116,18 +118,20 @@ def test_bad_data_leads_to_everything_that_was_made_from_it(
 
     found = governance.affected(bad.digest[:20])
     name = endpoint.name
-    assert found.versions == (("digits/1", "train"),)
-    assert found.deployments == ((name, "digits-v1", "digits/1", "ready"),)
+    assert found.versions == (AffectedVersion("digits/1", "train"),)
+    assert found.deployments == (AffectedDeployment(name, "digits-v1", "digits/1", "ready"),)
     assert [(one.deployment, one.until is not None) for one in found.periods] == [("digits-v1", True)]
     assert (found.serving, found.tests) == ((), (test.id,))
     assert governance.affected(good.digest).serving == (name,)
     assert governance.affected(good.name) == governance.affected(good.digest)
 
     marked = governance.mark_data(bad.digest, "bad", reason="exchanged labels")
-    assert (marked.cause.state, marked.cause.reason) == ("bad", "exchanged labels")
+    assert (marked.data.state, marked.data.reason) == ("bad", "exchanged labels")
     assert "digits-v1 from" in str(marked) and "is bad" in str(marked)
     assert "digits-v1" in marked._repr_html_()
-    json.dumps(marked.to_dict())
+    shown = json.loads(json.dumps(plain(marked)))
+    assert shown["versions"] == [{"version": "digits/1", "role": "train"}]
+    assert (shown["data"]["digest"], shown["periods"][0]["deployment"]) == (bad.digest, "digits-v1")
     facts = {node.name: node.facts for node in governance.lineage("digits/1").walk()}
     assert facts[bad.digest]["state"] == "bad" and "state" not in facts[good.digest]
     entry = workspace.ledger.entries()[-1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,17 @@ def test_the_digest_of_data_is_of_values_shape_and_type() -> None:
     others = [data.reshape(2, 3), data.astype(np.float64), data + 1]
     assert data_digest(data) == data_digest(data.copy())
     assert len({data_digest(other) for other in [data, *others]}) == 4
+
+
+@pytest.mark.timeout(60)
+def test_who_moves_an_alias_does_not_wait_for_who_makes_the_experiment(workspace: Workspace) -> None:
+    """Both take turns at MLflow, and who has the turn uses its client."""
+    tracking = workspace._tracking
+    assert tracking.client is not None
+    with tracking.turn:
+        asking = threading.Thread(target=lambda: tracking.experiment_id)
+        asking.start()
+        asking.join(0.2)
+        assert asking.is_alive() and tracking.client is not None
+    asking.join()
+    assert tracking.client.get_experiment(tracking.experiment_id).name == "roost"

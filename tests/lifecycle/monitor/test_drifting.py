@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from roost.lifecycle.monitor.drifting import DriftTests
 from roost.lifecycle.monitor.seasons import Season
 from roost.lifecycle.monitor.summary import Drift
 from roost.lifecycle.monitor.watched import Watched
-from roost.lifecycle.serving.tap import Predicted, Stream
+from roost.lifecycle.serving.tap import Failed, Judged, Labelled, Predicted, Searched, Stream, Written
+from roost.lifecycle.serving.traffic import Query
 from roost.lifecycle.store import Store
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
@@ -53,6 +55,17 @@ class Site:
         for _ in range(n // 50):
             rows = self.rng.normal(3.0 if by_day else 0.0, 1.0, (50, 3)) + shift
             self.stream.put(Predicted("v1", 0.01, ["day" if by_day else "night"] * 50, rows))
+        self.watched.drain(at_s)
+
+    def search(self, at_s: float, n: int) -> None:
+        for _ in range(n // 50):
+            distances, vectors = self.rng.exponential(1.0, 50).tolist(), self.rng.normal(0.0, 1.0, (50, 3))
+            self.stream.put(Searched("v1", 0.01, distances, vectors, Query(5)))
+        self.watched.drain(at_s)
+
+    def write(self, at_s: float, n: int, shift: float = 0.0) -> None:
+        for _ in range(n // 50):
+            self.stream.put(Written("v1", 50, self.rng.normal(shift, 1.0, (50, 3))))
         self.watched.drain(at_s)
 
     def drift(self) -> Drift | None:
@@ -116,6 +129,84 @@ def test_a_baseline_that_was_given_is_that_of_all_seasons(kept: Baselines) -> No
         found = site.drift()
         assert found is not None and (found.p_value <= ALPHA) is is_drift
     assert {kind for _, kind in kept.latest("shop")} == {"queries", "predictions"}
+
+
+def test_written_vectors_have_no_season(kept: Baselines) -> None:
+    site = Site(kept, "hour_of_week")
+    kept.save("shop", "v1", "vectors", site.rng.normal(0.0, 1.0, (300, 3)), "collection")
+    for hour in (0, 1):
+        site.write(MONDAY_S + hour * HOUR_S, 50)
+    found = site.tests.test(site.watched)["v1"]["data"]
+    assert (found.n_tests, found.n_rows) == (1, 100) and found.p_value > ALPHA
+    for hour in (2, 3):
+        site.write(MONDAY_S + hour * HOUR_S, 50, shift=1.0)
+    assert site.tests.test(site.watched)["v1"]["data"].p_value <= ALPHA
+
+
+def test_distances_have_no_season_and_are_not_kept_once_there_is_a_baseline(kept: Baselines) -> None:
+    site = Site(kept, "hour_of_week")
+    for hour in range(6):
+        site.search(MONDAY_S + hour * HOUR_S, 50)
+    known = site.tests.learn(site.watched)
+    assert set(known) == {("v1", "distances")} and known["v1", "distances"].n_rows == 300
+    assert set(site.tests.far_limits(known, larger_is_farther=True)) == {"v1"}
+    site.search(MONDAY_S + 6 * HOUR_S, 100)
+    site.tests.learn(site.watched)
+    samples = site.watched.samples()["v1"]
+    assert samples.distances.items == [] and len(samples.asked.items) == 50
+    assert {season: len(sample.items) for season, sample in samples.queries.items()}["mon-06h"] == 100
+
+
+def test_the_training_snapshot_is_of_all_seasons_and_waits_for_none_of_their_baselines(kept: Baselines) -> None:
+    site = Site(kept, "hour_of_week")
+    kept.save("shop", "v1", "training", site.rng.normal(0.0, 1.0, (300, 3)), "given")
+    for hour in (0, 1):
+        site.ask(MONDAY_S + hour * HOUR_S, 50)
+    found = site.tests.test(site.watched)["v1"]
+    assert set(found) == {"training"} and found["training"].p_value > ALPHA
+    assert (found["training"].n_tests, found["training"].n_rows) == (1, 100)
+    site.ask(MONDAY_S + HOUR_S, 50, shift=2.0)
+    site.ask(MONDAY_S + 2 * HOUR_S, 50, shift=2.0)
+    assert site.tests.test(site.watched)["v1"]["training"].p_value <= ALPHA
+    site.ask(MONDAY_S + 2 * HOUR_S, 250)
+    site.tests.learn(site.watched)
+    assert kept.latest("shop")["v1", "queries@mon-02h"].n_rows == 300, "what was tested is still part of the baseline"
+
+
+def test_the_training_snapshot_raises_no_more_false_alarms_than_it_may(kept: Baselines) -> None:
+    site = Site(kept, "hour")
+    site.watched.reconfigure(replace(site.watched.configuration, drift_alpha=0.05))
+    kept.save("shop", "v1", "training", site.rng.normal(0.0, 1.0, (5_000, 3)), "given")
+    p_values = []
+    for number in range(100):
+        site.ask(MONDAY_S + number % 12 * HOUR_S, 100)
+        p_values.append(site.tests.test(site.watched)["v1"]["training"].p_value)
+    assert sum(p <= 0.05 for p in p_values) <= 11  # 11 or fewer of 100 at a rate of 5 % in 99.6 % of cases
+
+
+def test_nothing_is_kept_of_deployments_that_are_not_live(kept: Baselines) -> None:
+    site = Site(kept, "hour")
+    for hour in (3, 4):
+        site.ask(MONDAY_S + hour * HOUR_S, 400)
+    site.tests.test(site.watched)
+    site.ask(MONDAY_S + DAY_S + 3 * HOUR_S, 100)
+    assert site.drift() is not None
+    site.stream.put(Predicted("v2", 0.01, ["day"], None))
+    site.watched.drain(MONDAY_S + DAY_S + 3 * HOUR_S)
+    assert set(site.watched.samples()) == {"v1", "v2"}
+    for part in (site.watched, site.tests):
+        part.keep_only({"v2"})
+    assert set(site.watched.samples()) == {"v2"} and site.tests._detectors == {}
+
+
+def test_only_what_brings_something_to_sample_takes_memory(kept: Baselines) -> None:
+    site = Site(kept, None)
+    for one in (Labelled("v1", is_right=True), Judged("v1", "click", 1.0), Failed("v1", was_refused=False)):
+        site.stream.put(one)
+    site.watched.drain(MONDAY_S + 1)
+    assert site.watched.samples() == {}
+    [seen] = site.watched.unstored(MONDAY_S + 2)
+    assert (seen.deployment, seen.summary.n_labels, seen.summary.n_errors) == ("v1", 1, 1)
 
 
 def test_a_season_that_is_none_is_refused() -> None:

@@ -11,6 +11,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.report import Figures
 from roost.lifecycle.monitor.rules import Rule
 from roost.lifecycle.monitor.summary import Moments, Summary, metric, summarise
@@ -107,6 +108,25 @@ def test_a_low_accuracy_raises_an_alert_and_starts_a_retraining(
     [alert] = workspace.monitors.check_now(reading.name)
     assert (alert.metric, alert.value, alert.deployment) == ("accuracy", 0.4, "reader-v1")
     assert reason() == "accuracy is below 0.5: 0.4 in the last windows"
+
+
+def test_labels_after_a_promotion_are_in_the_history_and_alert_nobody(
+    workspace: Workspace, reading: PredictEndpoint, digits: Digits
+) -> None:
+    told: list[Alert] = []
+    workspace.monitors.subscribe(told.append)
+    early = reading.predict(digits.images[400:415] / 16)
+    reading.promote("reader-v2", reason="better")
+    for start in (0, 5, 10):
+        label(reading, early[start : start + 5], 0)
+        assert workspace.monitors.check_now(reading.name) == []
+    assert told == [] and workspace.monitors.alerts(reading.name) == []
+    points = workspace.monitors.history(reading.name, "accuracy", deployment="reader-v1")
+    assert [point.value for point in points] == [0.0, 0.0, 0.0]
+    assert figures(workspace, reading)["reader-v1"].metrics["labels"] == 15.0
+    label(reading, reading.predict(digits.images[400:405] / 16), 0)
+    [alert] = workspace.monitors.check_now(reading.name)
+    assert alert.deployment == "reader-v2" and alert.is_open and [one.id for one in told] == [alert.id]
 
 
 def test_labels_of_numbers_show_the_mean_absolute_error(place: Place, workspace: Workspace, digits: Digits) -> None:

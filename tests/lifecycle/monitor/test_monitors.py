@@ -200,6 +200,24 @@ def test_an_alert_of_a_champion_of_before_is_resolved(
     assert standing(10) == ["digits-v1"], "what is asked again is judged anew"
 
 
+def test_the_samples_and_detectors_of_a_retired_deployment_are_freed(
+    contested: SearchEndpoint, monitors: Monitors, digits: Digits
+) -> None:
+    def kept() -> tuple[set[str], set[str]]:
+        monitors.check_now(contested.name)
+        checks = monitors._worker.checks()[contested.name]
+        return set(checks.watched.samples()), {deployment for _, deployment in checks._drift._detectors}
+
+    monitors.watch(contested.name, rules=[], sample_rate=1.0, detectors=["ks"], min_rows=20, **QUIET)
+    monitors.baseline(contested.name, "training", data=digits.images)
+    ask(contested, digits)
+    contested.promote("digits-v2", reason="better")
+    ask(contested, digits)
+    assert kept() == ({"digits-v1", "digits-v2"}, {"digits-v1"})
+    contested.retire("digits-v1", reason="replaced")
+    assert kept() == ({"digits-v2"}, set())
+
+
 def test_a_subscriber_that_raises_keeps_nobody_from_the_alert(
     endpoint: SearchEndpoint, monitors: Monitors, digits: Digits
 ) -> None:

@@ -15,7 +15,7 @@ from roost.lifecycle.monitor.histogram import Histogram
 from roost.lifecycle.monitor.notify import Log
 from roost.lifecycle.monitor.retention import Retention
 from roost.lifecycle.monitor.rules import Rule
-from roost.lifecycle.monitor.summary import Span, Summary
+from roost.lifecycle.monitor.summary import Drift, Moments, Span, Summary
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.monitoring_tables import MonitorRow
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, EventRow, LiveTestRow
@@ -43,6 +43,36 @@ def watch(store: Store, rules: list[Rule], at_s: float = NOON_S) -> Configuratio
         at = windows.to_text(at_s)
         session.add(MonitorRow(endpoint="e", configuration=chosen.to_json(), judged_until=at, created_at=at))
     return chosen
+
+
+def deploy(store: Store, *names: str) -> None:
+    """Store an endpoint whose champion is the first of these deployments; the others are ready."""
+    at = windows.to_text(NOON_S)
+    with store.write() as session:
+        row = EndpointRow(id=1, name="e", identifier="e", metric="L2", fields="[]", description="", created_at=at)
+        row.champion_id = 1
+        session.add(row)
+        session.flush()
+        for number, name in enumerate(names, start=1):
+            columns = {"model_files": "{}", "fingerprint": "f", "dim": 1, "index_params": "{}", "search_params": "{}"}
+            session.add(
+                DeploymentRow(
+                    id=number,
+                    endpoint_id=1,
+                    name=name,
+                    collection=name,
+                    state="serving" if number == 1 else "ready",
+                    model_name="m",
+                    model_version=number,
+                    created_at=at,
+                    **columns,
+                )
+            )
+
+
+def promote(store: Store, number: int) -> None:
+    with store.write() as session:
+        session.get_one(EndpointRow, 1).champion_id = number
 
 
 def n_requests(store: Store) -> list[int]:
@@ -85,27 +115,9 @@ def test_history_is_forgotten_when_it_is_too_old(store: Store) -> None:
 
 
 def test_events_are_kept_as_long_as_was_asked_for_and_those_of_a_running_test_longer(store: Store) -> None:
+    deploy(store, "v1")
+    at = windows.to_text(NOON_S)
     with store.write() as session:
-        at = windows.to_text(NOON_S)
-        session.add(
-            EndpointRow(id=1, name="e", identifier="e", metric="L2", fields="[]", description="", created_at=at)
-        )
-        session.flush()
-        columns = {"model_files": "{}", "fingerprint": "f", "dim": 1, "index_params": "{}", "search_params": "{}"}
-        session.add(
-            DeploymentRow(
-                id=1,
-                endpoint_id=1,
-                name="v1",
-                collection="c",
-                state="ready",
-                model_name="m",
-                model_version=1,
-                created_at=at,
-                **columns,
-            )
-        )
-        session.flush()
         for number, state in ((1, "running"), (2, "decided")):
             session.add(
                 LiveTestRow(
@@ -142,6 +154,7 @@ def test_a_retention_that_makes_no_sense_is_refused(days: int) -> None:
 
 
 def test_each_window_is_judged_once_and_by_one_process(store: Store) -> None:
+    deploy(store, "v1")
     chosen = watch(store, [Rule("requests", ">", 1)])
 
     def judged(process: str, now_s: float) -> tuple[bool, int]:
@@ -164,6 +177,7 @@ def test_each_window_is_judged_once_and_by_one_process(store: Store) -> None:
 
 @pytest.mark.parametrize("part_s", [0.0, 1e-7, 4e-7, 6e-7, 9e-7])
 def test_a_window_that_ends_now_is_judged_at_once_whatever_the_clock_s_digits(store: Store, part_s: float) -> None:
+    deploy(store, "v1")
     chosen = watch(store, [Rule("requests", ">", 1)])
     now_s = NOON_S + 60.000123 + part_s
     windows.append(store, "e", "a", [span(NOON_S, 2, now_s - NOON_S)])
@@ -171,6 +185,7 @@ def test_a_window_that_ends_now_is_judged_at_once_whatever_the_clock_s_digits(st
 
 
 def test_first_windows_of_processes_that_began_apart_are_one(store: Store) -> None:
+    deploy(store, "v1")
     chosen = watch(store, [Rule("requests", ">", 3)])
     windows.append(store, "e", "a", [span(NOON_S + 10, 2, 50)])
     windows.append(store, "e", "b", [span(NOON_S + 20, 2, 40)])
@@ -179,11 +194,59 @@ def test_first_windows_of_processes_that_began_apart_are_one(store: Store) -> No
 
 
 def test_a_window_without_any_traffic_is_judged_too(store: Store) -> None:
+    deploy(store, "v1")
     chosen = watch(store, [Rule("rate", "<", 0.5)])
     now_s = NOON_S + 60 + judge.GRACE_S
     assert judge.judge(store, "e", "a", chosen, "v1", now_s, watching_since_s=now_s).changed == ()
     [alert] = judge.judge(store, "e", "a", chosen, "v1", now_s + 60, watching_since_s=now_s - 60).changed
     assert (alert.value, alert.deployment) == (0.0, "v1")
+
+
+def labelled(start_s: float, deployment: str, n_wrong: int = 5) -> Span:
+    return Span(deployment, start_s, start_s + 60, Summary(right=Moments(5, 5.0 - n_wrong, 5.0 - n_wrong)))
+
+
+def test_late_labels_of_a_deployment_that_was_replaced_alert_nobody(store: Store) -> None:
+    deploy(store, "v1", "v2")
+    chosen = watch(store, [Rule("accuracy", "<", 0.5, for_windows=2)])
+
+    def judged(minute: int, *spans: Span) -> list[tuple[str, bool]]:
+        windows.append(store, "e", "a", list(spans))
+        found = judge.judge(store, "e", "a", chosen, None, NOON_S + 60 * minute + 66, NOON_S).changed
+        return [(alert.deployment, alert.is_open) for alert in found]
+
+    assert judged(0, labelled(NOON_S, "v1")) == []
+    promote(store, 2)
+    for minute in (1, 2, 3):
+        assert judged(minute, labelled(NOON_S + 60 * minute, "v1"), span(NOON_S + 60 * minute, deployment="v2")) == []
+    assert judged(4, labelled(NOON_S + 240, "v2")) == []
+    assert judged(5, labelled(NOON_S + 300, "v2")) == [("v2", True)]
+    promote(store, 1)
+    assert judged(6, labelled(NOON_S + 360, "v1")) == [("v2", False)], "one window, and those of before count no more"
+    assert judged(7, labelled(NOON_S + 420, "v1")) == [("v1", True)]
+
+
+def test_late_labels_do_not_hide_that_nobody_asks(store: Store) -> None:
+    deploy(store, "v2", "v1")
+    chosen = watch(store, [Rule("rate", "<", 0.5)])
+    windows.append(store, "e", "a", [labelled(NOON_S, "v1")])
+    [alert] = judge.judge(store, "e", "a", chosen, "v2", NOON_S + 66, NOON_S).changed
+    assert (alert.deployment, alert.value) == ("v2", 0.0)
+
+
+def test_written_vectors_are_judged_of_every_deployment_that_takes_them(store: Store) -> None:
+    deploy(store, "v1", "v2")
+    chosen = watch(store, [Rule("drift.data", "<=", 0.01), Rule("drift.queries", "<=", 0.01)])
+    drift = {kind: Drift(0.001, 1, 100, "ks") for kind in ("data", "queries")}
+    windows.append(store, "e", "a", [Span("v2", NOON_S, NOON_S + 60, Summary(drift=drift))])
+    [alert] = judge.judge(store, "e", "a", chosen, None, NOON_S + 66, NOON_S).changed
+    assert (alert.deployment, alert.metric) == ("v2", "drift.data")
+
+
+def test_nothing_is_judged_of_an_endpoint_that_is_gone(store: Store) -> None:
+    chosen = watch(store, [Rule("requests", ">", 0)])
+    windows.append(store, "e", "a", [span(NOON_S)])
+    assert judge.judge(store, "e", "a", chosen, None, NOON_S + 66, NOON_S).changed == ()
 
 
 def test_an_endpoint_that_nobody_watches_is_not_judged(store: Store) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 
@@ -27,6 +28,17 @@ def test_a_plan_is_what_its_text_says() -> None:
         live_test={"method": "interleave"},
     )
     assert Plan.from_json(plan.to_json()) == plan
+
+
+def test_a_trigger_says_of_which_kind_it_is() -> None:
+    assert NewRows(10).to_dict() == {"kind": "new_rows", "n_rows": 10}
+    assert MetricBelow("recall", 0.9).to_dict() == {
+        "kind": "metric_below",
+        "metric": "recall",
+        "floor": 0.9,
+        "n_windows": 3,
+    }
+    assert (inspect.getdoc(Drift.to_dict) or "").startswith("Return the trigger with its kind")
 
 
 def test_params_that_json_cannot_hold_are_refused() -> None:

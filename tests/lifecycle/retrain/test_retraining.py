@@ -25,6 +25,7 @@ from roost.errors import (
 )
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.governance.lineage import AffectedVersion
 from roost.lifecycle.models.embedders.callable import CallableEmbedder
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
 from roost.lifecycle.monitor import windows
@@ -126,8 +127,8 @@ def check_the_data_of_the_new_version(workspace: Workspace, outcome: Outcome) ->
         ("train", "digits", 300),
         ("evaluation", "digits held out", 300),
     ]
-    assert workspace.governance.affected(trained.digest).versions == (("digits/2", "train"),)
-    assert workspace.governance.affected(nodes[1].name).versions == (("digits/2", "evaluation"),)
+    assert workspace.governance.affected(trained.digest).versions == (AffectedVersion("digits/2", "train"),)
+    assert workspace.governance.affected(nodes[1].name).versions == (AffectedVersion("digits/2", "evaluation"),)
     run = workspace._tracking.client.get_run(outcome.run_id)
     sent = (run.data.metrics["mlflow_loaded"], run.data.metrics["telemetry"])
     assert sent == (0.0, 0.0), "the process of the recipe leaves MLflow alone"

@@ -94,6 +94,11 @@ def test_a_model_of_another_kind_or_task_is_refused(
     regression.promote(regression.deploy(numbers), "first")
     answer = regression.predict(digits.images[:1])[0]
     assert isinstance(answer.value, float) and answer.probabilities is None
+    for wrong in (True, np.True_, float("nan"), 10**400, "many"):
+        with pytest.raises(InvalidArgument, match="is the right class or the true value"):
+            regression.feedback(answer.query_id, wrong)
+    workspace.flush_events()
+    assert regression.feedback(answer.query_id, 3) and regression.feedback(answer.query_id, np.float32(3.5))
 
 
 def test_other_classes_than_the_champion_s_are_refused_unless_allowed(

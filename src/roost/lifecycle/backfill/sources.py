@@ -35,7 +35,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def digest(self) -> str:
-        """`sha256:` and a digest by which a resumed job knows its source again."""
+        """A digest by which a resumed job knows its source again, with its method before it, as in `xxh3:1f...`."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """Collections that no deployment needs: of one that failed, and of one that never began.
 
 A collection is made before its deployment's row says `building`, for that promises vectors that can be written to.
-So that a crash between leaves nothing behind, the endpoint's row names the collection that is being made.
+So that a crash between leaves nothing behind, the endpoint's row notes the collection that is being made.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlalchemy import select, update
 
 from roost.lifecycle.deployments import space
-from roost.lifecycle.deployments.deployment import State, was_never_ready
+from roost.lifecycle.deployments.deployment import was_never_ready
 from roost.lifecycle.store.shared_lock import SharedLock
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 
@@ -40,28 +41,33 @@ def drop_failed(context: Context, deployment_id: int) -> None:
             space.drop(context.vectors, row.collection)
 
 
-def plan(context: Context, endpoint_id: int, collection: str) -> None:
-    """Note that a collection is about to be made for a deployment that is none yet; the caller is `deploying`."""
-    drop_planned(context, endpoint_id)
-    _note_planned(context, endpoint_id, collection)
+def plan(context: Context, endpoint_id: int, collection: str) -> str:
+    """Note that a collection is about to be made for a deployment that is none yet; the caller is `deploying`.
+
+    Returns: the token that the collection is to carry, so that it is not taken for somebody else's.
+    """
+    token = uuid4().hex
+    _note_planned(context, endpoint_id, f"{collection}:{token}")
+    return token
 
 
 def drop_planned(context: Context, endpoint_id: int) -> None:
-    """Drop the collection that was made for a deployment that never began; the caller is `deploying`."""
+    """Drop the collection that was made for a deployment that never began; the caller is `deploying`.
+
+    The note stays where there is no such collection: what a process asked of a server before it was killed may come.
+    """
     with context.store.read() as session:
         planned = session.get_one(EndpointRow, endpoint_id).planned_collection
-        begun = (DeploymentRow.collection == planned) & (DeploymentRow.state != State.DRAFT)
-        needed = session.scalar(select(DeploymentRow.id).where(begun))
     if planned is None:
         return
-    # One with rows is not what was left behind: another workspace on the same server has the name.
-    if needed is None and space.is_empty(context.vectors, planned):
-        space.drop(context.vectors, planned)
-    _note_planned(context, endpoint_id, None)
+    collection, _, token = planned.rpartition(":")
+    if space.token_of(context.vectors, collection) == token:
+        space.drop(context.vectors, collection)
+        _note_planned(context, endpoint_id, None)
 
 
-def _note_planned(context: Context, endpoint_id: int, collection: str | None) -> None:
+def _note_planned(context: Context, endpoint_id: int, planned: str | None) -> None:
     with context.store.write() as session:
         # Not through the row, whose version would grow: it is no change of the endpoint.
         change = update(EndpointRow).where(EndpointRow.id == endpoint_id)
-        session.execute(change.values(planned_collection=collection))
+        session.execute(change.values(planned_collection=planned))

@@ -7,15 +7,18 @@ collection that is dropped when the workspace opens or the next one is begun.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pymilvus import exceptions as milvus
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from roost.errors import AlreadyExists, Conflict, DeploymentNotFound, InvalidArgument, InvalidTransition
 from roost.lifecycle import ledger
+from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import collections, space
 from roost.lifecycle.deployments.deployment import (
     Deployment,
@@ -37,6 +40,8 @@ from roost.lifecycle.names import check_name, collection_name
 from roost.lifecycle.serving.router import SEARCH, Router
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow, LiveWriteRow, RejectedRow
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +132,11 @@ def begin(router: Router, model: ModelVersion | Deployment | str, wanted: Config
         # Between two transactions, so that none waits for the vector engine.
         if planned.collection in failed:
             space.drop(context.vectors, planned.collection)
-        space.check_free(context.vectors, planned)
-        collections.plan(context, router.endpoint_id, planned.collection)
+        collections.drop_planned(context, router.endpoint_id)
+        space.check_free(context.vectors, planned.collection)
+        token = collections.plan(context, router.endpoint_id, planned.collection)
         try:
-            space.create(context.vectors, planned, router.payload)
+            space.create(context.vectors, planned, router.payload, token)
             # A write that is under way knows nothing of the new deployment; whoever reads the records for it from now
             # on reads what that write left.
             with router.write_gate, router.change() as (session, endpoint):
@@ -141,7 +147,7 @@ def begin(router: Router, model: ModelVersion | Deployment | str, wanted: Config
                 if deployment.collection != planned.collection:
                     raise Conflict(f"somebody else has just taken the name {planned.name!r}: look again and repeat")
         except BaseException:
-            collections.drop_planned(context, router.endpoint_id)
+            _tidy(context, router.endpoint_id, planned)
             raise
     return deployment
 
@@ -152,6 +158,13 @@ def chosen(router: Router, model: ModelVersion | Deployment | str) -> ModelVersi
     Raises: ModelNotFound: there is no such version.
     """
     return router.context.models.get(model) if isinstance(model, str) and "/" in model else model
+
+
+def _tidy(context: Context, endpoint_id: int, planned: Deployment) -> None:
+    try:
+        collections.drop_planned(context, endpoint_id)
+    except milvus.MilvusException as error:  # the caller shall see what went wrong first
+        _log.warning("collection %r is dropped when the workspace is opened next: %s", planned.collection, error)
 
 
 def begin_row(

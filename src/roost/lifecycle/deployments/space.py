@@ -38,7 +38,7 @@ DEFAULT_INDEX: Mapping[str, Any] = {"index_type": "HNSW", "M": 16, "efConstructi
 FINGERPRINT = "space.fingerprint"
 """The collection's property that holds the fingerprint of the model whose vectors it has."""
 
-_DEPLOYMENT = "space.deployment"
+_DEPLOYMENT, _TOKEN = "space.deployment", "space.token"
 
 
 @dataclass(frozen=True)
@@ -92,49 +92,43 @@ def payload(fields: Sequence[FieldSchema] | None, metric: str) -> Payload:
     return Payload(chosen, metric)
 
 
-def check_free(client: Client, deployment: Deployment) -> None:
-    """Check that the deployment's collection can be made: there is none of its name, or only this deployment's own.
+def check_free(client: Client, collection: str) -> None:
+    """Check that a collection can be made.
 
-    Raises: AlreadyExists: a collection of the name exists that is not this deployment's.
+    Raises: AlreadyExists: there is one of its name.
     """
-    if not client.has_collection(deployment.collection):
-        return
-    same = _properties(client, deployment.collection).get(FINGERPRINT) == deployment.fingerprint
-    # With rows it belongs to another workspace on the same server, where the same model has the same name.
-    if not same or not is_empty(client, deployment.collection):
-        raise AlreadyExists(f"the vector engine has a collection {deployment.collection!r} already, of another origin")
+    # Another workspace on the same server may have the same model under the same names.
+    if client.has_collection(collection):
+        raise AlreadyExists(f"the vector engine has a collection {collection!r} already, of another origin")
 
 
-def is_empty(client: Client, collection: str) -> bool:
-    """Return whether the collection has no rows; so has one that is not there."""
-    return not client.has_collection(collection) or int(client.get_collection_stats(collection)["row_count"]) == 0
-
-
-def create(client: Client, deployment: Deployment, payload: Payload) -> None:
+def create(client: Client, deployment: Deployment, payload: Payload, token: str) -> None:
     """Create the deployment's empty collection, marked with the fingerprint of its space.
 
-    The caller has checked that it `check_free`; an empty one that the deployment left behind is taken over. The
-    index is tried on it, so that one that cannot be is refused before anything is embedded.
-    Raises: pymilvus.MilvusException: the engine refuses the index; there is no collection then.
+    The index is tried on it, so that one that cannot be is refused before anything is embedded.
+
+    Args:
+        token: a mark of this very collection; see `token_of`.
+    Raises: pymilvus.MilvusException: the engine refuses the index; the caller drops the collection.
     """
-    if not client.has_collection(deployment.collection):
-        _create(client, deployment, payload)
-    try:
-        _create_index(client, deployment.collection, payload, deployment.index)
-        client.drop_index(deployment.collection, VECTOR)
-    except milvus.MilvusException:
-        client.drop_collection(deployment.collection)
-        raise
-
-
-def _create(client: Client, deployment: Deployment, payload: Payload) -> None:
     schema = CollectionSchema(
         [*payload.fields, FieldSchema(VECTOR, DataType.FLOAT_VECTOR, dim=deployment.dim)],
         enable_dynamic_field=True,
         description=f"deployment {deployment.name} of endpoint {deployment.endpoint}, model {deployment.model}",
     )
-    marks = {FINGERPRINT: deployment.fingerprint, _DEPLOYMENT: f"{deployment.endpoint}/{deployment.name}"}
+    marks = {
+        FINGERPRINT: deployment.fingerprint,
+        _DEPLOYMENT: f"{deployment.endpoint}/{deployment.name}",
+        _TOKEN: token,
+    }
     client.create_collection(deployment.collection, schema=schema, properties=marks)
+    _create_index(client, deployment.collection, payload, deployment.index)
+    client.drop_index(deployment.collection, VECTOR)
+
+
+def token_of(client: Client, collection: str) -> str | None:
+    """Return the mark that a collection was created with; None where there is no such collection, or no mark."""
+    return _properties(client, collection).get(_TOKEN) if client.has_collection(collection) else None
 
 
 def check(client: Client, deployment: Deployment) -> None:

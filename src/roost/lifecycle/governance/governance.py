@@ -20,6 +20,7 @@ from roost.lifecycle.governance.requests import REVIEW, Comment, Request, checke
 from roost.lifecycle.governance.roles import ADMIN, EVERYWHERE, Grant
 from roost.lifecycle.governance.whereabouts import checked
 from roost.lifecycle.html import table
+from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import ApprovalRuleRow, RoleRow
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 class Governance:
     """Roles, approvals, comments, origins, cards and debt of a workspace. Safe to use from any thread."""
 
-    def __init__(self, context: Context, location: str) -> None:
+    def __init__(self, context: Context, engine: EngineAddress) -> None:
         """Hold the parts.
 
         Args:
-            location: of the vector engine: its address without secrets, or the folder of its workspace.
+            engine: of the context's vectors.
         """
         self._context = context
-        self._location = location
+        self._engine = engine
 
     # Roles
 
@@ -313,7 +314,7 @@ class Governance:
         """Return what nobody looks after: models never deployed, champions that are stale or drifted, and more.
 
         Data is looked for where it was described: files on the machine that this runs on, collections in the
-        workspace's vector engine.
+        database of the vector engine that the workspace uses now. Of collections elsewhere nothing is said.
         """
         models, vectors = self._context.models, self._context.vectors
         versions = [version for name in models.list() for version in models.versions(name)]
@@ -322,7 +323,7 @@ class Governance:
         def has_collection(name: str) -> bool:
             return name in there or bool(vectors.has_collection(name))  # an alias is not listed
 
-        now = {one.digest: checked(one, self._location, has_collection) for one in self.data()}
+        now = {one.digest: checked(one, self._engine, has_collection) for one in self.data()}
         with self._context.store.read() as session:
             return find(
                 facts.of_versions(session, versions, now),

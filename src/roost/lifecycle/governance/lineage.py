@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -66,46 +66,52 @@ class Node:
         return f"{cell(self.kind)} <b>{cell(self.name)}</b> {cell(dict(self.facts))}<ul>{origins}</ul>"
 
 
-@dataclass(frozen=True)
-class Affected:
-    """What was made from something, directly or not.
+@dataclass(frozen=True, slots=True)
+class AffectedVersion:
+    """A model version that was made from data.
 
     Attributes:
-        cause: what was asked about.
-        versions: model versions, each with what it used the data for.
-        deployments: endpoint, deployment, model and state.
-        serving: the endpoints whose champion is one of them now.
+        version: as in `digits/2`.
+        role: what it used the data for: "train", "evaluation" or "backfill".
+    """
+
+    version: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class AffectedDeployment:
+    """A deployment of such a version."""
+
+    endpoint: str
+    deployment: str
+    model: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    """What was made from data, directly or not.
+
+    Attributes:
+        data: what was asked about.
+        serving: the endpoints whose champion is one of the deployments now.
         periods: when one of them was champion, and who made it that.
         tests: live tests in which one of them took part.
     """
 
-    cause: KnownData
-    versions: tuple[tuple[str, str], ...]
-    deployments: tuple[tuple[str, str, str, str], ...]
+    data: KnownData
+    versions: tuple[AffectedVersion, ...]
+    deployments: tuple[AffectedDeployment, ...]
     serving: tuple[str, ...]
     periods: tuple[Period, ...]
     tests: tuple[int, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as values that JSON can hold."""
-        times = [
-            {"endpoint": one.endpoint, "deployment": one.deployment, "since": one.since, "until": one.until}
-            for one in self.periods
-        ]
-        return {
-            "data": {"digest": self.cause.digest, "name": self.cause.name, "state": self.cause.state},
-            "versions": [{"version": version, "role": role} for version, role in self.versions],
-            "deployments": self._rows(),
-            "serving": list(self.serving),
-            "periods": times,
-            "tests": list(self.tests),
-        }
-
     def __str__(self) -> str:
-        lines = [f"data {self.cause.name} {self.cause.digest} is {self.cause.state}"]
-        lines += [f"  version {version} used it to {_USES.get(role, role)}" for version, role in self.versions]
+        lines = [f"data {self.data.name} {self.data.digest} is {self.data.state}"]
+        lines += [f"  version {one.version} used it to {_USES.get(one.role, one.role)}" for one in self.versions]
         lines += [
-            f"  deployment {endpoint}/{name} of {model} is {state}" for endpoint, name, model, state in self.deployments
+            f"  deployment {one.endpoint}/{one.deployment} of {one.model} is {one.state}" for one in self.deployments
         ]
         lines += [
             f"  {one.endpoint} answered with {one.deployment} from {one.since} until {one.until or 'now'}"
@@ -114,13 +120,8 @@ class Affected:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return table(self._rows(), title=f"Affected by {self.cause.name}: {self.cause.state}")
-
-    def _rows(self) -> list[dict[str, object]]:
-        return [
-            {"endpoint": endpoint, "deployment": name, "model": model, "state": state}
-            for endpoint, name, model, state in self.deployments
-        ]
+        rows = [asdict(one) for one in self.deployments]
+        return table(rows, title=f"Affected by {self.data.name}: {self.data.state}")
 
 
 _USES = {"train": "train", "evaluation": "be measured", "backfill": "fill a collection"}
@@ -230,10 +231,11 @@ def affected(session: Session, cause: KnownData, history: Mapping[str, list[Peri
         if ids & {arm.deployment_id for arm in promotion.arms_of(session, test.id)}
     ]
     return Affected(
-        cause=cause,
-        versions=tuple((f"{name}/{number}", role) for name, number, role in users),
+        data=cause,
+        versions=tuple(AffectedVersion(f"{name}/{number}", role) for name, number, role in users),
         deployments=tuple(
-            (endpoint.name, row.name, f"{row.model_name}/{row.model_version}", row.state) for row, endpoint in found
+            AffectedDeployment(endpoint.name, row.name, f"{row.model_name}/{row.model_version}", row.state)
+            for row, endpoint in found
         ),
         serving=tuple(sorted({endpoint.name for row, endpoint in found if endpoint.champion_id == row.id})),
         periods=tuple(

@@ -20,6 +20,10 @@ _LARGEST_EFFECT = 0.45
 """Of an interleaved test for the outlook: one side does not win everything for ever."""
 
 
+LEFT_OUT = frozenset({"p_values"})
+"""What `TestStatus.to_dict` leaves out, for its length."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArmStatus:
     """One deployment of a live test.
@@ -134,9 +138,7 @@ class TestStatus:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the path of the p-values, as values that JSON can hold."""
-        values = asdict(self)
-        del values["p_values"]
-        return values
+        return {name: value for name, value in asdict(self).items() if name not in LEFT_OUT}
 
     def plot(self) -> Figure:
         """Return a plot of the evidence over the queries, with the height at which the test decides.

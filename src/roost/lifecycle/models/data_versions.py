@@ -22,6 +22,7 @@ from pymilvus import DataType
 from roost.errors import CollectionNotFound, Conflict, InvalidArgument, InvalidData
 from roost.lifecycle import html
 from roost.lifecycle.ledger import canonical_json
+from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model_files import file_digest
 from roost.lifecycle.store.database import utc_now
 
@@ -71,15 +72,14 @@ class DataVersion:
 class DataVersions:
     """Describes data."""
 
-    def __init__(self, open_client: Callable[[], Client], location: str) -> None:
+    def __init__(self, open_client: Callable[[], Client], engine: EngineAddress) -> None:
         """Remember where the vectors are.
 
         Args:
             open_client: gives the client of the vector engine.
-            location: the engine's address without secrets.
         """
         self._open_client = open_client
-        self._location = location
+        self._engine = engine
 
     def describe(self, source: Source, name: str | None = None) -> DataVersion:
         """Return the version of an array, a list, a file, a directory or a collection; all of it is read.
@@ -97,8 +97,7 @@ class DataVersions:
             # A server answers a text that cannot be a collection's name with an error.
             if _COLLECTION_NAME.fullmatch(source) and client.has_collection(source):
                 digest, n_rows = collection_digest(client, source)
-                uri = f"{self._location}#{source}"
-                return DataVersion(digest, COLLECTION, name or source, uri, n_rows, utc_now())
+                return DataVersion(digest, COLLECTION, name or source, self._engine.uri(source), n_rows, utc_now())
             if not Path(source).exists():
                 raise CollectionNotFound(f"there is no collection and no file {source!r}")
             source = Path(source)

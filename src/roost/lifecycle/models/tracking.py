@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from roost.errors import MissingDependency
 from roost.lifecycle.store import Store
-from roost.lifecycle.store.shared_lock import SharedLock
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -37,7 +35,6 @@ class Tracking:
         self.url = store.url
         self.artifacts = artifacts
         self.turn = store.lock("mlflow")
-        self._lock = threading.Lock()
         self._client: MlflowClient | None = None
         self._experiment_id: str | None = None
 
@@ -47,34 +44,32 @@ class Tracking:
 
         Raises: MissingDependency: MLflow is not installed.
         """
-        with self._lock:
-            if self._client is None:
-                self._client = _open(self.url, self.turn)
-            return self._client
+        if self._client is None:
+            kind = _client_class()  # nobody else shall wait for the import
+            with self.turn:
+                if self._client is None:
+                    self._client = _open(kind, self.url)
+        return self._client
 
     @property
     def experiment_id(self) -> str:
         """MLflow's experiment that holds the workspace's runs."""
         client = self.client
-        with self._lock:
-            if self._experiment_id is None:
-                location = (self.artifacts / "runs").absolute().as_uri()
-                with self.turn:
-                    found = client.get_experiment_by_name(EXPERIMENT)
-                    self._experiment_id = (
-                        found.experiment_id
-                        if found
-                        else client.create_experiment(EXPERIMENT, artifact_location=location)
-                    )
-            return self._experiment_id
+        if self._experiment_id is None:
+            location = (self.artifacts / "runs").absolute().as_uri()
+            with self.turn:
+                found = client.get_experiment_by_name(EXPERIMENT)
+                self._experiment_id = (
+                    found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=location)
+                )
+        return self._experiment_id
 
     def close(self) -> None:
         """Give up MLflow's connections to the database, which it would keep; using the client makes new ones."""
-        with self._lock:
-            client: Any = self._client
-            if client is not None:
-                for store in (client._tracking_client.store, client._get_registry_client().store):
-                    store.engine.dispose()
+        client: Any = self._client
+        if client is not None:
+            for store in (client._tracking_client.store, client._get_registry_client().store):
+                store.engine.dispose()
 
 
 def disable_telemetry() -> None:
@@ -82,7 +77,11 @@ def disable_telemetry() -> None:
     os.environ.update(NO_TELEMETRY)
 
 
-def _open(url: str, turn: SharedLock) -> MlflowClient:
+def _client_class() -> type[MlflowClient]:
+    """Import MLflow without its telemetry and its chatter.
+
+    Raises: MissingDependency: it is not installed.
+    """
     disable_telemetry()
     for name in _CHATTY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -97,8 +96,13 @@ def _open(url: str, turn: SharedLock) -> MlflowClient:
         # Whoever imported MLflow first has started its telemetry; this ends it.
         end_telemetry: Callable[[], None] = set_telemetry_client
         end_telemetry()
-        with turn:
-            client = MlflowClient(tracking_uri=url, registry_uri=url)
-            client.search_registered_models(max_results=1)
-            client.search_experiments(max_results=1)
+    return MlflowClient
+
+
+def _open(kind: type[MlflowClient], url: str) -> MlflowClient:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = kind(tracking_uri=url, registry_uri=url)
+        client.search_registered_models(max_results=1)
+        client.search_experiments(max_results=1)
     return client

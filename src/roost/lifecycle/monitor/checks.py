@@ -152,6 +152,9 @@ class Checks:
         endpoint = self._endpoints.opened(self.watched.endpoint)
         if endpoint is None:
             return
+        live = {target.deployment.name for target in endpoint._router.routing.live}
+        self.watched.keep_only(live)
+        self._drift.keep_only(live)
         known = self._drift.learn(self.watched)
         self.watched.set_far(self._drift.far_limits(known, larger_is_farther=endpoint.metric == "L2"))
         if isinstance(endpoint, SearchEndpoint):
@@ -177,9 +180,7 @@ class Checks:
             return
         router = endpoint._router
         with self.watched.locked:
-            asked: dict[str, list[recall.Asked]] = {}
-            for (name, _), samples in self.watched.samples().items():
-                asked.setdefault(name, []).extend(samples.asked.take())
+            asked = {name: samples.asked.take() for name, samples in self.watched.samples().items()}
         for name, queries in asked.items():
             target = router.routing.target(name)
             if target is None or not queries:

@@ -36,8 +36,8 @@ class Configuration:
         drift_alpha: rate of false alarms of one test, all its detectors together.
         detectors: of `roost.lifecycle.drift.detector_names()`.
         baseline_rows: how much of the first traffic is the baseline of what comes later.
-        drift_season: compare traffic with that of the same "hour", "weekday" or "hour_of_week" (UTC). Each season has
-            a baseline of its own, of `baseline_rows`; until it is complete its rows are kept in memory.
+        drift_season: compare queries, norms and predictions with those of the same "hour", "weekday" or "hour_of_week"
+            (UTC). Each season has a baseline of its own, of `baseline_rows`, which are kept in memory until then.
         cooldown_s: an alert of a rule that was told less than this ago is recorded and not told again.
     """
 

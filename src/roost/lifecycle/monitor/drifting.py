@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class _Question(NamedTuple):
 _QUESTIONS: Mapping[str, _Question] = {
     "queries": _Question("queries", baselines.QUERIES, True),
     "norms": _Question("queries", baselines.QUERIES, False),
-    "training": _Question("queries", baselines.TRAINING, False),
+    "training": _Question("served", baselines.TRAINING, False),
     "data": _Question("written", baselines.VECTORS, False),
     "predictions": _Question("predictions", baselines.PREDICTIONS, True),
 }
@@ -62,10 +62,13 @@ class DriftTests:
         with watched.locked:
             new = [
                 (deployment, baselines.named(kind, season), _rows(sample.take()))
-                for (deployment, season), samples in watched.samples().items()
-                for kind, sample in _learned(samples).items()
+                for deployment, samples in watched.samples().items()
+                for kind, season, sample in _learned(samples)
                 if len(sample.items) >= n_needed and baselines.compared(known, deployment, kind, season) is None
             ]
+            for deployment, samples in watched.samples().items():
+                if (deployment, baselines.DISTANCES) in known:
+                    samples.distances.take()
         for deployment, kind, rows in new:
             known[deployment, kind] = self._kept.save(self._endpoint, deployment, kind, rows, "first traffic")
         return known
@@ -80,8 +83,8 @@ class DriftTests:
         with watched.locked:
             taken = [
                 (deployment, season, name, _rows(sample.take(chosen.drift_rows)))
-                for (deployment, season), samples in watched.samples().items()
-                for name, sample in _tested(samples).items()
+                for deployment, samples in watched.samples().items()
+                for name, season, sample in _tested(samples)
                 if len(sample.items) >= chosen.min_rows and _is_wanted(known, deployment, name, season)
             ]
         found: dict[str, dict[str, Drift]] = {}
@@ -94,6 +97,10 @@ class DriftTests:
                         of_all = found.setdefault(deployment, {})
                         of_all[kind] = of_all[kind] + answer if kind in of_all else answer
         return found
+
+    def keep_only(self, deployments: Collection[str]) -> None:
+        """Free the detectors of all other deployments."""
+        self._detectors = {key: made for key, made in self._detectors.items() if key[1] in deployments}
 
     def far_limits(self, known: Mapping[tuple[str, str], Baseline], larger_is_farther: bool) -> dict[str, FarLimit]:
         """Return from which distance on a first hit is far, by deployment."""
@@ -139,16 +146,21 @@ def _seen(kind: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.linalg.norm(rows, axis=1) if kind == "norms" and rows.ndim == 2 else rows
 
 
-def _learned(samples: Samples) -> dict[str, Sample[Any]]:
-    return {
-        baselines.QUERIES: samples.queries,
-        baselines.DISTANCES: samples.distances,
-        baselines.PREDICTIONS: samples.predictions,
-    }
+def _learned(samples: Samples) -> Iterator[tuple[str, str, Sample[Any]]]:
+    """Yield what baselines are made of: the baseline's kind, the season, the sample."""
+    yield baselines.DISTANCES, "", samples.distances
+    for kind, of_seasons in ((baselines.QUERIES, samples.queries), (baselines.PREDICTIONS, samples.predictions)):
+        for season, sample in of_seasons.items():
+            yield kind, season, sample
 
 
-def _tested(samples: Samples) -> dict[str, Sample[Any]]:
-    return {"queries": samples.queries, "written": samples.written, "predictions": samples.predictions}
+def _tested(samples: Samples) -> Iterator[tuple[str, str, Sample[Any]]]:
+    """Yield what is tested: the sample's name, the season, the sample."""
+    yield "written", "", samples.written
+    yield "served", "", samples.served
+    for name, of_seasons in (("queries", samples.queries), ("predictions", samples.predictions)):
+        for season, sample in of_seasons.items():
+            yield name, season, sample
 
 
 def _is_wanted(known: Mapping[tuple[str, str], Baseline], deployment: str, sample: str, season: str) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from roost.lifecycle.deployments.deployment import LIVE, rows_of
-from roost.lifecycle.deployments.promotion import arms_of
+from roost.lifecycle.deployments.promotion import arms_of, running_test
 from roost.lifecycle.monitor import alerts, windows
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
@@ -24,7 +24,7 @@ from roost.lifecycle.monitor.seasons import occurrences
 from roost.lifecycle.monitor.summary import Span, Summary, metric
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.monitoring_tables import AlertRow, MonitorRow
-from roost.lifecycle.store.tables import EndpointRow, LiveTestRow
+from roost.lifecycle.store.tables import EndpointRow
 
 GRACE_S = 5.0
 """Windows are judged so long after their end, so that every process has written what it saw."""
@@ -46,6 +46,22 @@ class Verdict:
 
     is_holder: bool
     changed: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Whose windows the rules are for. Others, as of late labels of a replaced champion, are kept and alert nobody.
+
+    Attributes:
+        answering: the champion, and who takes part in the running live test.
+        written: who takes the endpoint's writes.
+    """
+
+    answering: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
+
+    def covers(self, deployment: str, metric: str) -> bool:
+        return deployment in self.answering or (metric == "drift.data" and deployment in self.written)
 
 
 def judge(
@@ -70,16 +86,17 @@ def judge(
         if row is None or not (at_once or _take(row, process, configuration.window_s, now_s)):
             return Verdict(False)
         until_s = now_s if at_once else now_s - GRACE_S
-        found = _to_judge(session, row, until_s, configuration.window_s)
-        seen_s = max([watching_since_s, windows.to_seconds(row.judged_until), *(span.ended_s for span in found)])
+        found, judged = _to_judge(session, row, until_s, configuration.window_s), _judged(session, endpoint)
+        seen = [span.ended_s for span in found if span.deployment in judged.answering]
+        seen_s = max([watching_since_s, windows.to_seconds(row.judged_until), *seen])
         if champion is not None and until_s - seen_s >= configuration.window_s:
             # Nothing was asked for a window's time: rules on the rate have to see that.
             found.append(Span(champion, until_s - configuration.window_s, until_s, Summary()))
         changed: list[int] = []
         if found:
-            changed = _apply(session, row, configuration, found, now_s)
+            changed = _apply(session, row, configuration, judged, found, now_s)
             row.judged_until = windows.to_text(max(span.ended_s for span in found))
-        changed += _let_go(session, row, configuration, now_s)
+        changed += _let_go(session, row, configuration, judged, now_s)
         session.flush()
         by_id = {alert_id: session.get_one(AlertRow, alert_id) for alert_id in changed}
         return Verdict(True, tuple(alerts.alert_of(alert) for alert in by_id.values()))
@@ -107,13 +124,33 @@ def _to_judge(session: Session, row: MonitorRow, until_s: float, window_s: float
     return [span for span in windows.merged(found, window_s) if span.ended_s <= until_s + _ROUNDING_S]
 
 
+def _judged(session: Session, endpoint: str) -> _Judged:
+    place = session.scalar(select(EndpointRow).where(EndpointRow.name == endpoint))
+    if place is None:
+        return _Judged()
+    states = {one.id: (one.name, one.state) for one in rows_of(session, place.id)}
+    test = running_test(session, place.id)
+    arms = [] if test is None else [arm.deployment_id for arm in arms_of(session, test.id)]
+    return _Judged(
+        frozenset(states[found][0] for found in (place.champion_id, *arms) if found in states),
+        frozenset(name for name, state in states.values() if state in LIVE),
+    )
+
+
 def _apply(
-    session: Session, row: MonitorRow, configuration: Configuration, spans: Sequence[Span], now_s: float
+    session: Session,
+    row: MonitorRow,
+    configuration: Configuration,
+    judged: _Judged,
+    spans: Sequence[Span],
+    now_s: float,
 ) -> list[int]:
     progress = {key: Progress(**stored) for key, stored in json.loads(row.progress).items()}
     changed: list[int] = []
     for span in spans:
         for rule in configuration.rules:
+            if not judged.covers(span.deployment, rule.metric):
+                continue
             key = f"{rule.name}/{span.deployment}"
             value = figure(session, row.endpoint, rule, span)
             progress[key], event = step(progress.get(key, Progress()), rule, value)
@@ -137,23 +174,24 @@ def _apply(
     return list(dict.fromkeys(changed))
 
 
-def _let_go(session: Session, row: MonitorRow, configuration: Configuration, now_s: float) -> list[int]:
-    """Resolve the alerts of deployments that answer nobody any more: no window of theirs will be good again."""
-    is_open = (AlertRow.endpoint == row.endpoint, AlertRow.state == "open")
+def _let_go(
+    session: Session, row: MonitorRow, configuration: Configuration, judged: _Judged, now_s: float
+) -> list[int]:
+    """Resolve the alerts of deployments that are not judged any more: no window of theirs will be good again.
+
+    Should they be judged again some time, it is from the beginning.
+    """
     session.flush()
-    stands = session.scalars(select(AlertRow).where(*is_open)).all()
-    place = session.scalar(select(EndpointRow).where(EndpointRow.name == row.endpoint))
-    if not stands or place is None:
-        return []
-    states = {one.id: (one.name, one.state) for one in rows_of(session, place.id)}
-    running = select(LiveTestRow.id).where(LiveTestRow.endpoint_id == place.id, LiveTestRow.state == "running")
-    arms = [arm.deployment_id for test in session.scalars(running).all() for arm in arms_of(session, test)]
-    answers = {states[found][0] for found in (place.champion_id, *arms) if found in states}
-    takes_writes = {name for name, state in states.values() if state in LIVE}
-    progress, changed = json.loads(row.progress), []
-    for alert in stands:
-        if alert.deployment in answers or (alert.metric == "drift.data" and alert.deployment in takes_writes):
-            continue
+    stands = session.scalars(select(AlertRow).where(AlertRow.endpoint == row.endpoint, AlertRow.state == "open"))
+    over = [alert for alert in stands.all() if not judged.covers(alert.deployment, alert.metric)]
+    progress = json.loads(row.progress)
+    metrics = {rule.name: rule.metric for rule in configuration.rules}
+    for key in list(progress):
+        rule, _, deployment = key.partition("/")
+        if rule in metrics and not judged.covers(deployment, metrics[rule]):
+            del progress[key]
+    changed = []
+    for alert in over:
         progress.pop(f"{alert.rule}/{alert.deployment}", None)
         closed = alerts.resolve(session, row.endpoint, alert.deployment, alert.rule, configuration.notify, now_s)
         changed += [one.id for one in closed]

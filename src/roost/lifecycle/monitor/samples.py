@@ -17,6 +17,9 @@ MAX_RECALL_LIMIT = 1_000
 MAX_ROWS_OF_A_BATCH = 64
 """Rows that a sample looks at of one request, so that large ones take no longer."""
 
+SAMPLED = (Searched, Predicted, Written)
+"""The observations that bring something to sample."""
+
 _T = TypeVar("_T")
 
 
@@ -56,26 +59,30 @@ class Samples:
     """What was sampled of one deployment's traffic.
 
     Attributes:
-        queries: query vectors, or rows to predict.
+        queries: query vectors, or rows to predict, by season of drift.
+        predictions: classes or numbers, by season of drift.
+        served: the query vectors, or rows to predict, of all seasons; what the model was trained on has none.
         written: vectors that were written.
         distances: of first hits.
-        predictions: classes or numbers.
         asked: queries with what they asked for, for recall.
     """
 
-    def __init__(self, capacity: int, recall_queries: int, rng: np.random.Generator) -> None:
+    def __init__(self, capacity: int, drift_rows: int, recall_queries: int, rng: np.random.Generator) -> None:
+        self._capacity = capacity
         self._rng = rng
-        self.queries: Sample[npt.NDArray[Any]] = Sample(capacity, rng)
+        self.queries: dict[str, Sample[npt.NDArray[Any]]] = {}
+        self.predictions: dict[str, Sample[Any]] = {}
+        self.served: Sample[npt.NDArray[Any]] = Sample(drift_rows, rng)
         self.written: Sample[npt.NDArray[Any]] = Sample(capacity, rng)
         self.distances: Sample[float] = Sample(capacity, rng)
-        self.predictions: Sample[Any] = Sample(capacity, rng)
         self.asked: Sample[Asked] = Sample(recall_queries, rng)
 
-    def add(self, observations: Sequence[Observation]) -> None:
-        """Take observations of the deployment in."""
+    def add(self, observations: Sequence[Observation], season: str = "") -> None:
+        """Take observations of the deployment in, which are of one season of drift."""
         best: list[float] = []
         asked: list[Asked] = []
         rows: list[npt.NDArray[Any]] = []
+        predictions: list[Any] = []
         for observation in observations:
             if isinstance(observation, Searched):
                 best += observation.best
@@ -85,7 +92,7 @@ class Samples:
                     if 1 <= observation.query.limit <= MAX_RECALL_LIMIT:
                         asked += [Asked(vector, observation.query) for vector in copies]
             elif isinstance(observation, Predicted):
-                self.predictions.add(list(observation.values))
+                predictions += list(observation.values)
                 if (
                     observation.rows is not None
                     and observation.rows.ndim == 2
@@ -94,7 +101,10 @@ class Samples:
                     rows += self._copies(observation.rows)
             elif isinstance(observation, Written):
                 self.written.add(self._copies(observation.vectors))
-        self.queries.add(rows)
+        for of_seasons, items in ((self.queries, rows), (self.predictions, predictions)):
+            if items:
+                of_seasons.setdefault(season, Sample(self._capacity, self._rng)).add(items)
+        self.served.add(rows)
         self.asked.add(asked)
         self.distances.add([distance for distance in best if distance == distance])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from roost.lifecycle.monitor.configuration import Configuration
-from roost.lifecycle.monitor.samples import Samples
+from roost.lifecycle.monitor.samples import SAMPLED, Samples
 from roost.lifecycle.monitor.seasons import season_of
 from roost.lifecycle.monitor.summary import FarLimit, Span, Summary, summarise
 from roost.lifecycle.serving.tap import Observation, Predicted, Searched, Stream
@@ -37,7 +37,7 @@ class Watched:
         self._far: Mapping[str, FarLimit] = {}
         self._present: dict[str, Summary] = {}
         self._closed: deque[Span] = deque(maxlen=MAX_CLOSED)
-        self._samples: dict[tuple[str, str], Samples] = {}
+        self._samples: dict[str, Samples] = {}
         self._n_left_out = 0
         self._started_s = self._drained_s = now_s
 
@@ -84,9 +84,14 @@ class Watched:
             room = MAX_CLOSED - len(self._closed)
             self._closed.extendleft(reversed(windows[max(0, len(windows) - room) :]))
 
-    def samples(self) -> dict[tuple[str, str], Samples]:
-        """Return the samples by deployment and season of drift; hold `locked` while they are used."""
+    def samples(self) -> dict[str, Samples]:
+        """Return the samples by deployment; hold `locked` while they are used."""
         return self._samples
+
+    def keep_only(self, deployments: Collection[str]) -> None:
+        """Free the samples of all other deployments."""
+        with self._lock:
+            self._samples = {name: samples for name, samples in self._samples.items() if name in deployments}
 
     @property
     def locked(self) -> threading.Lock:
@@ -110,10 +115,11 @@ class Watched:
             self.totals[deployment] = self.totals.get(deployment, Summary()) + summary
         by_deployment: dict[str, list[Observation]] = {}
         for observation in observations:
-            by_deployment.setdefault(observation.deployment, []).append(observation)
+            if isinstance(observation, SAMPLED):
+                by_deployment.setdefault(observation.deployment, []).append(observation)
         season = season_of(now_s, self.configuration.drift_season)
         for deployment, own in by_deployment.items():
-            self._samples_of(deployment, season).add(own)
+            self._samples_of(deployment).add(own, season)
         if self.configuration.sample_rate is None and now_s > self._drained_s:
             n_requests = sum(isinstance(one, (Searched, Predicted)) for one in observations)
             per_s = n_requests / (now_s - self._drained_s)
@@ -126,13 +132,12 @@ class Watched:
                 self._closed.append(Span(deployment, self._started_s, ended_s, summary))
         self._present = {}
 
-    def _samples_of(self, deployment: str, season: str) -> Samples:
-        key = (deployment, season)
-        if key not in self._samples:
+    def _samples_of(self, deployment: str) -> Samples:
+        if deployment not in self._samples:
             chosen = self.configuration
             capacity = max(chosen.drift_rows, chosen.baseline_rows)
-            self._samples[key] = Samples(capacity, chosen.recall_queries, self._rng)
-        return self._samples[key]
+            self._samples[deployment] = Samples(capacity, chosen.drift_rows, chosen.recall_queries, self._rng)
+        return self._samples[deployment]
 
     def reconfigure(self, configuration: Configuration) -> None:
         """Watch differently from now on; samples that wait are kept where their sizes and seasons are."""

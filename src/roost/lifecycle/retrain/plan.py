@@ -21,18 +21,19 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 DAY_S = 86_400.0
 
 
-class _Kinded:
-    """A trigger's plain form, which says of which kind it is."""
+@dataclass(frozen=True, slots=True)
+class _Trigger:
+    """What all triggers have."""
 
-    __slots__ = ()
     kind: ClassVar[str]
 
-    def to_dict(self: Any) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trigger with its kind, as JSON values."""
         return {"kind": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
-class Drift(_Kinded):
+class Drift(_Trigger):
     """An alert of drift since the plan ran last.
 
     Attributes:
@@ -44,7 +45,7 @@ class Drift(_Kinded):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricBelow(_Kinded):
+class MetricBelow(_Trigger):
     """A metric of the champion was below a floor in each of the last windows of the endpoint's monitor.
 
     Attributes:
@@ -65,7 +66,7 @@ class MetricBelow(_Kinded):
 
 
 @dataclass(frozen=True, slots=True)
-class NewRows(_Kinded):
+class NewRows(_Trigger):
     """So many rows more are in the champion's collection than when the plan ran last."""
 
     kind: ClassVar[str] = "new_rows"
@@ -77,7 +78,7 @@ class NewRows(_Kinded):
 
 
 @dataclass(frozen=True, slots=True)
-class Cron(_Kinded):
+class Cron(_Trigger):
     """A schedule in cron's five fields, in UTC: "0 3 * * *" is every day at three."""
 
     kind: ClassVar[str] = "cron"
@@ -215,11 +216,11 @@ class Plan:
     @classmethod
     def from_json(cls, text: str) -> Plan:
         raw = json.loads(text)
-        triggers = tuple(_trigger(dict(one)) for one in raw.pop("triggers"))
+        triggers = tuple(_trigger_of(dict(one)) for one in raw.pop("triggers"))
         gate, budget = Gate(**raw.pop("gate")), Budget(**raw.pop("budget"))
         raw["trusted"] = tuple(raw["trusted"])
         return cls(**raw, gate=gate, budget=budget, triggers=triggers)
 
 
-def _trigger(raw: dict[str, Any]) -> Trigger:
+def _trigger_of(raw: dict[str, Any]) -> Trigger:
     return _TRIGGERS[raw.pop("kind")](**raw)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from roost.errors import InvalidArgument, InvalidData, NotSupported
 from roost.lifecycle.models.data_versions import DataVersion, DataVersions, Source
+from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model import Model
 from roost.lifecycle.models.model_files import ModelFiles, load_model, save_model
 
@@ -120,7 +121,7 @@ class Training:
             raise InvalidArgument(f"role must be train or evaluation, not {role!r}")
         if isinstance(data, str):
             raise InvalidArgument(f"give the data itself, or pathlib.Path({data!r}) if it is a file")
-        self._data.append((role, DataVersions(_no_client, "").describe(data, name)))
+        self._data.append((role, DataVersions(_no_client, EngineAddress("")).describe(data, name)))
         return data
 
 

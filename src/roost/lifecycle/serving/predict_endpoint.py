@@ -187,7 +187,7 @@ class PredictEndpoint(Endpoint):
         """
         if kind != "label":
             return self._take(query_id, {"": value}, kind=kind, whole=True, event_id=event_id, at=at)
-        if item is None or (self.task == "regression" and not _is_finite(item)):
+        if item is None or (self.task == "regression" and not _is_number(item)):
             raise InvalidArgument(f"a label of {self.name!r} is the right class or the true value, not {item!r}")
         self._check_label(item)
         return self._take(query_id, {}, kind=kind, whole=True, truth=item, event_id=event_id, at=at)
@@ -301,10 +301,13 @@ def _event(answer: Prediction, query: traffic.Query, started: float) -> Event:
     )
 
 
-def _is_finite(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
+    """Return whether it is a finite number; true and false are none, though Python counts with them."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
     try:
         return math.isfinite(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

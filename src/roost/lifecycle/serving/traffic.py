@@ -6,6 +6,7 @@ searches never wait for a promotion, and every answer comes from one deployment 
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -44,11 +45,12 @@ MAX_USER_LENGTH = 255
 MAX_QUERY_ID_LENGTH = 40
 MAX_ERROR_LENGTH = 500
 
-_REFUSALS: Mapping[str, type[InvalidFilter | InvalidArgument]] = {
-    "failed to create query plan": InvalidFilter,
-    "topk ": InvalidArgument,
+_REFUSALS: Mapping[re.Pattern[str], type[InvalidFilter | InvalidArgument]] = {
+    re.compile(r"failed to create query plan"): InvalidFilter,
+    re.compile(r"topk \[|parse output field name failed"): InvalidArgument,
+    re.compile(r"(out of range|invalid value|type conflict) in json"): InvalidArgument,  # search parameters
 }
-"""How the messages begin with which Milvus refuses a query; it gives them the code of an unexpected error."""
+"""What Milvus 2.3 says of a query that it refuses; it gives them the code of an unexpected error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ def search(
             search_params={"metric_type": metric, "params": {**deployment.search_params, **query.search_params}},
         )
     except milvus.MilvusException as error:
-        kind = next((kind for start, kind in _REFUSALS.items() if error.message.startswith(start)), None)
+        kind = next((kind for says, kind in _REFUSALS.items() if says.search(error.message)), None)
         if kind is None or isinstance(error, RoostError):
             raise
         raise kind(error.message) from error

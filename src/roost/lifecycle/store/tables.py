@@ -29,7 +29,7 @@ class EndpointRow(Table):
 
     `version` grows with every change and guards against two actors changing the row at once.
     `followed_version` is the last version whose champion the engine's and MLflow's aliases show.
-    `planned_collection` is one that is being made for a deployment whose row does not exist yet.
+    `planned_collection` is one that is being made for a deployment that has not begun, with its token.
     """
 
     __tablename__ = "roost_endpoints"

@@ -1,16 +1,35 @@
-"""What answers hold where it is no value of the lifecycle. The schemas of answers are made of these types."""
+"""What answers hold: values of the lifecycle, or else these. The schemas of answers are made of their types."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from roost.lifecycle.deployments.policy import Policy
 from roost.lifecycle.ledger import Entry
 from roost.lifecycle.live import TestStatus
+from roost.lifecycle.live.status import LEFT_OUT
+from roost.lifecycle.models.model_version import ModelVersion
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.report import Figures
+from roost.lifecycle.plain import plain
 from roost.lifecycle.retrain import Plan
+from roost.lifecycle.serving.predict_endpoint import Prediction
+from roost.lifecycle.serving.traffic import Answer
+
+HIDDEN: Mapping[type, frozenset[str]] = {
+    ModelVersion: frozenset({"files", "uri"}),
+    TestStatus: LEFT_OUT,
+    Answer: frozenset({"drawn"}),
+    Prediction: frozenset({"drawn"}),
+}
+"""Fields that are not answered: where models' files are and what live tests keep of a query is the server's affair."""
+
+
+def shown(value: Any) -> Any:
+    """Return what is answered of a value, or of several, as JSON can hold it."""
+    return plain(value, HIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,60 +141,6 @@ class ApprovalRule:
     n_approvals: int
     by_others: bool
     expires_hours: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class AffectedData:
-    """The data that was asked about."""
-
-    digest: str
-    name: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class AffectedVersion:
-    """A model version, and what it used the data for: train, evaluation or backfill."""
-
-    version: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class AffectedDeployment:
-    """A deployment of such a version."""
-
-    endpoint: str
-    deployment: str
-    model: str
-    state: str
-
-
-@dataclass(frozen=True, slots=True)
-class AffectedPeriod:
-    """When such a deployment was champion."""
-
-    endpoint: str
-    deployment: str
-    since: str
-    until: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Affected:
-    """What was made from data.
-
-    Attributes:
-        serving: the endpoints whose champion is one of these deployments now.
-        tests: live tests in which one of them took part.
-    """
-
-    data: AffectedData
-    versions: tuple[AffectedVersion, ...]
-    deployments: tuple[AffectedDeployment, ...]
-    serving: tuple[str, ...]
-    periods: tuple[AffectedPeriod, ...]
-    tests: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Schemas of answers for the OpenAPI document, made from the types of the dataclasses that routes answer with.
 
-They say what `roost.lifecycle.plain` makes of a value. Answers are not checked against them while the server runs;
+They say what `answers.shown` makes of a value. Answers are not checked against them while the server runs;
 the tests do that.
 """
 
@@ -24,16 +24,16 @@ from roost.lifecycle.deployments.policy import Policy
 from roost.lifecycle.governance import requests
 from roost.lifecycle.governance.lineage import Node
 from roost.lifecycle.live import TestStatus
-from roost.lifecycle.live.judging import Drawn, Rival
-from roost.lifecycle.models.model_version import ModelVersion
+from roost.lifecycle.live.judging import Drawn
 from roost.lifecycle.monitor.notify import Channel
 from roost.lifecycle.monitor.rules import Rule
+from roost.server.rest.answers import HIDDEN
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 _SECTION = re.compile(r"\n\s*(Attributes|Args|Raises|Source):\n")
 _ENTRY = re.compile(r"^    (\w+): (.*(?:\n {8,}.*)*)", re.MULTILINE)
-_IMPORTED_FOR_TYPES = {"Drawn": Drawn, "Rival": Rival}
+_IMPORTED_FOR_TYPES = {"Drawn": Drawn}
 """What the dataclasses' modules import for their types alone."""
 
 _NAMES: Mapping[type, str] = {
@@ -44,12 +44,6 @@ _NAMES: Mapping[type, str] = {
     TestStatus: "LiveTestStatus",
 }
 """Names of schemas where a request's body has the class's own, or where it says too little."""
-
-_HIDDEN: Mapping[type, frozenset[str]] = {
-    ModelVersion: frozenset({"files", "uri"}),
-    TestStatus: frozenset({"p_values"}),
-}
-"""Fields that are not answered."""
 
 
 class PlainForm(BaseModel):
@@ -118,7 +112,7 @@ def schema(kind: type) -> type[BaseModel]:
         return Origin
     hints = get_type_hints(kind, localns=_IMPORTED_FOR_TYPES)
     told = {name: text for above in reversed(kind.__mro__) for name, text in _attributes(above).items()}
-    hidden = _HIDDEN.get(kind, frozenset())
+    hidden = HIDDEN.get(kind, frozenset())
     shown = [field.name for field in fields(kind) if not field.name.startswith("_") and field.name not in hidden]
     made: dict[str, Any] = {name: (schema_of(hints[name]), Field(description=told.get(name))) for name in shown}
     if get_origin(hints.get("kind")) is ClassVar:

@@ -12,10 +12,9 @@ from fastapi.responses import JSONResponse
 from roost.errors import InvalidArgument
 from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.jobs import BACKFILL, Job
-from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
-from roost.server.rest.answers import SetAside
+from roost.server.rest.answers import SetAside, shown
 from roost.server.rest.background import newest
 from roost.server.rest.bodies import Deploy, Draft, Reason
 from roost.server.rest.schemas import shows
@@ -34,7 +33,7 @@ WORKER = f"{platform.node()}:{os.getpid()}:"
     responses=shows(list[Deployment]),
 )
 def list_deployments(ws: Ws, endpoint: str) -> Any:
-    return plain(ws.endpoints.get(endpoint).deployments())
+    return shown(ws.endpoints.get(endpoint).deployments())
 
 
 @router.get(
@@ -44,7 +43,7 @@ def list_deployments(ws: Ws, endpoint: str) -> Any:
     responses=shows(Deployment),
 )
 def get_deployment(ws: Ws, endpoint: str, deployment: str) -> Any:
-    return plain(ws.endpoints.get(endpoint).deployment(deployment))
+    return shown(ws.endpoints.get(endpoint).deployment(deployment))
 
 
 @router.get(
@@ -55,7 +54,7 @@ def get_deployment(ws: Ws, endpoint: str, deployment: str) -> Any:
 )
 def rejected(ws: Ws, endpoint: str, deployment: str) -> Any:
     found = _search(ws.endpoints.get(endpoint)).rejected(deployment)
-    return plain([SetAside(key, reason) for key, reason in found])
+    return shown([SetAside(key, reason) for key, reason in found])
 
 
 @router.get(
@@ -92,7 +91,7 @@ def deploy(here: Here, endpoint: str, body: Deploy) -> Any:
         allow_other_classes=body.allow_other_classes,
         **body.configuration(),
     )
-    return JSONResponse(plain(made), 201)
+    return JSONResponse(shown(made), 201)
 
 
 @router.post(
@@ -103,7 +102,7 @@ def deploy(here: Here, endpoint: str, body: Deploy) -> Any:
     responses=shows(Deployment, 201),
 )
 def draft(ws: Ws, endpoint: str, body: Draft) -> Any:
-    return plain(ws.endpoints.get(endpoint).draft(version_named(ws, body.model), **body.configuration()))
+    return shown(ws.endpoints.get(endpoint).draft(version_named(ws, body.model), **body.configuration()))
 
 
 @router.post(
@@ -114,7 +113,7 @@ def draft(ws: Ws, endpoint: str, body: Draft) -> Any:
 )
 def retire(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
     ws.endpoints.get(endpoint).retire(deployment, body.reason)
-    return plain(ws.endpoints.get(endpoint).deployment(deployment))
+    return shown(ws.endpoints.get(endpoint).deployment(deployment))
 
 
 @router.post(
@@ -125,7 +124,7 @@ def retire(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
 )
 def purge(ws: Ws, endpoint: str, deployment: str, body: Reason) -> Any:
     ws.endpoints.get(endpoint).purge(deployment, body.reason)
-    return plain(ws.endpoints.get(endpoint).deployment(deployment))
+    return shown(ws.endpoints.get(endpoint).deployment(deployment))
 
 
 def _deploy_vectors(here: Served, endpoint: SearchEndpoint, model: Any, body: Deploy) -> Any:
@@ -143,7 +142,7 @@ def _deploy_vectors(here: Served, endpoint: SearchEndpoint, model: Any, body: De
         ),
         stop=lambda job: jobs.pause(job, "the server is stopped"),
     )
-    return plain(job)
+    return shown(job)
 
 
 def _search(endpoint: SearchEndpoint | PredictEndpoint) -> SearchEndpoint:

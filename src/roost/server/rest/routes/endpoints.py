@@ -8,9 +8,9 @@ from fastapi import APIRouter
 
 from roost.lifecycle.deployments.probation import Probation
 from roost.lifecycle.deployments.promotion import Switch
-from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.endpoints import AnyEndpoint
-from roost.server.rest.answers import Endpoint
+from roost.lifecycle.serving.search_endpoint import SearchEndpoint
+from roost.server.rest.answers import Endpoint, shown
 from roost.server.rest.bodies import NewEndpoint, Policy, Promote, Rollback
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws
@@ -18,16 +18,24 @@ from roost.server.rest.served import CHANGES, Ws
 router = APIRouter(prefix="/v1/endpoints", tags=["endpoints"], dependencies=CHANGES)
 
 
-def shown(endpoint: AnyEndpoint) -> dict[str, Any]:
-    """Return what is said of an endpoint."""
-    names = ("name", "kind", "task", "environment", "owner", "metric", "description", "alias", "version", "policy")
+def _answer(endpoint: AnyEndpoint) -> Any:
     champion, test = endpoint.champion, endpoint.test
-    return {
-        **{name: plain(getattr(endpoint, name)) for name in names},
-        "champion": champion.name if champion is not None else None,
-        "model": champion.model if champion is not None else None,
-        "test_id": test.id if test is not None else None,
-    }
+    found = Endpoint(
+        name=endpoint.name,
+        kind="search" if isinstance(endpoint, SearchEndpoint) else "predict",
+        task=endpoint.task,
+        environment=endpoint.environment,
+        owner=endpoint.owner,
+        metric=endpoint.metric,
+        description=endpoint.description,
+        alias=endpoint.alias,
+        version=endpoint.version,
+        policy=endpoint.policy,
+        champion=champion.name if champion is not None else None,
+        model=champion.model if champion is not None else None,
+        test_id=test.id if test is not None else None,
+    )
+    return shown(found)
 
 
 @router.get(
@@ -52,7 +60,7 @@ def create_endpoint(ws: Ws, body: NewEndpoint) -> Any:
     if body.fields is not None:
         given["fields"] = [field.schema_field() for field in body.fields]
     create: Any = ws.endpoints.create
-    return shown(create(body.name, **given))
+    return _answer(create(body.name, **given))
 
 
 @router.get(
@@ -62,7 +70,7 @@ def create_endpoint(ws: Ws, body: NewEndpoint) -> Any:
     responses=shows(Endpoint),
 )
 def get_endpoint(ws: Ws, endpoint: str) -> Any:
-    return shown(ws.endpoints.get(endpoint))
+    return _answer(ws.endpoints.get(endpoint))
 
 
 @router.post(
@@ -76,7 +84,7 @@ def promote(ws: Ws, endpoint: str, body: Promote) -> Any:
     if body.probation is not None:
         terms = body.probation
         given["probation"] = Probation(tuple(terms.guardrails), terms.minutes, terms.max_queries)
-    return plain(ws.endpoints.get(endpoint).promote(body.deployment, **given))
+    return shown(ws.endpoints.get(endpoint).promote(body.deployment, **given))
 
 
 @router.post(
@@ -86,7 +94,7 @@ def promote(ws: Ws, endpoint: str, body: Promote) -> Any:
     responses=shows(Switch),
 )
 def rollback(ws: Ws, endpoint: str, body: Rollback) -> Any:
-    return plain(ws.endpoints.get(endpoint).rollback(**body.given()))
+    return shown(ws.endpoints.get(endpoint).rollback(**body.given()))
 
 
 @router.put(
@@ -101,4 +109,4 @@ def set_policy(ws: Ws, endpoint: str, body: Policy) -> Any:
         opened.keep_retired(body.keep_retired)
     if body.promote_winners is not None:
         opened.promote_winners(body.promote_winners)
-    return shown(opened)
+    return _answer(opened)

@@ -8,11 +8,10 @@ from fastapi import APIRouter
 
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DebtReport
-from roost.lifecycle.governance.lineage import Node
+from roost.lifecycle.governance.lineage import Affected, Node
 from roost.lifecycle.governance.requests import Comment, Request
 from roost.lifecycle.governance.roles import Grant
-from roost.lifecycle.plain import plain
-from roost.server.rest.answers import Affected, ApprovalRule
+from roost.server.rest.answers import ApprovalRule, shown
 from roost.server.rest.bodies import ApprovalRequest, Decision, MarkData, NewComment, ReviewRequest, RoleGrant, Rule
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws
@@ -27,7 +26,7 @@ router = APIRouter(prefix="/v1/governance", tags=["governance"], dependencies=CH
     responses=shows(list[Grant]),
 )
 def roles(ws: Ws, principal: str | None = None) -> Any:
-    return plain(ws.governance.roles(principal))
+    return shown(ws.governance.roles(principal))
 
 
 @router.post(
@@ -38,7 +37,7 @@ def roles(ws: Ws, principal: str | None = None) -> Any:
 )
 def grant(ws: Ws, body: RoleGrant) -> Any:
     ws.governance.grant(body.principal, body.role, body.environment)
-    return plain(ws.governance.roles(body.principal))
+    return shown(ws.governance.roles(body.principal))
 
 
 @router.post(
@@ -49,7 +48,7 @@ def grant(ws: Ws, body: RoleGrant) -> Any:
 )
 def revoke(ws: Ws, body: RoleGrant) -> Any:
     ws.governance.revoke(body.principal, body.role, body.environment)
-    return plain(ws.governance.roles(body.principal))
+    return shown(ws.governance.roles(body.principal))
 
 
 @router.put(
@@ -60,7 +59,7 @@ def revoke(ws: Ws, body: RoleGrant) -> Any:
 )
 def require(ws: Ws, body: Rule) -> Any:
     ws.governance.require(**body.given())
-    return body.model_dump()
+    return shown(ApprovalRule(**body.model_dump()))
 
 
 @router.get(
@@ -70,7 +69,7 @@ def require(ws: Ws, body: Rule) -> Any:
     responses=shows(list[Request]),
 )
 def requests(ws: Ws, subject: str | None = None, open_only: bool = False) -> Any:
-    return plain(ws.governance.requests(subject, open_only))
+    return shown(ws.governance.requests(subject, open_only))
 
 
 @router.post(
@@ -81,7 +80,7 @@ def requests(ws: Ws, subject: str | None = None, open_only: bool = False) -> Any
     responses=shows(Request, 201),
 )
 def request(ws: Ws, body: ApprovalRequest) -> Any:
-    return plain(ws.governance.request(body.action, body.subject, body.reason))
+    return shown(ws.governance.request(body.action, body.subject, body.reason))
 
 
 @router.post(
@@ -92,7 +91,7 @@ def request(ws: Ws, body: ApprovalRequest) -> Any:
     responses=shows(Request, 201),
 )
 def request_review(ws: Ws, body: ReviewRequest) -> Any:
-    return plain(ws.governance.request_review(body.subject, body.reason, body.reviewer))
+    return shown(ws.governance.request_review(body.subject, body.reason, body.reviewer))
 
 
 @router.post(
@@ -107,7 +106,7 @@ def decide(ws: Ws, request_id: int, body: Decision) -> Any:
         "reject": ws.governance.reject,
         "request_changes": ws.governance.request_changes,
     }
-    return plain(deciding[body.decision](request_id, body.comment))
+    return shown(deciding[body.decision](request_id, body.comment))
 
 
 @router.get(
@@ -117,7 +116,7 @@ def decide(ws: Ws, request_id: int, body: Decision) -> Any:
     responses=shows(list[Comment]),
 )
 def comments(ws: Ws, subject: str) -> Any:
-    return plain(ws.governance.comments(subject))
+    return shown(ws.governance.comments(subject))
 
 
 @router.post(
@@ -128,7 +127,7 @@ def comments(ws: Ws, subject: str) -> Any:
     responses=shows(Comment, 201),
 )
 def comment(ws: Ws, body: NewComment) -> Any:
-    return plain(ws.governance.comment(body.subject, body.text))
+    return shown(ws.governance.comment(body.subject, body.text))
 
 
 @router.get(
@@ -138,7 +137,7 @@ def comment(ws: Ws, body: NewComment) -> Any:
     responses=shows(Node),
 )
 def lineage(ws: Ws, subject: str) -> Any:
-    return plain(ws.governance.lineage(subject))
+    return shown(ws.governance.lineage(subject))
 
 
 @router.get(
@@ -148,7 +147,7 @@ def lineage(ws: Ws, subject: str) -> Any:
     responses=shows(list[KnownData]),
 )
 def data(ws: Ws) -> Any:
-    return plain(ws.governance.data())
+    return shown(ws.governance.data())
 
 
 @router.get(
@@ -158,7 +157,7 @@ def data(ws: Ws) -> Any:
     responses=shows(Affected),
 )
 def affected(ws: Ws, digest: str) -> Any:
-    return plain(ws.governance.affected(digest))
+    return shown(ws.governance.affected(digest))
 
 
 @router.post(
@@ -168,7 +167,7 @@ def affected(ws: Ws, digest: str) -> Any:
     responses=shows(Affected),
 )
 def mark_data(ws: Ws, body: MarkData) -> Any:
-    return plain(ws.governance.mark_data(body.digest, body.state, body.reason))
+    return shown(ws.governance.mark_data(body.digest, body.state, body.reason))
 
 
 @router.get(
@@ -178,4 +177,4 @@ def mark_data(ws: Ws, body: MarkData) -> Any:
     responses=shows(DebtReport),
 )
 def debt(ws: Ws) -> Any:
-    return plain(ws.governance.debt())
+    return shown(ws.governance.debt())

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pymilvus.exceptions import MilvusException
 
 from roost.address import without_secrets
-from roost.server.rest.answers import Health
+from roost.server.rest.answers import Health, shown
 from roost.server.rest.errors import answer
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import Ws
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
     responses=shows(Health),
 )
 async def healthz() -> Any:
-    return {"status": "alive"}
+    return shown(Health("alive"))
 
 
 @router.get(
@@ -42,4 +42,4 @@ def readyz(ws: Ws) -> Any:
     except MilvusException as error:
         _log.warning("not ready: %s", without_secrets(str(error)))
         return answer(503, "not_ready", "the store or the vector engine does not answer: see the server's log")
-    return {"status": "ready"}
+    return shown(Health("ready"))

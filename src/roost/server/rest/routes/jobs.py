@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from roost.errors import InvalidTransition
 from roost.lifecycle.jobs import BACKFILL, Job
-from roost.lifecycle.plain import plain
+from roost.server.rest.answers import shown
 from roost.server.rest.bodies import OptionalReason, Resume
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Caller, Here, Ws, allow
@@ -25,7 +25,7 @@ _OPTIONS = ("batch_size", "workers", "runner", "rate_limit", "verify")
     responses=shows(list[Job]),
 )
 def list_jobs(ws: Ws, kind: str | None = None, endpoint: str | None = None) -> Any:
-    return plain(ws.jobs.list(kind, endpoint))
+    return shown(ws.jobs.list(kind, endpoint))
 
 
 @router.get(
@@ -35,7 +35,7 @@ def list_jobs(ws: Ws, kind: str | None = None, endpoint: str | None = None) -> A
     responses=shows(Job),
 )
 def get_job(ws: Ws, job: int) -> Any:
-    return plain(ws.jobs.get(job))
+    return shown(ws.jobs.get(job))
 
 
 @router.post(
@@ -45,7 +45,7 @@ def get_job(ws: Ws, job: int) -> Any:
     responses=shows(Job),
 )
 def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
-    return plain(ws.jobs.pause(job, body.reason))
+    return shown(ws.jobs.pause(job, body.reason))
 
 
 @router.post(
@@ -55,7 +55,7 @@ def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
     responses=shows(Job),
 )
 def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
-    return plain(ws.jobs.cancel(job, body.reason))
+    return shown(ws.jobs.cancel(job, body.reason))
 
 
 @router.post(
@@ -84,4 +84,4 @@ def resume(here: Here, actor: Caller, job: int, body: Resume) -> Any:
         find=taken_up,
         stop=lambda found: jobs.pause(found, "the server is stopped"),
     )
-    return plain(started)
+    return shown(started)

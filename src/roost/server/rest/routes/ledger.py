@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from roost.lifecycle.ledger import GENESIS, Entry, Period
-from roost.lifecycle.plain import plain
-from roost.server.rest.answers import ChampionAt, Verified
+from roost.server.rest.answers import ChampionAt, Verified, shown
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import Ws
 
@@ -24,7 +23,7 @@ MAX_ENTRIES = 10_000
     responses=shows(list[Entry]),
 )
 def entries(ws: Ws, endpoint: str | None = None, limit: Annotated[int, Query(ge=1, le=MAX_ENTRIES)] = 100) -> Any:
-    return plain(ws.ledger.entries(endpoint, limit))
+    return shown(ws.ledger.entries(endpoint, limit))
 
 
 @router.get(
@@ -35,7 +34,7 @@ def entries(ws: Ws, endpoint: str | None = None, limit: Annotated[int, Query(ge=
 )
 def at(ws: Ws, endpoint: str, moment: str) -> Any:
     entry = ws.ledger.why(ws.endpoints.get(endpoint).name, moment)
-    return plain(ChampionAt(entry.subject if entry is not None else None, entry))
+    return shown(ChampionAt(entry.subject if entry is not None else None, entry))
 
 
 @router.get(
@@ -45,7 +44,7 @@ def at(ws: Ws, endpoint: str, moment: str) -> Any:
     responses=shows(list[Period]),
 )
 def history(ws: Ws, endpoint: str) -> Any:
-    return plain(ws.ledger.history(ws.endpoints.get(endpoint).name))
+    return shown(ws.ledger.history(ws.endpoints.get(endpoint).name))
 
 
 @router.get(
@@ -55,4 +54,4 @@ def history(ws: Ws, endpoint: str) -> Any:
     responses=shows(Verified),
 )
 def verify(ws: Ws, head: str = GENESIS) -> Any:
-    return plain(Verified(ws.ledger.verify(head), ws.ledger.head[1]))
+    return shown(Verified(ws.ledger.verify(head), ws.ledger.head[1]))

@@ -9,8 +9,7 @@ from fastapi import APIRouter
 from roost.errors import InvalidTransition
 from roost.lifecycle.ledger import Entry
 from roost.lifecycle.live import TestStatus
-from roost.lifecycle.plain import plain
-from roost.server.rest.answers import Running
+from roost.server.rest.answers import Running, shown
 from roost.server.rest.bodies import OptionalReason, StartTest
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws
@@ -27,7 +26,7 @@ router = APIRouter(prefix="/v1/endpoints/{endpoint}", tags=["live tests"], depen
 )
 def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
     given = {name: value for name, value in body.given("challengers").items() if value is not None}
-    return plain(ws.endpoints.get(endpoint).start_test(body.challengers, **given).status())
+    return shown(ws.endpoints.get(endpoint).start_test(body.challengers, **given).status())
 
 
 @router.get(
@@ -38,7 +37,7 @@ def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
 )
 def test_status(ws: Ws, endpoint: str) -> Any:
     test = ws.endpoints.get(endpoint).test
-    return plain(Running(test.status() if test is not None else None))
+    return shown(Running(test.status() if test is not None else None))
 
 
 @router.post(
@@ -51,7 +50,7 @@ def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
     test = ws.endpoints.get(endpoint).test
     if test is None:
         raise InvalidTransition(f"no live test of {endpoint!r} is running")
-    return plain(test.stop(body.reason))
+    return shown(test.stop(body.reason))
 
 
 @router.get(
@@ -62,4 +61,4 @@ def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
 )
 def list_tests(ws: Ws, endpoint: str) -> Any:
     entries = ws.ledger.entries(ws.endpoints.get(endpoint).name)
-    return [plain(entry) for entry in entries if entry.action.startswith("test.")]
+    return [shown(entry) for entry in entries if entry.action.startswith("test.")]

@@ -9,17 +9,12 @@ from fastapi import APIRouter
 from roost.errors import ModelNotFound
 from roost.lifecycle.governance.cards import Card
 from roost.lifecycle.models.model_version import ModelVersion
-from roost.lifecycle.plain import plain
+from roost.server.rest.answers import shown
 from roost.server.rest.bodies import CardText
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Ws, version_named
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=CHANGES)
-
-
-def shown(version: ModelVersion) -> dict[str, Any]:
-    """Return what is said of a version; where its files are is the server's business."""
-    return {name: value for name, value in plain(version).items() if name not in ("files", "uri")}
 
 
 @router.get(
@@ -39,10 +34,10 @@ def list_models(ws: Ws) -> Any:
     responses=shows(list[ModelVersion]),
 )
 def list_versions(ws: Ws, model: str) -> Any:
-    found = [shown(version) for version in ws.models.versions(model)]
+    found = ws.models.versions(model)
     if not found:
         raise ModelNotFound(f"there is no model {model!r}")
-    return found
+    return shown(found)
 
 
 @router.get(
@@ -62,7 +57,7 @@ def get_version(ws: Ws, model: str, version: str) -> Any:
     responses=shows(Card),
 )
 def card(ws: Ws, model: str, version: str) -> Any:
-    return plain(ws.governance.card(f"{model}/{version}"))
+    return shown(ws.governance.card(f"{model}/{version}"))
 
 
 @router.put(
@@ -73,4 +68,4 @@ def card(ws: Ws, model: str, version: str) -> Any:
 )
 def write_card(ws: Ws, model: str, version: str, body: CardText) -> Any:
     ws.governance.write_card(f"{model}/{version}", **body.sections)
-    return plain(ws.governance.card(f"{model}/{version}"))
+    return shown(ws.governance.card(f"{model}/{version}"))

@@ -19,8 +19,7 @@ from roost.lifecycle.monitor.monitors import MonitorStatus
 from roost.lifecycle.monitor.notify import Log
 from roost.lifecycle.monitor.report import Point
 from roost.lifecycle.monitor.rules import Rule
-from roost.lifecycle.plain import plain
-from roost.server.rest.answers import MonitorReport
+from roost.server.rest.answers import MonitorReport, shown
 from roost.server.rest.bodies import Watch
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Caller, Ws, allow
@@ -54,7 +53,7 @@ def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
     rules = [Rule(**rule.model_dump()) for rule in body.rules] if body.rules is not None else None
     known = endpoint in ws.monitors.watched()
     channels = ws.monitors.status(endpoint).configuration.notify if known else (Log(),)
-    return plain(ws.monitors.watch(endpoint, rules, channels, **body.options))
+    return shown(ws.monitors.watch(endpoint, rules, channels, **body.options))
 
 
 @router.delete(
@@ -75,7 +74,7 @@ def unwatch(ws: Ws, endpoint: str) -> Any:
     responses=shows(MonitorStatus),
 )
 def monitor_status(ws: Ws, endpoint: str) -> Any:
-    return plain(ws.monitors.status(endpoint))
+    return shown(ws.monitors.status(endpoint))
 
 
 @router.get(
@@ -86,7 +85,7 @@ def monitor_status(ws: Ws, endpoint: str) -> Any:
 )
 def report(ws: Ws, endpoint: str, since: str | None = None) -> Any:
     found = ws.monitors.report(ws.endpoints.get(endpoint).name, since)
-    return plain(MonitorReport(found.endpoint, found.since, found.until, found.figures, found.alerts))
+    return shown(MonitorReport(found.endpoint, found.since, found.until, found.figures, found.alerts))
 
 
 @router.get(
@@ -103,7 +102,7 @@ def history(
     deployment: str | None = None,
     bucket_s: float | None = None,
 ) -> Any:
-    return plain(ws.monitors.history(ws.endpoints.get(endpoint).name, metric, since, deployment, bucket_s))
+    return shown(ws.monitors.history(ws.endpoints.get(endpoint).name, metric, since, deployment, bucket_s))
 
 
 @router.post(
@@ -114,7 +113,7 @@ def history(
 )
 def check(ws: Ws, actor: Caller, endpoint: str) -> Any:
     allow(ws, actor, "monitor.watch", endpoint)
-    return plain(ws.monitors.check_now(endpoint))
+    return shown(ws.monitors.check_now(endpoint))
 
 
 @router.get(
@@ -124,7 +123,7 @@ def check(ws: Ws, actor: Caller, endpoint: str) -> Any:
     responses=shows(list[Alert]),
 )
 def alerts(ws: Ws, endpoint: str | None = None, open_only: bool = False) -> Any:
-    return plain(ws.monitors.alerts(endpoint, open_only))
+    return shown(ws.monitors.alerts(endpoint, open_only))
 
 
 @router.get(

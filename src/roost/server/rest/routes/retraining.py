@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from fastapi import APIRouter
 
 from roost.lifecycle.jobs import Job
-from roost.lifecycle.plain import plain
 from roost.lifecycle.retrain import Plan
 from roost.lifecycle.retrain.outcomes import Outcome
 from roost.lifecycle.retrain.retraining import KIND
-from roost.server.rest.answers import RegisteredPlan
+from roost.server.rest.answers import RegisteredPlan, shown
 from roost.server.rest.background import newest
 from roost.server.rest.bodies import Enable, OptionalReason, Reason
 from roost.server.rest.schemas import shows
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/retraining/plans", tags=["retraining"], dependenc
     responses=shows(list[Plan]),
 )
 def list_plans(ws: Ws) -> Any:
-    return plain(ws.retraining.plans())
+    return shown(ws.retraining.plans())
 
 
 @router.get(
@@ -37,7 +37,9 @@ def list_plans(ws: Ws) -> Any:
     responses=shows(RegisteredPlan),
 )
 def get_plan(ws: Ws, plan: str) -> Any:
-    return {**plain(ws.retraining.get(plan)), "enabled": ws.retraining.is_enabled(plan)}
+    found = ws.retraining.get(plan)
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return shown(RegisteredPlan(**values, enabled=ws.retraining.is_enabled(plan)))
 
 
 @router.get(
@@ -47,7 +49,7 @@ def get_plan(ws: Ws, plan: str) -> Any:
     responses=shows(list[Outcome]),
 )
 def history(ws: Ws, plan: str) -> Any:
-    return plain(ws.retraining.history(ws.retraining.get(plan).name))
+    return shown(ws.retraining.history(ws.retraining.get(plan).name))
 
 
 @router.post(
@@ -65,7 +67,7 @@ def run(here: Here, plan: str, body: Reason) -> Any:
         find=lambda: newest(jobs.list(KIND), before, lambda job: job.request.get("plan") == plan),
         stop=lambda job: retraining.cancel(plan),
     )
-    return plain(job)
+    return shown(job)
 
 
 @router.post(
@@ -76,7 +78,7 @@ def run(here: Here, plan: str, body: Reason) -> Any:
 )
 def cancel(ws: Ws, plan: str, body: OptionalReason | None = None) -> Any:
     ws.retraining.cancel(plan, body.reason if body is not None else "")
-    return plain(ws.retraining.history(plan))
+    return shown(ws.retraining.history(plan))
 
 
 @router.put(

@@ -7,11 +7,10 @@ from typing import Any
 from fastapi import APIRouter
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.plain import plain
 from roost.lifecycle.serving.predict_endpoint import PredictEndpoint, Prediction
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.lifecycle.serving.traffic import Answer
-from roost.server.rest.answers import Deleted, Known, Written
+from roost.server.rest.answers import Deleted, Known, Written, shown
 from roost.server.rest.bodies import Delete, Feedback, Predict, Search, SearchBatch, Write
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import Caller, Ws, allow, decoded, decoded_record
@@ -26,7 +25,7 @@ router = APIRouter(prefix="/v1/endpoints/{endpoint}", tags=["traffic"])
     responses=shows(Answer),
 )
 def search(ws: Ws, endpoint: str, body: Search) -> Any:
-    return plain(_search(ws, endpoint).search(decoded(body.content), **body.given("content")))
+    return shown(_search(ws, endpoint).search(decoded(body.content), **body.given("content")))
 
 
 @router.post(
@@ -36,7 +35,7 @@ def search(ws: Ws, endpoint: str, body: Search) -> Any:
     responses=shows(list[Answer]),
 )
 def search_batch(ws: Ws, endpoint: str, body: SearchBatch) -> Any:
-    return plain(_search(ws, endpoint).search_batch(decoded(body.contents), **body.given("contents")))
+    return shown(_search(ws, endpoint).search_batch(decoded(body.contents), **body.given("contents")))
 
 
 @router.post(
@@ -49,7 +48,7 @@ def predict(ws: Ws, endpoint: str, body: Predict) -> Any:
     opened = ws.endpoints.get(endpoint)
     if not isinstance(opened, PredictEndpoint):
         raise InvalidArgument(f"endpoint {endpoint!r} is searched: it predicts nothing")
-    return plain(opened.predict(decoded(body.rows), **body.given("rows")))
+    return shown(opened.predict(decoded(body.rows), **body.given("rows")))
 
 
 @router.post(
@@ -61,7 +60,7 @@ def predict(ws: Ws, endpoint: str, body: Predict) -> Any:
 def write(ws: Ws, actor: Caller, endpoint: str, body: Write) -> Any:
     opened = _search(ws, endpoint)
     allow(ws, actor, "write", endpoint)
-    return plain(Written(opened.write([decoded_record(record) for record in body.records])))
+    return shown(Written(opened.write([decoded_record(record) for record in body.records])))
 
 
 @router.post(
@@ -73,7 +72,7 @@ def write(ws: Ws, actor: Caller, endpoint: str, body: Write) -> Any:
 def delete(ws: Ws, actor: Caller, endpoint: str, body: Delete) -> Any:
     opened = _search(ws, endpoint)
     allow(ws, actor, "write", endpoint)
-    return plain(Deleted(opened.delete(list(body.keys))))
+    return shown(Deleted(opened.delete(list(body.keys))))
 
 
 @router.post(
@@ -91,7 +90,7 @@ def feedback(ws: Ws, endpoint: str, body: Feedback) -> Any:
         given["item"] = body.gains
     elif isinstance(opened, SearchEndpoint) and body.item is None:
         raise InvalidArgument("say which result is meant: item, or the gains of all")
-    return plain(Known(opened.feedback(**given)))
+    return shown(Known(opened.feedback(**given)))
 
 
 def _search(ws: Ws, name: str) -> SearchEndpoint:
