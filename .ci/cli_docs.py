@@ -14,14 +14,26 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """\
 # Command line
 
-`roost COMMAND --help` says the same on the terminal. A command ends with status 0 where it worked, 1 where it did not,
-2 where it was called wrongly, and 130 where Ctrl-C ended it. Results go to the standard output, progress and errors to
-the standard error stream, and passwords in addresses to neither.
+`roost COMMAND --help` says the same on the terminal. Results go to the standard output, progress and errors to the
+standard error stream, and passwords in addresses to neither. A command ends with one of these:
 
-Commands that only look open a database or a workspace for reading; those that change roles, approvals, comments, cards
-and plans, or pause a backfill, change the store alone. A running application is in the way of neither. What needs the
-vectors of a workspace that is a folder (`deploy`, `promote`, `livetest start` and others) has to be their only user: an
-application that has them open does it itself. Vectors on a Milvus server can be used by many.
+| status | |
+|---|---|
+| 0 | It worked. |
+| 1 | It did not: what is named is not there, is taken or in the way, is not permitted, or failed. Or it worked and \
+what was looked at is bad: debt of `debt --fail-on`, an alert of `monitor check`, a broken promise of `demo`. |
+| 2 | It was called wrongly: an option is unknown or missing, or a value is one that is never allowed. |
+| 130 | Ctrl-C ended it. |
+
+Where a command failed, a line on the standard error stream begins with `roost: ` and there is no result on the standard
+output. So a script knows bad from failed: `debt --fail-on` and `monitor check` that end with 1 and found something bad
+have printed it as their result.
+
+Commands that only look open a database or a workspace for reading; those that register models, change roles, approvals,
+comments, cards and plans, or pause a backfill, change the store alone. A running application is in the way of neither.
+What needs the vectors of a workspace that is a folder (`deploy`, `promote`, `livetest start` and others) has to be
+their only user: where `roost serve` has them open, [ask it over REST](rest.md), and another application does it itself.
+Vectors on a Milvus server can be used by many.
 
 Options of many commands are not repeated below:
 

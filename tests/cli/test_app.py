@@ -37,7 +37,7 @@ def find(words):
 GROUPS = {
     "": "demo info check deploy promote rollback debt serve",
     "model": "list versions show card write-card lineage register",
-    "endpoint": "list show create retire purge keep-retired",
+    "endpoint": "list show create retire purge keep-retired own",
     "backfill": "list show rejected estimate pause resume cancel",
     "livetest": "list status start stop promote-winners power plot",
     "monitor": "watch unwatch status report history alerts check",
@@ -102,6 +102,27 @@ def test_an_error_is_one_line_and_the_exit_status_1(roost, tmp_path):
     assert result.stderr.startswith("roost: ")
     assert "is not there" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["debt", "--fail-on", "hihg"],
+        ["deploy", "image-search", "pca/1"],
+        ["ledger", "at", "image-search", "yesterday"],
+        ["endpoint", "create", "new", "--kind", "serach"],
+        ["livetest", "start", "image-search", "pca-v1", "--method", "splitt"],
+    ],
+)
+def test_a_value_that_is_never_allowed_ends_with_2(roost, workspace_path, arguments):
+    at = 1 if arguments[0] in ("debt", "deploy") else 2
+    result = roost(*arguments[:at], workspace_path, *arguments[at:])
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("roost: ") and result.stderr.count("\n") == 1
+
+
+def test_power_takes_only_the_methods_there_are(roost):
+    assert roost("livetest", "power", "--effect", "0.1", "--method", "splitt").exit_code == 2
 
 
 def test_debug_shows_the_traceback(roost, tmp_path):

@@ -76,7 +76,7 @@ def test_ctrl_c_ends_quietly_with_130(roost, tmp_path, monkeypatch):
 def test_a_folder_with_other_files_is_refused(roost, tmp_path):
     (tmp_path / "thesis.tex").touch()
     result = roost("demo", "--out", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--out" in result.stderr
 
 
@@ -86,6 +86,17 @@ def test_missing_libraries_are_named_with_the_extra(roost, tmp_path, monkeypatch
     result = roost("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 1
     assert "pip install 'roost[demo]'" in result.stderr
+
+
+def test_a_missing_library_of_the_report_is_told_before_the_work(roost, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for module in ("report", "charts"):
+        monkeypatch.delitem(sys.modules, f"roost.demo.{module}", raising=False)
+    result = roost("demo", "--out", tmp_path / "demo")
+    assert result.exit_code == 1
+    assert "pip install 'roost[demo]'" in result.stderr and result.stderr.count("roost: ") == 1
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_missing_data_set_names_its_package(roost, tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def test_a_predict_endpoint_needs_no_records(roost, workspace_path, shop):
     assert register.exit_code == 0, register.stderr
     roost("endpoint", "create", workspace_path, "classify", "--kind", "predict", "--task", "classification")
     refused = roost("deploy", workspace_path, "classify", "classes/1", "--records", "cli_shop:records")
-    assert refused.exit_code == 1 and "stores no records" in refused.stderr
+    assert refused.exit_code == 2 and "stores no records" in refused.stderr
     made = roost("deploy", workspace_path, "classify", "classes/1", "--json")
     assert json.loads(made.stdout)["state"] == "ready"
 
@@ -97,7 +97,7 @@ def test_a_predict_endpoint_needs_no_records(roost, workspace_path, shop):
 )
 def test_what_cannot_be_deployed_is_an_error(roost, workspace_path, shop, options, said):
     result = roost("deploy", workspace_path, "image-search", "pca/1", "--name", "other", *options)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert said in result.stderr
 
 

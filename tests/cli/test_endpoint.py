@@ -42,6 +42,7 @@ def test_show_lists_the_deployments(roost, workspace_path):
 def test_show_needs_no_name_where_there_is_one_endpoint(roost, workspace_path):
     shown = json.loads(roost("endpoint", "show", workspace_path, "--json").stdout)
     assert shown["name"] == "image-search"
+    assert shown["policy"]["promote_winners"] is False
     assert [(d["name"], d["state"], d["n_records"], d["dim"]) for d in shown["deployments"]] == [
         ("pca-v1", "ready", 120, 2),
         ("pca-v2", "serving", 120, 4),
@@ -82,7 +83,7 @@ def test_create_makes_the_workspace(roost, tmp_path):
     assert json.loads(result.stdout)["name"] == "texts@staging"
     (listed,) = json.loads(roost("endpoint", "list", tmp_path / "new", "--json").stdout)
     assert (listed["name"], listed["metric"]) == ("texts@staging", "COSINE")
-    assert roost("endpoint", "create", tmp_path / "new", "p", "--kind", "predict").exit_code == 1
+    assert roost("endpoint", "create", tmp_path / "new", "p", "--kind", "predict").exit_code == 2
     with_metric = ["--kind", "predict", "--task", "regression", "--metric", "L2"]
     assert "no metric" in roost("endpoint", "create", tmp_path / "new", "p", *with_metric).stderr
 
@@ -91,7 +92,7 @@ def test_retire_and_purge(roost, workspace_path):
     kept = roost("endpoint", "keep-retired", workspace_path, "image-search", "2", "--json")
     assert json.loads(kept.stdout)["keep_retired"] == 2
     assert "all retired" in roost("endpoint", "keep-retired", workspace_path, "image-search", "all").stdout
-    assert roost("endpoint", "keep-retired", workspace_path, "image-search", "some").exit_code == 1
+    assert roost("endpoint", "keep-retired", workspace_path, "image-search", "some").exit_code == 2
     retired = roost("endpoint", "retire", workspace_path, "image-search", "pca-v1", "--reason", "old", "--json")
     assert json.loads(retired.stdout)["state"] == "retired"
     purged = roost("endpoint", "purge", workspace_path, "image-search", "pca-v1", "--reason", "space")

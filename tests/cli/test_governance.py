@@ -30,14 +30,17 @@ def test_roles_are_granted_listed_and_revoked(roost, workspace_path):
         where = ["--environment", "staging", "--actor", "ann", "--json"]
         assert json.loads(roost("role", "revoke", workspace_path, "bob", "operator", *where).stdout) == []
     assert "ann" in roost("role", "list", workspace_path, "--who", "ann").stdout
-    assert roost("role", "grant", workspace_path, "bob", "king", "--actor", "ann").exit_code == 1
+    assert roost("role", "grant", workspace_path, "bob", "king", "--actor", "ann").exit_code == 2
 
 
 def test_an_action_needs_an_approval(roost, workspace_path):
     with Workspace(workspace_path):
         assert "needs 1 approvals" in roost("approval", "require", workspace_path, "rollback", "--actor", "ann").stdout
     rollback = ["rollback", workspace_path, "image-search", "--to", "pca-v1", "--reason", "worse", "--actor", "ann"]
-    assert roost(*rollback).exit_code == 1
+    refused = roost(*rollback)
+    assert refused.exit_code == 1
+    whole = "`roost approval request WORKSPACE rollback image-search/pca-v1 --reason WHY`"
+    assert whole in " ".join(refused.stderr.split())
     asked = ["rollback", "image-search/pca-v1", "--reason", "worse", "--actor", "ann", "--json"]
     request = json.loads(roost("approval", "request", workspace_path, *asked).stdout)
     approved = roost(
@@ -49,6 +52,18 @@ def test_an_action_needs_an_approval(roost, workspace_path):
     (listed,) = json.loads(roost("approval", "list", workspace_path, "--json").stdout)
     assert listed["state"] == "used"
     assert json.loads(roost("approval", "list", workspace_path, "--open", "--json").stdout) == []
+
+
+def test_an_endpoint_gets_an_owner(roost, workspace_path):
+    def has_none():
+        findings = json.loads(roost("debt", workspace_path, "--json").stdout)
+        return ("unknown owner", "image-search/pca-v2") in {(one["kind"], one["subject"]) for one in findings}
+
+    command = ["endpoint", "own", workspace_path, "image-search", "the search team", "--reason", "ada left"]
+    assert has_none()
+    assert "the search team answers for image-search" in roost(*command).stdout
+    assert json.loads(roost(*command, "--json").stdout)["owner"] == "the search team"
+    assert not has_none()
 
 
 def test_reviews_are_asked_for_and_rejected(roost, workspace_path):
@@ -64,7 +79,7 @@ def test_reviews_are_asked_for_and_rejected(roost, workspace_path):
 def test_comments(roost, workspace_path):
     added = roost("comment", "add", workspace_path, "pca/2", "looks good", "--actor", "ann")
     assert "ann on pca/2: looks good" in added.stdout
-    assert roost("comment", "add", workspace_path, "pca/2", " ", "--json").exit_code == 1
+    assert roost("comment", "add", workspace_path, "pca/2", " ", "--json").exit_code == 2
     (comment,) = json.loads(roost("comment", "list", workspace_path, "pca/2", "--json").stdout)
     assert (comment["actor"], comment["text"]) == ("ann", "looks good")
     assert "looks good" in roost("comment", "list", workspace_path, "pca/2").stdout

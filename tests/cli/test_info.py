@@ -67,7 +67,7 @@ def test_info_on_a_folder_without_a_database(roost, tmp_path):
 
 def test_info_on_an_address_that_is_neither_path_nor_server(roost):
     result = roost("info", "ftp://example.org")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "unknown scheme" in result.stderr
 
 
@@ -167,7 +167,7 @@ def test_check_counts_what_a_killed_process_left_in_the_log(roost, db_path, tmp_
 @pytest.mark.parametrize("file", ["roost.db", "segments/1/../../LOCK"])
 def test_a_file_of_a_database_is_not_the_database(roost, database, command, file):
     result = roost(command, (database / file).resolve())
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"is a file of a database; name its directory: {database}" in result.stderr
 
 

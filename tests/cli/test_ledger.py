@@ -93,7 +93,7 @@ def test_at_says_what_was_in_production_and_why(roost, workspace_path):
     assert "pca-v2 was in production" in roost("ledger", "at", workspace_path, "image-search", "2999-01-01").stdout
     before = roost("ledger", "at", workspace_path, "image-search", "1999-01-01")
     assert "image-search had no champion yet" in before.stdout
-    assert roost("ledger", "at", workspace_path, "image-search", "yesterday").exit_code == 1
+    assert roost("ledger", "at", workspace_path, "image-search", "yesterday").exit_code == 2
     assert "image-search" in roost("ledger", "at", workspace_path, "image-serach", "1999-01-01").stderr
 
 

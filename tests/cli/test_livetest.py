@@ -63,9 +63,9 @@ def test_a_split_has_weights(roost, workspace_path):
 def test_a_split_has_a_ramp(roost, workspace_path):
     split = ["livetest", "start", workspace_path, "image-search", "pca-v1", "--method", "split", "--ramp", "0=0.05"]
     both = roost(*split, "--weight", "pca-v1=0.1")
-    assert both.exit_code == 1 and "not both" in both.stderr
+    assert both.exit_code == 2 and "not both" in both.stderr
     shrinking = roost(*split, "--ramp", "24h=0.01")
-    assert shrinking.exit_code == 1 and "shrinks" in shrinking.stderr
+    assert shrinking.exit_code == 2 and "shrinks" in shrinking.stderr
     started = roost(*split, "--ramp", "24h=pca-v1:0.5")
     assert started.exit_code == 0, started.stderr
     (listed,) = json.loads(roost("livetest", "list", workspace_path, "--json").stdout)
@@ -86,7 +86,7 @@ def test_plot_draws_a_picture(roost, tested_path, tmp_path):
     result = roost("livetest", "plot", tested_path, "image-search", "--out", tmp_path / "a.png", "--json")
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    assert roost("livetest", "plot", tested_path, "image-search", "--out", tmp_path / "a.gif").exit_code == 1
+    assert roost("livetest", "plot", tested_path, "image-search", "--out", tmp_path / "a.gif").exit_code == 2
 
 
 def test_promote_winners_is_said_for_an_endpoint(roost, workspace_path):
@@ -109,4 +109,4 @@ def test_power_needs_no_workspace(roost):
     assert found["unit"] == "queries" and found["expected"] <= found["enough"]
     split = roost("livetest", "power", "--effect", "0.1", "--method", "split", "--base-rate", "0.3")
     assert "users expected" in split.stdout
-    assert roost("livetest", "power", "--effect", "0.1", "--method", "split").exit_code == 1
+    assert roost("livetest", "power", "--effect", "0.1", "--method", "split").exit_code == 2

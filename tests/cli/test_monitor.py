@@ -40,8 +40,21 @@ def test_what_was_seen_is_read_while_an_application_runs(roost, watched_path):
     assert sum(point["value"] for point in points) == 5
 
 
+def test_what_is_not_named_stays_as_it_is(roost, watched_path):
+    changed = json.loads(
+        roost("monitor", "watch", watched_path, "image-search", "--option", "sample_rate=0.5", "--json").stdout
+    )["configuration"]
+    assert [rule["name"] for rule in changed["rules"]] == ["requests", "latency-p95-ms"]
+    assert (changed["window_s"], changed["sample_rate"], len(changed["notify"])) == (3600, 0.5, 2)
+    again = json.loads(roost("monitor", "watch", watched_path, "image-search", "--defaults", "--json").stdout)
+    assert again["configuration"]["window_s"] == 60 and len(again["configuration"]["rules"]) == 9
+    assert len(again["configuration"]["notify"]) == 1
+
+
 def test_for_people(roost, watched_path):
-    assert "latency-p95-ms" in roost("monitor", "status", watched_path, "image-search").stdout
+    status = " ".join(roost("monitor", "status", watched_path, "image-search").stdout.split())
+    assert "latency-p95-ms: latency_p95_ms > 60000 for 3 windows (critical)" in status
+    assert "window_s=3600" in status and "drift_season=None" in status
     assert "pca-v2" in roost("monitor", "report", watched_path, "image-search").stdout
     since = ["--since", "2000-01-01T00:00:00+00:00", "--bucket", "86400", "--deployment", "pca-v2"]
     assert "pca-v2" in roost("monitor", "history", watched_path, "image-search", "requests", *since).stdout
@@ -70,7 +83,16 @@ def test_unwatch(roost, watched_path):
     [
         (("watch", "image-search", "--rule", "fast"), "not a rule"),
         (("watch", "image-search", "--rule", "recall < much"), "not a rule"),
-        (("watch", "image-search", "--option", "windows=3"), "windows"),
+        (
+            ("watch", "image-search", "--option", "windows=3"),
+            "'windows' is no option of a monitor; these are: baseline",
+        ),
+        (("watch", "image-search", "--option", "endpoint=a"), "'endpoint' is no option of a monitor"),
+        (("watch", "image-search", "--email", "a@b.org"), "--email needs --email-from"),
+        (
+            ("watch", "image-search", "--email", "a@b.org", "--email-from", "c@b.org", "--email-option", "speed=1"),
+            "speed",
+        ),
         (("watch", "none"), "no endpoint 'none'"),
         (("history", "image-search", "speed"), "speed"),
         (("history", "image-search", "rate", "--since", "yesterday"), "not a time"),
@@ -80,7 +102,7 @@ def test_unwatch(roost, watched_path):
 def test_what_is_wrong_is_an_error(roost, workspace_path, arguments, said):
     command, *rest = arguments
     result = roost("monitor", command, workspace_path, *rest)
-    assert result.exit_code == 1
+    assert result.exit_code == (1 if said.startswith("no endpoint") else 2)
     assert said in result.stderr
 
 

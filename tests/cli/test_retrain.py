@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from roost.cli.retrain import plan_of
 from roost.lifecycle.store import Store
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
@@ -69,23 +72,46 @@ def test_a_plan_is_listed_disabled_enabled_and_removed(roost, planned_path):
 
 
 @pytest.mark.slow
-def test_a_run_ends_in_a_challenger_and_then_in_a_refusal(roost, planned_path):
+def test_a_run_ends_in_a_challenger_and_then_in_nothing_new(roost, planned_path):
     first = roost("retrain", "run", planned_path, "nightly", "--reason", "by hand", "--json")
     assert first.exit_code == 0, first.stdout + first.stderr
     outcome = json.loads(first.stdout)
     assert (outcome["state"], outcome["version"]) == ("challenger", "pca/3")
     assert roost("promote", planned_path, "image-search", outcome["deployment"], "--reason", "new").exit_code == 0
     second = roost("retrain", "run", planned_path, "nightly", "--reason", "again")
-    assert second.exit_code == 1 and "refused" in second.stdout
+    assert second.exit_code == 1 and "unchanged" in second.stdout
     runs = json.loads(roost("retrain", "history", planned_path, "nightly", "--json").stdout)
-    assert [run["state"] for run in runs] == ["challenger", "refused"]
+    assert [run["state"] for run in runs] == ["challenger", "unchanged"]
+
+
+def test_what_the_list_shows_is_a_plan(roost, planned_path, shop):
+    listed = roost("retrain", "list", planned_path, "--json").stdout
+    assert roost("retrain", "remove", planned_path, "nightly", "--reason", "it moves").exit_code == 0
+    (shop / "listed.json").write_text(listed)
+    assert roost("retrain", "register", planned_path, "listed.json").exit_code == 0
+    assert roost("retrain", "list", planned_path, "--json").stdout == listed
+    (shop / "two.json").write_text(json.dumps(json.loads(listed) * 2))
+    assert "a list of 2: give one" in roost("retrain", "register", planned_path, "two.json").stderr
+
+
+def test_a_mistyped_function_is_refused(roost, workspace_path, shop):
+    (shop / "plan.json").write_text(json.dumps({**PLAN, "train": "cli_shop:trian"}))
+    refused = roost("retrain", "register", workspace_path, "plan.json")
+    assert refused.exit_code != 0
+    assert "no function 'trian' (did you mean 'train'?" in " ".join(refused.stderr.split())
+
+
+def test_the_plan_of_the_guide_is_a_plan():
+    page = Path(__file__).parents[2] / "docs" / "retraining.md"
+    (text,) = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert [trigger.kind for trigger in plan_of(text).triggers] == ["drift", "metric_below", "new_rows", "cron"]
 
 
 def test_what_is_no_plan_is_an_error(roost, workspace_path, shop):
     for text in ("{", "[]", json.dumps({**PLAN, "gate": None}), json.dumps({**PLAN, "speed": 1})):
         (shop / "plan.json").write_text(text)
         result = roost("retrain", "register", workspace_path, "plan.json")
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "this is not a plan of retraining" in result.stderr
     assert "no.json" in roost("retrain", "register", workspace_path, "no.json").stderr
     assert "nightly" in roost("retrain", "run", workspace_path, "nightly", "--reason", "x").stderr

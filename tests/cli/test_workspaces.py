@@ -29,7 +29,7 @@ def running_path(workspace_path):
 def test_the_vectors_of_a_running_application_are_its_own(roost, running_path):
     result = roost("promote", running_path, "image-search", "pca-v1", "--reason", "better")
     assert result.exit_code == 1
-    assert "An application that has" in result.stderr
+    assert "ask it over REST" in result.stderr and "read_only" not in result.stderr
     assert "Traceback" not in result.stderr
     commands = [("model", "list"), ("debt",), ("role", "list"), ("backfill", "list"), ("livetest", "list")]
     for words in [*commands, ("monitor", "alerts"), ("retrain", "list"), ("data", "list"), ("approval", "list")]:
@@ -54,11 +54,36 @@ def test_a_folder_that_is_no_workspace_stays_as_it_is(roost, tmp_path, command):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_is_registered_beside_a_running_application(roost, running_path, shop):
+    told = ("--from", "cli_shop:model", "--data", "cli_shop.py", "--json")
+    result = roost("model", "register", running_path, "digits", *told)
+    assert result.exit_code == 0, result.stderr
+    registered = json.loads(result.stdout)
+    assert (registered["version"], registered["data"][0]["kind"]) == (1, "file")
+    shown = json.loads(roost("endpoint", "show", running_path, "--json").stdout)
+    collection = shown["deployments"][0]["collection"]
+    described = roost("model", "register", running_path, "digits", "--from", "cli_shop:model", "--data", collection)
+    assert described.exit_code == 0, described.stderr
+    assert json.loads(roost("model", "list", running_path, "--json").stdout)[0]["name"] == "digits"
+
+
+def test_a_model_needs_a_folder_for_its_files(roost, tmp_path, shop):
+    told = ("digits", "--from", "cli_shop:model")
+    refused = roost("model", "register", f"sqlite:///{tmp_path}/store.db", *told)
+    assert refused.exit_code == 2
+    assert "--artifacts FOLDER" in refused.stderr
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    foreign = roost("model", "register", tmp_path / "thesis", *told)
+    assert foreign.exit_code == 2
+    assert "holds other things" in foreign.stderr
+
+
 def test_a_server_needs_a_store(roost):
     for command in (("model", "list"), ("endpoint", "create")):
         rest = ("x",) if command[1] == "create" else ()
         result = roost(*command, "http://127.0.0.1:1", *rest)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "say where the rest is kept" in result.stderr
 
 

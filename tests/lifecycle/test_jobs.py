@@ -88,7 +88,7 @@ def test_a_job_that_nobody_does_is_cancelled_at_once_and_cannot_be_paused(
 
     with pytest.raises(KeyboardInterrupt):
         empty_endpoint.deploy(weak, digits.records(), batch_size=25, progress=stop)
-    with pytest.raises(InvalidTransition, match="nobody fills deployment 'digits-v1': its job is interrupted"):
+    with pytest.raises(InvalidTransition, match="nobody fills deployment 'digits-v1' now: `resume`"):
         empty_endpoint.pause("digits-v1")
     empty_endpoint.cancel("digits-v1", "not needed")
     assert empty_endpoint.deployment("digits-v1").state is State.FAILED

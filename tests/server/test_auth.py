@@ -135,12 +135,12 @@ def test_roles_and_approvals_hold_over_http(
 
 
 def test_a_token_that_was_made_is_good(tmp_path: Path) -> None:
-    token, line = new_token("ann smith")
+    token, line = new_token("ann")
     path = tmp_path / "tokens"
     path.write_text(f"# who may ask\n\n{line}\n")
     tokens = Tokens.from_file(path)
     assert token not in path.read_text()
-    assert tokens.actor_of(token) == "ann smith"
+    assert tokens.actor_of(token) == "ann"
     assert tokens.actor_of(token + "x") is None
     assert tokens.actor_of("") is None
 
@@ -167,6 +167,9 @@ def test_a_token_of_two_and_an_empty_file_are_refused(tmp_path: Path) -> None:
         Tokens({"abc": "ann"})
     with pytest.raises(InvalidArgument, match="actor"):
         new_token("a\nb")
+    for unfit in ("ann smith", "#ann"):
+        with pytest.raises(InvalidArgument, match="one word"):
+            new_token(unfit)
 
 
 def test_other_machines_need_tokens_and_tls() -> None:

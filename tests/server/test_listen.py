@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,13 @@ def test_a_certificate_needs_its_key(certificate: Certificate, tmp_path: Path) -
     check_certificate(together, None)
     with pytest.raises(InvalidArgument, match="are not a certificate and its key"):
         check_certificate(certificate.key, certificate.file)
-    with pytest.raises(InvalidArgument, match="are not a certificate and its key"):
+    with pytest.raises(InvalidArgument, match="name it by --ssl-keyfile"):
         check_certificate(certificate.file, None)
+    other = tmp_path / "other.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-out", other], check=True, capture_output=True)
+    with pytest.raises(InvalidArgument, match=r"not that of the certificate|not a certificate and its key") as caught:
+        check_certificate(certificate.file, other)
+    assert "None" not in caught.value.message and "--ssl-keyfile" in caught.value.message
     with pytest.raises(OSError, match=r"none\.pem"):
         check_certificate(certificate.file, tmp_path / "none.pem")
 

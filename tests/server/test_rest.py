@@ -166,6 +166,11 @@ def test_rules_and_policies_are_answered(client: httpx.Client, make_endpoint: Ca
     endpoint = make_endpoint()
     shown = ok(client.put(f"/v1/endpoints/{endpoint.name}/policy", json={"keep_retired": 3}))
     assert (shown["policy"]["keep_retired"], shown["model"], shown["kind"]) == (3, "digits/1", "search")
+    assert shown["policy"]["promote_winners"] is False  # nobody has said so, and this is production
+    for allowed in (True, False):
+        ok(client.put(f"/v1/endpoints/{endpoint.name}/policy", json={"promote_winners": allowed}))
+        assert ok(client.get(f"/v1/endpoints/{endpoint.name}"))["policy"]["promote_winners"] is allowed
+    assert make_endpoint("staging").policy.promote_winners
     assert ok(client.get("/healthz")) == {"status": "alive"}
 
 
@@ -173,7 +178,7 @@ def test_live_tests(client: httpx.Client, make_endpoint: Callable[[], SearchEndp
     endpoint = make_endpoint()
     url = f"/v1/endpoints/{endpoint.name}"
     assert ok(client.get(f"{url}/test")) == {"status": None}
-    refused(client.post(f"{url}/test/stop", json={}), 409, "invalid_transition")
+    refused(client.post(f"{url}/test/stop"), 409, "invalid_transition")
     job = ok(client.post(f"{url}/deployments", json={"model": "digits/2", "source": PARQUET}), 202)
     wait_for(client, job["id"])
     ramp = [[0, 0.1], [3600, 0.5]]
@@ -185,6 +190,24 @@ def test_live_tests(client: httpx.Client, make_endpoint: Callable[[], SearchEndp
     refused(client.post(f"{url}/test", json=wanted), 409, "invalid_transition")
     assert ok(client.post(f"{url}/test/stop", json={"reason": "enough"}))["state"] == "stopped"
     assert [entry["action"] for entry in ok(client.get(f"{url}/tests"))] == ["test.start", "test.stop"]
+    assert ok(client.get(f"{url}/test")) == {"status": None}
+    past = ok(client.get(f"{url}/tests/{started['test_id']}"))
+    assert (past["test_id"], past["state"], past["reason"]) == (started["test_id"], "stopped", "enough")
+    again = ok(client.post(f"{url}/test", json=wanted), 201)
+    assert ok(client.get(f"{url}/tests/{again['test_id']}"))["state"] == "running"
+    assert ok(client.post(f"{url}/test/stop"))["state"] == "stopped"
+    refused(client.get(f"{url}/tests/{again['test_id'] + 1}"), 404, "live_test_not_found")
+    other = make_endpoint()
+    refused(client.get(f"/v1/endpoints/{other.name}/tests/{started['test_id']}"), 404, "live_test_not_found")
+
+
+def test_who_watches_nothing_is_told_the_route(
+    client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint]
+) -> None:
+    url = f"/v1/monitors/{make_endpoint().name}"
+    for answer in (client.get(url), client.delete(url), client.post(f"{url}/check")):
+        refused(answer, 404, "monitor_not_found")
+        assert f"PUT {url}" in answer.json()["error"]["message"]
 
 
 def test_monitors(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint], digits: Digits) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from roost.cli.app import app
 from roost.server.rest import Tokens
+from roost.workspace import Workspace
 from tests.server.conftest import Certificate
 
 WAIT_S = 60.0
@@ -47,11 +48,36 @@ def served(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
+def made(path: Path) -> Path:
+    """Return the path of a workspace, which is made."""
+    Workspace(path).close()
+    return path
+
+
+def test_a_model_is_registered_beside_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    model = "def model():\n    return roost.SklearnEmbedder(PCA(2).fit(np.eye(4)))\n"
+    imports = "import numpy as np\nfrom sklearn.decomposition import PCA\nimport roost\n"
+    (tmp_path / "served_shop.py").write_text(imports + model)
+    (tmp_path / "rows.txt").write_text("1\n2\n")
+    with served(made(tmp_path / "shop")) as (_, address):
+        told = ("--from", "served_shop:model", "--data", "rows.txt", "--actor", "ann")
+        result = roost("model", "register", tmp_path / "shop", "digits", *told)
+        assert result.exit_code == 0, result.output
+        assert httpx.get(f"{address}/v1/models/digits/versions/1", timeout=WAIT_S).json()["version"] == 1
+        [entry] = httpx.get(f"{address}/v1/ledger", timeout=WAIT_S).json()
+        assert (entry["actor"], entry["subject"]) == ("ann", "digits/1")
+        refused = roost("rollback", tmp_path / "shop", "search", "--reason", "slow")
+        assert refused.exit_code == 1
+        assert "over REST" in refused.output and "read_only" not in refused.output
+
+
 def test_a_workspace_is_served_until_ctrl_c(tmp_path: Path) -> None:
-    made = roost("serve", "--new-token", "ann")
-    token, line = (text.strip() for text in made.output.splitlines() if text.startswith("  "))
+    printed = roost("serve", "--new-token", "ann").output
+    token, line = (text.strip() for text in printed.splitlines() if text.startswith("  "))
     (tmp_path / "tokens").write_text(line + "\n")
-    with served(tmp_path / "shop", "--tokens", tmp_path / "tokens", "--data-dir", tmp_path) as (process, address):
+    with served(made(tmp_path / "shop"), "--tokens", tmp_path / "tokens", "--data-dir", tmp_path) as (process, address):
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{address}/v1/endpoints", timeout=WAIT_S).status_code == 401
         made_endpoint = httpx.post(f"{address}/v1/endpoints", json={"name": "one"}, headers=headers, timeout=WAIT_S)
@@ -67,7 +93,7 @@ def test_a_workspace_is_served_until_ctrl_c(tmp_path: Path) -> None:
 
 def test_a_workspace_is_served_over_tls(tmp_path: Path, certificate: Certificate) -> None:
     files = ("--ssl-certfile", certificate.file, "--ssl-keyfile", certificate.key)
-    with served(tmp_path / "shop", *files) as (_, address):
+    with served(made(tmp_path / "shop"), *files) as (_, address):
         assert address.startswith("https://")
         trusting = ssl.create_default_context(cafile=certificate.file)
         with httpx.Client(base_url=address, verify=trusting, timeout=WAIT_S) as client:
@@ -82,15 +108,17 @@ def test_a_workspace_is_served_over_tls(tmp_path: Path, certificate: Certificate
     ("arguments", "status", "text"),
     [
         ((), 2, "WORKSPACE"),
-        (("shop", "--host", "0.0.0.0"), 1, "needs tokens"),
-        (("shop", "--host", "0.0.0.0", "--allow-http"), 1, "needs tokens"),
-        (("shop", "--host", "0.0.0.0", "--tokens", "../tokens"), 1, "would cross the network as they are"),
+        (("shop", "--host", "0.0.0.0"), 2, "needs tokens"),
+        (("shop", "--host", "0.0.0.0", "--allow-http"), 2, "needs tokens"),
+        (("shop", "--host", "0.0.0.0", "--tokens", "../tokens"), 2, "would cross the network as they are"),
         (("shop", "--ssl-certfile", "nothing"), 1, "No such file"),
-        (("shop", "--ssl-certfile", "../tokens"), 1, "not a certificate and its key"),
+        (("shop", "--ssl-certfile", "../tokens"), 2, "--ssl-keyfile"),
         (("shop", "--ssl-keyfile", "nothing"), 2, "--ssl-certfile"),
         (("shop", "--data-dir", "nothing"), 2, "not a folder"),
         (("shop", "--tokens", "nothing"), 1, "No such file"),
-        (("--new-token", "a\nb"), 1, "an actor is"),
+        (("--new-token", "a\nb"), 2, "an actor is"),
+        (("--new-token", "a b"), 2, "one word"),
+        (("shopp", "--port", "0"), 1, "is not a workspace"),
     ],
 )
 def test_what_cannot_be_served_is_refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +18,7 @@ from roost.lifecycle.context import Context
 from roost.lifecycle.governance.governance import Governance
 from roost.lifecycle.jobs import Jobs
 from roost.lifecycle.ledger import Ledger
+from roost.lifecycle.models.data_versions import DataVersion, DataVersions
 from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.registry import Models
 from roost.lifecycle.models.tracking import Tracking, disable_telemetry
@@ -35,13 +36,22 @@ if TYPE_CHECKING:
 class Administration:
     """A workspace without its vectors, which another process may have open meanwhile."""
 
-    def __init__(self, store: Store, location: str, home: str, artifacts: Path | None, actor: str | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        location: str,
+        home: str,
+        artifacts: Path | None,
+        actor: str | None,
+        trusted: Collection[str] = (),
+    ) -> None:
         """Look at an open store.
 
         Args:
             location: the workspace, as the user named it.
             home: the folder or the URL of the store.
             artifacts: folder of the models' files; by default the one beside the store.
+            trusted: functions and types that this process trusts in models.
         """
         disable_telemetry()
         self.store = store
@@ -50,9 +60,10 @@ class Administration:
         self.artifacts = artifacts if artifacts is not None else Path("." if is_url else home) / "artifacts"
         self._tracking = Tracking(store, self.artifacts)
         self.actor = actor if actor is not None else _user()
-        self.models = Models(self._tracking, store, self.actor)
+        self.models = Models(self._tracking, store, self.actor, trusted)
         self._recorder = Recorder(store)
-        vectors = cast("Client", _Collections(location))
+        self._collections = _Collections(location)
+        vectors = cast("Client", self._collections)
         self.context = Context(store, vectors, self.models, self._recorder, self.actor, lambda: None)
 
     @property
@@ -76,6 +87,15 @@ class Administration:
 
         endpoints = cast("Endpoints", _Absent("the endpoints"))
         return Retraining(self.context, endpoints, Runs(self._tracking, self.actor), self.artifacts)
+
+    def describe(self, source: str) -> DataVersion:
+        """Return the version of a file, a folder or a collection, which is read beside whoever writes it.
+
+        Raises: CollectionNotFound: there is neither a collection nor a file of that name.
+        """
+        with self._collections.opened() as client:
+            found = cast("Client", client if client is not None else self._collections)
+            return DataVersions(lambda: found, EngineAddress.of(self.location)).describe(source)
 
     def endpoint(self, name: str) -> EndpointRow:
         """Return an endpoint's row.
@@ -113,7 +133,7 @@ class _Absent:
 
 
 class _Collections(_Absent):
-    """The vectors of a workspace, of which only the collections' names are read."""
+    """The vectors of a workspace, which are opened for a moment and only to be read."""
 
     def __init__(self, location: str) -> None:
         super().__init__("the vectors")
@@ -124,17 +144,17 @@ class _Collections(_Absent):
 
         Raises: InvalidArgument: the workspace was named by its store alone.
         """
-        with self._opened() as client:
+        with self.opened() as client:
             return list(client.list_collections()) if client is not None else []
 
     def has_collection(self, name: str) -> bool:
         """Return whether there is a collection or an alias of that name. Raises: see `list_collections`."""
-        with self._opened() as client:
+        with self.opened() as client:
             return client is not None and bool(client.has_collection(name))
 
     @contextmanager
-    def _opened(self) -> Iterator[Client | None]:
-        """Give a client that reads; None where there are no vectors yet."""
+    def opened(self) -> Iterator[Client | None]:
+        """Give a client that reads; None where there are no vectors yet. Raises: see `list_collections`."""
         from roost.client import connect, embedded_path
 
         try:

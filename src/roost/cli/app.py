@@ -30,7 +30,7 @@ from roost.cli.output import print_error
 
 
 class _Commands(TyperGroup):
-    """Shows an error that a user can act on as one line; the exit status is then 1."""
+    """Shows an error that a user can act on as one line; the exit status is then 1, or 2 where a value is wrong."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -39,7 +39,7 @@ class _Commands(TyperGroup):
             if ctx.params["debug"] or not _is_for_the_user(error):
                 raise
             print_error(str(getattr(error, "message", "") or error))
-            raise typer.Exit(1) from error
+            raise typer.Exit(_status_of(error)) from error
 
 
 app = typer.Typer(
@@ -97,6 +97,12 @@ def _options(
     if not debug:
         # pymilvus logs, with a traceback, the very errors that it raises.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+
+
+def _status_of(error: Exception) -> int:
+    """Return the exit status: 2 where a value was given that is never allowed, as the parser of options has it."""
+    known = sys.modules.get("roost.errors")
+    return 2 if known is not None and isinstance(error, known.InvalidArgument) else 1
 
 
 def _is_for_the_user(error: Exception) -> bool:

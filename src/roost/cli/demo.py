@@ -65,6 +65,8 @@ def _run(uri: str | None, data: Data, out: Path) -> Outcome:
     with _ProgressWatcher() as watcher:
         watcher.began("Load the images and libraries")
         try:
+            # The report is imported for what it needs: a missing library is told before the work, not after it.
+            import roost.demo.report  # noqa: F401
             from roost.demo.images import load_images
             from roost.demo.walk import run_demo
         except ImportError as error:

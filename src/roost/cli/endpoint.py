@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from roost.cli.output import AsJson, print_json, print_plain, print_table, say, shortened, stdout
-from roost.cli.workspaces import begins, changes, reads
+from roost.cli.workspaces import administers, begins, changes, reads
 
 if TYPE_CHECKING:
     from roost.cli.administration import Administration
@@ -56,7 +56,9 @@ def show(
     row, deployments = _choose(read_endpoints(workspace.store), name)
     summary = _summary(row, deployments)
     if as_json:
-        print_json({**summary, "deployments": [asdict(deployment) for deployment in deployments]})
+        from roost.lifecycle.deployments.policy import policy_of
+
+        print_plain({**summary, "policy": policy_of(row), "deployments": [asdict(one) for one in deployments]})
         return
     stdout().print(Text.assemble((summary["name"], "bold"), f"  {summary['metric']}  {summary['description']}"))
     print_table(
@@ -152,6 +154,23 @@ def keep_retired(
         print_plain(opened.policy)
     else:
         say(f"{opened.name} keeps the vectors of {number} retired deployments")
+
+
+@app.command()
+@administers
+def own(
+    workspace: Administration,
+    endpoint: _Name,
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="Who answers for it from now on.")],
+    reason: Annotated[str, typer.Option(help="Why, for the ledger.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say who answers for an endpoint."""
+    workspace.governance.own(endpoint, owner, reason)
+    if as_json:
+        print_plain({"name": endpoint, "owner": owner})
+    else:
+        say(f"{owner} answers for {endpoint}")
 
 
 def read_endpoints(store: Store) -> list[tuple[EndpointRow, list[Deployment]]]:

@@ -30,7 +30,7 @@ def list_tests(
     as_json: AsJson = False,
 ) -> None:
     """List the live tests, newest first."""
-    from roost.cli.livetests import stored_tests
+    from roost.lifecycle.live.stored import stored_tests
 
     found = stored_tests(workspace.store, endpoint)
     if as_json:
@@ -60,7 +60,7 @@ def list_tests(
 @reads
 def show_status(workspace: Administration, endpoint: _Endpoint, test: _Test = None, as_json: AsJson = False) -> None:
     """Show how a live test stands, or how it ended, by what all processes have counted; looking changes nothing."""
-    from roost.cli.livetests import standing_of
+    from roost.lifecycle.live.stored import standing_of
 
     _say_status(standing_of(workspace.context, endpoint, test), as_json)
 
@@ -200,8 +200,8 @@ def plot(
     as_json: AsJson = False,
 ) -> None:
     """Draw the evidence of a live test over its queries."""
-    from roost.cli.livetests import standing_of
     from roost.errors import InvalidArgument
+    from roost.lifecycle.live.stored import standing_of
 
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise InvalidArgument(f"a picture is a .png, .svg or .pdf, not {out.name!r}")

@@ -9,12 +9,11 @@ import typer
 
 from roost.cli.output import AsJson, at, print_facts, print_plain, print_table, say, shortened
 from roost.cli.values import called, found_version, numbers, pairs
-from roost.cli.workspaces import administers, begins, reads
+from roost.cli.workspaces import administers, reads, registers
 
 if TYPE_CHECKING:
     from roost.cli.administration import Administration
     from roost.lifecycle.models.registry import ModelVersion
-    from roost.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True, help="Registered models: versions, cards and origins.")
 
@@ -134,9 +133,9 @@ def lineage(
 
 
 @app.command()
-@begins
+@registers
 def register(
-    workspace: Workspace,
+    workspace: Administration,
     name: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")],
     source: Annotated[
         str | None,
@@ -172,7 +171,10 @@ def register(
     description: Annotated[str, typer.Option(help="In a sentence.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Store a model as the next version. The workspace is made if there is none."""
+    """Store a model as the next version. The workspace is made if there is none.
+
+    It needs no vectors, so an application or `roost serve` may have the workspace open meanwhile.
+    """
     version = workspace.models.register(
         name,
         _opened(source, onnx, task, tokenizer, pooling, normalize),
@@ -180,7 +182,7 @@ def register(
         metrics=numbers(metric, "--metric"),
         tags=pairs(tag, "--tag"),
         trusted=trust or (),
-        data=[workspace.data.describe(path) for path in data] if data else None,
+        data=[workspace.describe(path) for path in data] if data else None,
         owner=owner,
         description=description,
     )

@@ -32,17 +32,22 @@ def watch(
     rule: Annotated[
         list[str] | None,
         typer.Option(
-            help='What is bad, as in "latency_p95_ms > 50 for 3 windows critical"; may be repeated. By default errors, '
-            "empty and far answers, recall and drift."
+            help='What is bad, as in "latency_p95_ms > 50 for 3 windows critical"; may be repeated, and replaces all '
+            "rules there are. At first errors, empty and far answers, recall and drift."
         ),
     ] = None,
-    webhook: Annotated[list[str] | None, typer.Option(metavar="URL", help="Told of alerts; may be repeated.")] = None,
+    webhook: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Told of alerts, as well as the log, instead of who is told now; repeatable."),
+    ] = None,
     webhook_env: Annotated[
         list[str] | None, typer.Option(metavar="VARIABLE", help="An environment variable with a webhook's secret URL.")
     ] = None,
-    email: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Told of alerts; may be repeated.")] = None,
+    email: Annotated[
+        list[str] | None, typer.Option(metavar="ADDRESS", help="Told of alerts; needs --email-from; may be repeated.")
+    ] = None,
     email_host: Annotated[str, typer.Option(help="Of e-mail: the SMTP server.")] = "localhost",
-    email_from: Annotated[str, typer.Option(help="Of e-mail: the sender.")] = "",
+    email_from: Annotated[str, typer.Option(help="Of e-mail: the sender's address.")] = "",
     email_option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Of e-mail: port, user, password_env, starttls; may be repeated."),
@@ -51,17 +56,29 @@ def watch(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Of the monitor, as in window_s=60 or sample_rate=0.1."),
     ] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="Put back to its default what is not named.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Watch an endpoint, in every process that has the workspace open; or watch it differently."""
-    from roost.lifecycle.monitor.notify import Email, Log, Webhook
+    """Watch an endpoint, in every process that has the workspace open; or watch it differently.
 
-    channels: list[Channel] = [Log(), *(Webhook(url) for url in webhook or ())]
-    channels += [Webhook(url_env=variable) for variable in webhook_env or ()]
+    Of an endpoint that is watched already, what is not named (rules, options, who is told) stays as it is.
+    """
+    from roost.errors import InvalidArgument
+    from roost.lifecycle.monitor.configuration import check_options
+    from roost.lifecycle.monitor.notify import Log, Webhook, channel_from_dict
+
+    told: list[Channel] = [Webhook(url) for url in webhook or ()]
+    told += [Webhook(url_env=variable) for variable in webhook_env or ()]
     if email:
-        channels.append(Email(email_host, email_from, tuple(email), **values(email_option, "--email-option")))
+        if not email_from:
+            raise InvalidArgument("--email needs --email-from, the address that the e-mail comes from")
+        mail = {"kind": "email", "host": email_host, "sender": email_from, "to": email}
+        told.append(channel_from_dict({**values(email_option, "--email-option"), **mail}))
     rules = [rule_of(text) for text in rule] if rule else None
-    status = workspace.monitors.watch(endpoint, rules, channels, **values(option, "--option"))
+    options = values(option, "--option")
+    check_options(options)
+    channels = [Log(), *told] if told else None
+    status = workspace.monitors.watch(endpoint, rules, channels, defaults=defaults, **options)
     if as_json:
         print_plain(status)
     else:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Plans by which models are trained again, and their runs.")
 
 _Plan = Annotated[str, typer.Argument(metavar="PLAN", help="The plan's name.")]
+_LISTED = ("is_enabled", "last_run")
+"""What `list --json` says of a plan beside the plan."""
+
 _Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
 
 
@@ -54,9 +57,7 @@ def list_plans(workspace: Administration, as_json: AsJson = False) -> None:
 @changes
 def register(
     workspace: Workspace,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The plan as JSON; gate and triggers as `list --json` shows them.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The plan as JSON, as `list --json` shows one.")],
     as_json: AsJson = False,
 ) -> None:
     """Keep a plan; from now on its triggers start it whenever they are looked at."""
@@ -130,9 +131,9 @@ def remove(workspace: Administration, plan: _Plan, reason: _Reason, as_json: AsJ
 
 
 def plan_of(text: str) -> Plan:
-    """Return a plan that was written as JSON; what has a default may be left out.
+    """Return a plan that was written as JSON, or that `list --json` showed; what has a default may be left out.
 
-    Raises: InvalidArgument: it is not JSON, or not a plan.
+    Raises: InvalidArgument: it is not JSON, or not a plan, or several.
     """
     import json
 
@@ -140,10 +141,19 @@ def plan_of(text: str) -> Plan:
     from roost.lifecycle.retrain.plan import Plan
 
     try:
-        given = {"triggers": [], "budget": {}, "trusted": [], **json.loads(text)}
+        given = json.loads(text)
+    except ValueError as error:
+        raise InvalidArgument(f"this is not a plan of retraining: it is not JSON: {error}") from error
+    if isinstance(given, list):
+        if len(given) != 1:
+            raise InvalidArgument(f"this is not a plan of retraining but a list of {len(given)}: give one of them")
+        given = given[0]
+    if isinstance(given, dict):
+        given = {name: value for name, value in given.items() if name not in _LISTED}
+    try:
         return Plan.from_json(json.dumps(given))
-    except (ValueError, TypeError, KeyError) as error:
-        raise InvalidArgument(f"this is not a plan of retraining: {error}") from error
+    except InvalidArgument as error:
+        raise InvalidArgument(f"this is not a plan of retraining: {error.message}") from error
 
 
 def _shown(plan: Plan) -> dict[str, object]:

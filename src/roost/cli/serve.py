@@ -10,7 +10,7 @@ import typer
 
 from roost.address import without_secrets
 from roost.cli.output import stderr, stdout
-from roost.cli.workspaces import ActorOption, ArtifactsOption, StoreOption, TrustOption, made_workspace
+from roost.cli.workspaces import ActorOption, ArtifactsOption, StoreOption, TrustOption, opened_workspace
 
 if TYPE_CHECKING:
     import socket
@@ -61,7 +61,8 @@ def serve(
 ) -> None:
     """Serve a workspace over HTTP until Ctrl-C; retraining and monitors run meanwhile.
 
-    Without tokens it answers programs of this machine alone, and they act as the user who started it.
+    Without tokens it answers programs of this machine alone, and they act as the user who started it. The workspace has
+    to be there: `roost model register` and `roost endpoint create` make one.
     """
     from roost.server.rest import Tokens, check_certificate, check_reach, create_app, listen
 
@@ -78,7 +79,7 @@ def serve(
         raise typer.BadParameter("--ssl-keyfile is the key of a certificate: give --ssl-certfile too")
     if data_dir is not None and not data_dir.is_dir():
         raise typer.BadParameter(f"--data-dir {data_dir} is not a folder")
-    with listen(host, port) as listener, made_workspace(workspace, store, artifacts, actor, trust) as opened:
+    with listen(host, port) as listener, opened_workspace(workspace, store, artifacts, actor, trust) as opened:
         _begin(opened)
         _run(opened, create_app(opened, known, data_dir), listener, ssl_certfile, ssl_keyfile)
 

@@ -69,6 +69,11 @@ def administers(body: Callable[Concatenate[Administration, P], None]) -> Callabl
     return _command(body, _WHO, opened_administration)
 
 
+def registers(body: Callable[Concatenate[Administration, P], None]) -> Callable[..., None]:
+    """Make a command of a function as `administers` does; the workspace is made if there is none."""
+    return _command(body, _WHOLE, made_administration)
+
+
 def changes(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., None]:
     """Make a command of a function that works on a whole workspace, its first argument."""
     return _command(body, _WHOLE, opened_workspace)
@@ -81,7 +86,11 @@ def begins(body: Callable[Concatenate[Workspace, P], None]) -> Callable[..., Non
 
 @contextmanager
 def opened_administration(
-    workspace: str, store: str | None = None, artifacts: Path | None = None, actor: str | None = None
+    workspace: str,
+    store: str | None = None,
+    artifacts: Path | None = None,
+    actor: str | None = None,
+    trust: Collection[str] | None = None,
 ) -> Iterator[Administration]:
     """Give what of a workspace needs no vectors.
 
@@ -90,18 +99,44 @@ def opened_administration(
         WorkspaceError: there is no workspace.
         StorageFailure: the store cannot be opened, or holds no workspace.
     """
-    from roost.errors import InvalidArgument
-
-    if store is None and workspace.startswith(("http://", "https://", "tcp://")):
-        raise InvalidArgument("with a server say where the rest is kept: --store FOLDER or a database URL")
+    _check_store(workspace, store)
     with opened_store(store if store is not None else workspace) as opened:
         from roost.cli.administration import Administration
 
-        administration = Administration(opened, workspace, store or workspace, artifacts, actor)
+        administration = Administration(opened, workspace, store or workspace, artifacts, actor, trust or ())
         try:
             yield administration
         finally:
             administration.close()
+
+
+@contextmanager
+def made_administration(
+    workspace: str,
+    store: str | None = None,
+    artifacts: Path | None = None,
+    actor: str | None = None,
+    trust: Collection[str] | None = None,
+) -> Iterator[Administration]:
+    """Give what of a workspace needs no vectors; a workspace is made if there is none.
+
+    Raises: InvalidArgument: see `opened_administration`; or a database URL without a folder for the models' files.
+    """
+    from roost.errors import InvalidArgument, StorageFailure, WorkspaceError
+
+    _check_store(workspace, store)
+    home = store if store is not None else workspace
+    if "://" in home and artifacts is None:
+        raise InvalidArgument("with a database URL say where the models' files are kept: --artifacts FOLDER")
+    try:
+        _check_exists(home)
+    except (StorageFailure, WorkspaceError):
+        with made_workspace(workspace, store, artifacts, actor, trust):
+            pass
+    look_here()
+    with opened_administration(workspace, store, artifacts, actor, trust) as opened:
+        opened.models.reconcile()
+        yield opened
 
 
 @contextmanager
@@ -118,6 +153,7 @@ def opened_workspace(
         WorkspaceError: there is none.
         DatabaseLocked: another process has its vectors open.
     """
+    _check_store(workspace, store)
     _check_exists(store if store is not None else workspace)
     with made_workspace(workspace, store, artifacts, actor, trust) as opened:
         yield opened
@@ -131,9 +167,15 @@ def made_workspace(
     actor: str | None = None,
     trust: Collection[str] | None = None,
 ) -> Iterator[Workspace]:
-    """Give a workspace, which is made if there is none."""
+    """Give a workspace, which is made if there is none.
+
+    Raises:
+        InvalidArgument: a server without a store.
+        DatabaseLocked: another process has its vectors open.
+    """
     from roost.errors import DatabaseLocked, MissingDependency
 
+    _check_store(workspace, store)
     try:
         from roost.workspace import Workspace
     except ImportError as error:
@@ -144,12 +186,22 @@ def made_workspace(
     try:
         opened = Workspace(workspace, store, actor, artifacts, trust or (), **connection)
     except DatabaseLocked as error:
+        # The error advises on an argument of Python, which no command has.
+        holder = error.message.partition("; close it there")[0]
         raise DatabaseLocked(
-            f"{error.message}. An application that has {workspace} open has to do this itself, or to be stopped first; "
-            "vectors on a server can be used by many"
+            f"{holder}. If that is `roost serve`, ask it over REST: /docs at its address has the routes. Another "
+            "application has to do this itself, or to be stopped first; vectors on a server can be used by many"
         ) from error
     with opened:
         yield opened
+
+
+def _check_store(workspace: str, store: str | None) -> None:
+    """Raise InvalidArgument for a server without a store."""
+    from roost.errors import InvalidArgument
+
+    if store is None and workspace.startswith(("http://", "https://", "tcp://")):
+        raise InvalidArgument("with a server say where the rest is kept: --store FOLDER or a database URL")
 
 
 def _check_exists(home: str) -> None:

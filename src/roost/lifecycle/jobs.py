@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import select
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from roost.errors import InvalidTransition, JobNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
+from roost.lifecycle.deployments.collections import filling
 from roost.lifecycle.governance import permits
 from roost.lifecycle.html import properties
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow
@@ -30,8 +31,8 @@ class Job:
 
     Attributes:
         kind: what it does, as in "backfill".
-        state: running, paused, interrupted, failed, cancelled or done. A process that was killed leaves its job
-            running: `updated_at` says when it was last seen to work.
+        state: running, paused, interrupted, failed, cancelled or done. A backfill whose process was killed is
+            interrupted.
         wanted: what was asked of it: run, pause or cancel.
         n_done: records taken so far, those set aside included.
         total: records in all; None where that is not known.
@@ -105,7 +106,8 @@ class Jobs:
         if endpoint is not None:
             query = query.where(EndpointRow.name == endpoint)
         with self._context.store.read() as session:
-            return [_job(*row) for row in session.execute(query)]
+            rows = list(session.execute(query))
+        return [self._seen(*row) for row in rows]
 
     def get(self, job: Job | int) -> Job:
         """Return a job as it is now.
@@ -117,7 +119,7 @@ class Jobs:
             row = session.execute(_jobs().where(JobRow.id == number)).first()
         if row is None:
             raise JobNotFound(f"there is no job {number}")
-        return _job(*row)
+        return self._seen(*row)
 
     def pause(self, job: Job | int, reason: str = "") -> Job:
         """Let a job stop after what it is at; it can go on later.
@@ -138,6 +140,14 @@ class Jobs:
             PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         return self._ask(job, "cancel", reason)
+
+    def _seen(self, row: JobRow, endpoint: str | None, deployment: str | None) -> Job:
+        """Return a job, interrupted where nobody holds the lock of who carries it out."""
+        job = _job(row, endpoint, deployment)
+        if row.kind != BACKFILL or row.state != "running" or row.deployment_id is None:
+            return job
+        with filling(self._context, row.deployment_id).hold(wait=False) as is_idle:
+            return replace(job, state="interrupted", error="its process is gone") if is_idle else job
 
     def _ask(self, job: Job | int, wanted: str, reason: str) -> Job:
         found = self.get(job)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pymilvus import MilvusException
 
-from roost.errors import InvalidArgument, InvalidData, InvalidTransition, StorageFailure, WorkspaceError
+from roost.errors import InvalidArgument, InvalidData, InvalidTransition, JobNotFound, StorageFailure, WorkspaceError
 from roost.lifecycle.backfill import Progress
-from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments import builder, space
 from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint as Endpoint
@@ -231,6 +231,33 @@ def test_ctrl_c_leaves_a_job_that_can_be_resumed(
     assert (built.state.value, built.n_records) == ("ready", N_RECORDS)
 
 
+def test_a_deployment_that_was_interrupted_is_named_to_who_begins_it_again(
+    endpoint: Endpoint, strong: ModelVersion, digits: Digits
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(strong, interrupted_after(digits.records(), 120), batch_size=50)
+    with pytest.raises(InvalidTransition, match="'digits-v2' of digits/2 is being built, or was interrupted: `resume`"):
+        endpoint.deploy(strong, digits.records())
+    assert endpoint.deploy(strong, digits.records(), name="another").n_records == N_RECORDS
+
+
+def test_a_deployment_whose_filling_never_began_is_cancelled(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no process could be started")
+
+    monkeypatch.setattr(builder, "Threads", fail)
+    with pytest.raises(OSError, match="no process"):
+        endpoint.deploy(strong, digits.records())
+    for name in ("pause", "resume"):
+        with pytest.raises((InvalidTransition, JobNotFound)):
+            getattr(endpoint, name)("digits-v2")
+    endpoint.cancel("digits-v2", "it cannot be filled")
+    cancelled = endpoint.deployment("digits-v2")
+    assert cancelled.state is State.FAILED and not workspace.vectors.has_collection(cancelled.collection)
+
+
 def test_a_job_is_resumed_with_its_own_records_alone(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:
     with pytest.raises(KeyboardInterrupt):
         endpoint.deploy(strong, interrupted_after(digits.records(), 120), batch_size=50)
@@ -286,6 +313,8 @@ def test_a_killed_backfill_is_resumed_in_a_new_process(
     with place.open() as reopened:
         found = reopened.endpoints.get(place.endpoint)
         assert found.deployment("digits-v2").state == "building"
+        job = reopened.jobs.list()[0]
+        assert (job.state, job.error, job.n_done) == ("interrupted", "its process is gone", 150)
         assert found.search(digits.images[0]).deployment == "digits-v1"
         seen: list[Progress] = []
         built = found.resume("digits-v2", digits.records(), batch_size=50, progress=seen.append)

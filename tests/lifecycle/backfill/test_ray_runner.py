@@ -43,7 +43,12 @@ def test_ray_fills_a_deployment_with_the_same_vectors(
         np.testing.assert_allclose(row["vector"], embedder.embed(digits.images[[row["id"]]])[0], rtol=1e-4, atol=1e-3)
 
 
-def test_without_ray_the_extra_is_named(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_extra_is_named(
+    empty_endpoint: Endpoint, weak: ModelVersion, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"roost\[ray\]"):
+        empty_endpoint.deploy(weak, digits.records(), runner="ray")
+    assert empty_endpoint.deployments() == []
     with pytest.raises(MissingDependency, match=r"roost\[ray\]"):
         RayWorkers(digits.embedder(2), 1)

@@ -58,6 +58,17 @@ def test_what_was_done_is_not_read_again(tmp_path: Path, digits: Digits, monkeyp
     assert groups == [[2]]
 
 
+def test_parquet_files_are_recorded_where_another_folder_finds_them(
+    tmp_path: Path, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows").mkdir()
+    write_parquet(tmp_path / "rows", digits)
+    monkeypatch.chdir(tmp_path)
+    request = ParquetSource("rows", content="image").describe()
+    monkeypatch.chdir(tmp_path / "rows")
+    assert ParquetSource(request["path"], content="image").n_records == 300
+
+
 def test_a_parquet_source_is_known_again_and_a_changed_file_is_not(tmp_path: Path, digits: Digits) -> None:
     folder = write_parquet(tmp_path, digits)
     first = ParquetSource(folder, content="image")

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.drift.permutation import BATCH, ENOUGH, p_value, permutations_for, random_windows
+from roost.lifecycle.drift.permutation import BATCH, ENOUGH, MAX_PERMUTATIONS, p_value, permutations_for, random_windows
 
 
 def test_a_statistic_that_no_window_reaches_has_the_smallest_p_value() -> None:
@@ -44,6 +44,8 @@ def test_random_windows_hold_each_row_and_each_pair_equally_often(n_window: int)
 def test_enough_permutations_for_alpha() -> None:
     assert permutations_for(0.05, None) == 999
     assert permutations_for(0.001, None) == 9_999
+    assert permutations_for(0.0002, None) == MAX_PERMUTATIONS, "the work is bounded"
+    assert permutations_for(1e-6, None) == 1_000_000, "but alpha can always be told"
     assert permutations_for(0.05, 19) == 19
     with pytest.raises(InvalidArgument, match="at least 19 are needed"):
         permutations_for(0.05, 18)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -73,7 +74,7 @@ def of(fact: VersionFacts | DeploymentFacts | JobFacts) -> tuple[Finding, ...]:
         (OTHER, {"state": "failed"}, "low", "failed", "takes space"),
         (OTHER, {"state": "retired"}, "low", "space", "vectors are kept"),
         (JOB, {"state": "failed", "error": "no memory"}, "medium", "failed", "backfill failed: no memory"),
-        (JOB, {"state": "interrupted"}, "medium", "failed", "backfill interrupted"),
+        (JOB, {"state": "interrupted", "error": "KeyboardInterrupt: "}, "medium", "unfinished", "backfill was interr"),
         (JOB, {"state": "paused"}, "medium", "unfinished", "paused and gave no sign of life for 400 days"),
     ],
 )
@@ -95,6 +96,7 @@ def test_each_kind_of_debt_is_found_by_its_evidence(
         replace(OTHER, state="building", created_at=NOW - timedelta(days=7)),
         replace(OTHER, registered_at=None, owner=None, newer=["digits/3"], drift=["x"], is_watched=False),
         replace(OTHER, state="retired", keeps_vectors=False, data=[BAD]),
+        replace(OTHER, state="failed", keeps_vectors=False),
         replace(JOB, state="running", updated_at=NOW - timedelta(days=7)),
         replace(JOB, state="cancelled"),
         replace(VERSION, data=[BAD]),
@@ -102,6 +104,32 @@ def test_each_kind_of_debt_is_found_by_its_evidence(
 )
 def test_what_is_within_the_limits_or_no_champion_s_is_no_debt(fact: Any) -> None:
     assert of(fact) == ()
+
+
+def test_what_was_interrupted_is_advised_to_go_on() -> None:
+    (backfill,) = of(replace(JOB, state="interrupted", error="KeyboardInterrupt: "))
+    assert "KeyboardInterrupt" not in str(backfill)
+    assert backfill.advice == "`roost backfill resume` goes on, `roost backfill cancel` gives it up"
+    (retraining,) = of(replace(JOB, kind="retrain", state="interrupted"))
+    assert retraining.advice == "Run it again"
+
+
+def test_a_backfill_that_was_interrupted_and_given_up_is_no_debt(
+    workspace: Workspace, empty_endpoint: SearchEndpoint, digits: Digits
+) -> None:
+    def interrupted() -> Iterator[dict[str, Any]]:
+        yield from digits.records(0, 20)
+        raise KeyboardInterrupt
+
+    version = workspace.models.register("digits", digits.embedder(4), owner="ann")
+    for name in ("cancelled", "retired"):
+        with pytest.raises(KeyboardInterrupt):
+            empty_endpoint.deploy(version, interrupted(), name=name, batch_size=10)
+    found = workspace.governance.debt().findings
+    assert [(one.kind, one.evidence) for one in found] == [("unfinished", "backfill was interrupted")] * 2
+    empty_endpoint.cancel("cancelled", "not needed")
+    empty_endpoint.retire("retired", "not needed")
+    assert workspace.governance.debt().findings == ()
 
 
 def test_the_worst_comes_first() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import update
 from roost.errors import (
     ApprovalRequired,
     DeploymentNotFound,
+    EndpointNotFound,
     InvalidArgument,
     InvalidTransition,
     ModelNotFound,
@@ -269,3 +271,32 @@ def test_bad_arguments_are_refused(people: People) -> None:
             wrong()
     with pytest.raises(RequestNotFound, match="no request 7"):
         governance.approve(7)
+
+
+def test_an_endpoint_gets_an_owner_later(people: People, contested: SearchEndpoint) -> None:
+    governance = people("ann").governance
+    name = contested.name
+    assert contested.owner is None
+    governance.own(name, "the search team", reason="ann left")
+    assert contested.owner == "the search team"
+    entry = people("ann").ledger.entries(name)[-1]
+    assert (entry.action, entry.subject, entry.reason) == ("endpoint.owner", name, "ann left")
+    assert entry.evidence == {"owner": "the search team", "before": None}
+    with pytest.raises(EndpointNotFound, match="there is no endpoint 'nowhere'"):
+        governance.own("nowhere", "ann")
+    for wrong in ("", "a\nb", "x" * 300):
+        with pytest.raises(InvalidArgument, match="an owner is named"):
+            governance.own(name, wrong)
+    governance.grant("eve", "developer")
+    with pytest.raises(PermissionDenied):
+        people("eve").governance.own(name, "eve")
+
+
+def test_an_approval_is_asked_for_by_a_whole_command(people: People, contested: SearchEndpoint) -> None:
+    people("ann").governance.require("promote")
+    people("ann").governance.require("role.grant")
+    command = f"`roost approval request WORKSPACE promote {contested.name}/digits-v2 --reason WHY`"
+    with pytest.raises(ApprovalRequired, match=re.escape(command)):
+        contested.promote("digits-v2", reason="better")
+    with pytest.raises(ApprovalRequired, match=r"WORKSPACE role\.grant 'Eve Adams' --reason WHY"):
+        people("ann").governance.grant("Eve Adams", "viewer")

@@ -75,7 +75,7 @@ def test_slow_searches_run_at_the_same_time_and_quick_ones_do_not(
     def slow(target: Any, *arguments: Any) -> Any:
         if target.deployment.name == "digits-v2":
             threads.append(threading.current_thread().name.split("_")[0])
-        time.sleep(0.02)
+        time.sleep(0.1)
         return search(target, *arguments)
 
     monkeypatch.setattr(contested, "_hits", slow)

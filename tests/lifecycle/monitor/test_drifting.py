@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.drift.permutation import MAX_PERMUTATIONS
 from roost.lifecycle.monitor.baselines import Baselines
-from roost.lifecycle.monitor.configuration import configuration
+from roost.lifecycle.monitor.configuration import (
+    TESTS_TOGETHER,
+    configuration,
+    finest_alpha,
+)
 from roost.lifecycle.monitor.drifting import DriftTests
 from roost.lifecycle.monitor.seasons import Season
 from roost.lifecycle.monitor.summary import Drift
@@ -22,7 +27,7 @@ from roost.lifecycle.store import Store
 
 HOUR_S, DAY_S = 3_600.0, 86_400.0
 MONDAY_S = 1_704_067_200.0
-ALPHA = 1e-4
+ALPHA = 1e-3
 
 
 @pytest.fixture
@@ -207,6 +212,29 @@ def test_only_what_brings_something_to_sample_takes_memory(kept: Baselines) -> N
     assert site.watched.samples() == {}
     [seen] = site.watched.unstored(MONDAY_S + 2)
     assert (seen.deployment, seen.summary.n_labels, seen.summary.n_errors) == ("v1", 1, 1)
+
+
+def test_the_work_of_a_test_is_bounded_however_clear_the_drift_and_however_fine_the_level(kept: Baselines) -> None:
+    site = Site(kept, None)
+    for level, most in ((finest_alpha(2), MAX_PERMUTATIONS), (0.05, 999)):
+        chosen = replace(site.watched.configuration, detectors=("ks", "mmd"), drift_alpha=level)
+        kept.save("shop", "v1", "queries", site.rng.normal(0.0, 1.0, (60, 3)), "given")
+        site.watched.reconfigure(chosen)
+        site.ask(MONDAY_S, 100, shift=5.0)
+        found = site.drift()
+        assert found is not None and found.p_value * TESTS_TOGETHER <= level, "four processes may find it together"
+        _, detectors = site.tests._detectors["queries", "v1"]
+        assert max(getattr(detector, "n_permutations", 0) for detector in detectors) <= most
+        site.ask(MONDAY_S, 100)
+        still = site.drift()
+        assert still is not None and still.p_value > level
+
+
+def test_what_is_not_under_way_is_left_out_when_the_monitor_stops(kept: Baselines) -> None:
+    site = Site(kept, None)
+    kept.save("shop", "v1", "queries", site.rng.normal(0.0, 1.0, (60, 3)), "given")
+    site.ask(MONDAY_S, 100)
+    assert site.tests.test(site.watched, should_stop=lambda: True) == {}
 
 
 def test_a_season_that_is_none_is_refused() -> None:

@@ -8,12 +8,15 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sqlalchemy import func, select
 
 from roost.errors import EndpointNotFound, InvalidArgument, MonitorNotFound, PermissionDenied
 from roost.lifecycle.actor import acting_as
+from roost.lifecycle.drift import DriftResult, KolmogorovSmirnov, registry
 from roost.lifecycle.monitor.alerts import Alert
+from roost.lifecycle.monitor.configuration import configuration
 from roost.lifecycle.monitor.monitors import Monitors
 from roost.lifecycle.monitor.notify import Log, Webhook
 from roost.lifecycle.monitor.rules import Rule
@@ -29,6 +32,18 @@ LONG: dict[str, Any] = {"window_s": 1e7}
 """Windows that do not end in the middle of a test by themselves."""
 
 QUIET: dict[str, Any] = {**LONG, "recall_every_s": 0, "drift_every_s": 0}
+
+
+class Endless(KolmogorovSmirnov):
+    """A drift test that ends when it is told to."""
+
+    name = "endless"
+    began, may_end = threading.Event(), threading.Event()
+
+    def test(self, window: npt.ArrayLike) -> DriftResult:
+        self.began.set()
+        self.may_end.wait(120)
+        return super().test(window)
 
 
 @pytest.fixture
@@ -359,7 +374,7 @@ def test_the_threads_end_when_the_workspace_is_closed(workspace: Workspace, endp
         return {thread.name for thread in threading.enumerate() if thread.name.startswith("roost-monitor")}
 
     workspace.monitors.watch(endpoint.name, **LONG)
-    assert running() == {"roost-monitor", "roost-monitor-checks"}
+    assert running() == {"roost-monitor", "roost-monitor-judge", "roost-monitor-measure"}
     workspace.close()
     assert running() == set()
 
@@ -386,6 +401,36 @@ def test_watching_again_changes_how(endpoint: SearchEndpoint, monitors: Monitors
     assert monitors.check_now(endpoint.name) == [] and "rate < 0.001" in repr(monitors.status(endpoint.name))
 
 
+def test_what_is_not_given_stays_as_it_is(endpoint: SearchEndpoint, monitors: Monitors) -> None:
+    monitors.watch(endpoint.name, rules=[BUSY], notify=[Webhook("https://hooks.example/")], sample_rate=0.5, **QUIET)
+    status = monitors.watch(endpoint.name, window_s=30)
+    chosen = status.configuration
+    assert chosen.rules == (BUSY,) and chosen.notify == (Webhook("https://hooks.example/"),)
+    assert (chosen.window_s, chosen.sample_rate, chosen.drift_every_s) == (30, 0.5, 0)
+    assert "sample_rate=0.5" in repr(status) and "busy: requests > 5 (warning)" in repr(status)
+    again = monitors.watch(endpoint.name, defaults=True, window_s=30).configuration
+    assert again == configuration(None, None, {"window_s": 30})
+
+
+def test_drift_that_takes_long_holds_no_alert_up(
+    monitors: Monitors, endpoint: SearchEndpoint, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry._DETECTORS, Endless.name, Endless)
+    options: dict[str, Any] = {"window_s": 1, "recall_every_s": 0, "min_rows": 10, "sample_rate": 1.0}
+    drift: dict[str, Any] = {"detectors": [Endless.name], "drift_every_s": 1, "drift_alpha": 0.01}
+    monitors.watch(endpoint.name, rules=[BUSY], **options, **drift)
+    monitors.baseline(endpoint.name, "training", data=digits.images)
+    told = threading.Event()
+    monitors.subscribe(lambda _: told.set())
+    try:
+        ask(endpoint, digits, 40)
+        assert Endless.began.wait(60)
+        ask(endpoint, digits, 40)
+        assert told.wait(60), "a rule was judged while drift was being tested"
+    finally:
+        Endless.may_end.set()
+
+
 def test_what_cannot_be_watched_is_refused(endpoint: SearchEndpoint, monitors: Monitors) -> None:
     with pytest.raises(EndpointNotFound):
         monitors.watch("nothing-there")
@@ -393,6 +438,11 @@ def test_what_cannot_be_watched_is_refused(endpoint: SearchEndpoint, monitors: M
         {"window_s": 0.1},
         {"sample_rate": 2.0},
         {"colour": 1},
+        {"window_s": "long"},
+        {"drift_every_s": "never"},
+        {"drift_alpha": 2.0},
+        {"drift_every_s": 20},
+        {"drift_alpha": 1e-6},
         {"notify": ["ann@example.org"]},
         {"detectors": ["horoscope"]},
         {"detectors": []},

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Callable
 
@@ -39,6 +40,45 @@ def test_a_trigger_says_of_which_kind_it_is() -> None:
         "n_windows": 3,
     }
     assert (inspect.getdoc(Drift.to_dict) or "").startswith("Return the trigger with its kind")
+
+
+PLAN = {"name": "p", "endpoint": "e", "model": "m", "train": "a:b", "evaluate": "a:c", "gate": {"metric": "precision"}}
+BELOW = {"kind": "metric_below", "metric": "recall"}
+
+
+def test_what_has_a_default_may_be_left_out() -> None:
+    assert Plan.from_json(json.dumps(PLAN)) == Plan("p", "e", "m", "a:b", "a:c", GATE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"speed": 1}, "a plan has no speed: it needs name, endpoint, model, train, evaluate, gate, and may have rec"),
+        ({"gate": None}, "the gate is an object, not None; it needs metric, and may have at_least, margin, higher"),
+        ({"gate": {"metrik": "x"}}, "the gate lacks metric and has no metrik: it needs metric"),
+        ({"budget": {"runs": 1}}, "the budget has no runs: it needs nothing, and may have max_seconds, max_runs, per"),
+        ({"triggers": {}}, "triggers of a plan is a list"),
+        ({"triggers": [{"kind": "drift"}, {"kind": "tide"}]}, "trigger 2 is an object whose kind is one of drift, me"),
+        ({"triggers": ["drift"]}, "trigger 1 is an object whose kind is one of"),
+        (
+            {"triggers": [{**BELOW, "flor": 0.2}]},
+            r"trigger 1 \(metric_below\) lacks floor and has no flor: it needs metric, floor, and may have n_windows",
+        ),
+        ({"triggers": [{**BELOW, "floor": "low"}]}, r"trigger 1 \(metric_below\) holds a value of the wrong kind"),
+        ({"triggers": [{"kind": "new_rows", "n_rows": "1"}]}, r"trigger 1 \(new_rows\) holds a value of the wrong"),
+        ({"trusted": "x"}, "trusted of a plan is a list"),
+    ],
+)
+def test_a_text_that_is_no_plan_is_refused_by_what_is_wrong(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidArgument, match=says):
+        Plan.from_json(json.dumps({**PLAN, **changes}))
+
+
+def test_a_plan_without_what_it_needs_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="a plan lacks evaluate, gate: it needs"):
+        Plan.from_json(json.dumps({name: PLAN[name] for name in ("name", "endpoint", "model", "train")}))
+    with pytest.raises(InvalidArgument, match="written as JSON"):
+        Plan.from_json("{")
 
 
 def test_params_that_json_cannot_hold_are_refused() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ from tests.lifecycle.conftest import Digits, Place
 from tests.lifecycle.retrain.recipes import corners, images
 
 RECIPES = "tests.lifecycle.retrain.recipes"
+ABSENT = "absent_recipes:records"
+"""Of a module that is not here: a run with it fails before it trains."""
 
 
 @pytest.fixture
@@ -153,7 +156,7 @@ def test_a_model_that_does_not_pass_its_gate_is_not_registered(
             {"train": f"{RECIPES}:dies"},
             "ended from outside by SIGKILL, perhaps for want of memory; it had",
         ),
-        ({"records": f"{RECIPES}:absent"}, "cannot be imported"),
+        ({"records": ABSENT}, "cannot be imported"),
         ({"deploy": {"batch_size": -1}}, "digits/2 passed its gate and was not deployed: batch_size"),
     ],
 )
@@ -241,7 +244,7 @@ def test_closing_the_workspace_ends_a_run_of_the_thread(place: Place, workspace:
 
 
 def test_a_run_whose_process_died_is_marked_and_repeated(workspace: Workspace, plan: Plan) -> None:
-    workspace.retraining.register(replace(plan, records=f"{RECIPES}:absent"))
+    workspace.retraining.register(replace(plan, records=ABSENT))
     workspace.retraining.run(plan.name, reason="first")
     with workspace._context.store.write() as session:
         job = session.scalars(select(JobRow).where(JobRow.kind == "retrain")).one()
@@ -253,7 +256,7 @@ def test_a_run_whose_process_died_is_marked_and_repeated(workspace: Workspace, p
 def test_triggers_start_a_plan_within_its_budget(
     workspace: Workspace, endpoint: SearchEndpoint, plan: Plan, digits: Digits
 ) -> None:
-    workspace.retraining.register(replace(plan, triggers=(NewRows(20),), records=f"{RECIPES}:absent"))
+    workspace.retraining.register(replace(plan, triggers=(NewRows(20),), records=ABSENT))
     assert workspace.retraining.check() == []
     endpoint.write(digits.records(300, 320))
     (outcome,) = workspace.retraining.check()
@@ -274,7 +277,7 @@ def test_a_plan_that_is_disabled_is_not_started_by_triggers(workspace: Workspace
 
 def test_figures_of_the_monitor_start_a_plan(workspace: Workspace, endpoint: SearchEndpoint, plan: Plan) -> None:
     trigger = MetricBelow("feedback_rate.click", 0.5, n_windows=2)
-    workspace.retraining.register(replace(plan, triggers=(trigger,), records=f"{RECIPES}:absent"))
+    workspace.retraining.register(replace(plan, triggers=(trigger,), records=ABSENT))
     assert workspace.retraining.check() == [], "nothing was measured yet"
     now = time.time()
 
@@ -294,11 +297,89 @@ def test_figures_of_the_monitor_start_a_plan(workspace: Workspace, endpoint: Sea
     assert outcome.trigger == "feedback_rate.click is below 0.5: 0.1, 0.2 in the last windows"
 
 
+def test_windows_that_were_the_reason_of_a_run_are_not_the_reason_of_another(
+    workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
+) -> None:
+    trigger, again = MetricBelow("feedback_rate.click", 0.5, n_windows=2), Budget(max_runs=9)
+    workspace.retraining.register(replace(plan, triggers=(trigger,), records=ABSENT, budget=again))
+    seen = Summary(n_queries=10, n_requests=10, feedback={"click": Moments.of(np.ones(1))})
+
+    def saw(started_s: float, ended_s: float) -> None:
+        windows.append(workspace._context.store, endpoint.name, "p", [Span("digits-v1", started_s, ended_s, seen)])
+
+    now = time.time()
+    saw(now - 300, now - 240)
+    saw(now - 200, now - 140)
+    assert len(workspace.retraining.check()) == 1
+    assert workspace.retraining.check() == [], "nothing was measured since"
+    saw(now - 100, now + 60)
+    assert workspace.retraining.check() == [], "one window since, and two are needed"
+    saw(now - 40, now + 120)
+    (outcome,) = workspace.retraining.check()
+    assert outcome.trigger == "feedback_rate.click is below 0.5: 0.1, 0.1 in the last windows"
+
+
+@pytest.mark.slow
+def test_the_model_that_is_there_already_is_neither_registered_nor_deployed_again(
+    workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
+) -> None:
+    workspace.retraining.register(replace(plan, gate=Gate("precision", margin=None), deploy={"batch_size": -1}))
+    first = workspace.retraining.run(plan.name, reason="first")
+    assert (first.state, first.version) == ("failed", "digits/2"), "it is registered, and not deployed"
+
+    workspace.retraining.remove(plan.name, reason="its configuration was wrong")
+    workspace.retraining.register(replace(plan, gate=Gate("precision", margin=None)))
+    second = workspace.retraining.run(plan.name, reason="mended")
+    assert (second.state, second.version, second.deployment) == ("challenger", "digits/2", "digits-v2"), second.reason
+
+    third = workspace.retraining.run(plan.name, reason="again")
+    assert (third.state, third.version, third.deployment) == ("unchanged", None, None)
+    said = "the recipe gave the model that is there already: digits/2, whose deployment digits-v2 is ready"
+    assert third.reason == said
+    endpoint.promote("digits-v2", reason="better")
+    assert "digits-v2 is serving" in workspace.retraining.run(plan.name, reason="again").reason
+    assert len(workspace.models.versions("digits")) == 2
+    assert [one.name for one in endpoint.deployments()] == ["digits-v1", "digits-v2"]
+    run = workspace._tracking.client.get_run(third.run_id)
+    assert (run.info.status, run.data.tags["retraining.state"]) == ("FINISHED", "unchanged")
+
+
+@pytest.mark.parametrize(
+    ("what", "path", "says"),
+    [
+        ("train", f"{RECIPES}:trian", "has no function 'trian' .did you mean 'train'"),
+        ("evaluate", f"{RECIPES}:NOT_A_FUNCTION", "has no function 'NOT_A_FUNCTION'"),
+        ("records", f"{RECIPES}:record", "did you mean 'records'"),
+    ],
+)
+def test_a_function_that_its_module_does_not_have_is_refused(
+    workspace: Workspace, plan: Plan, what: str, path: str, says: str
+) -> None:
+    wrong: dict[str, Any] = {what: path}
+    with pytest.raises(InvalidArgument, match=says):
+        workspace.retraining.register(replace(plan, **wrong))
+    assert workspace.retraining.plans() == []
+
+
+def test_a_module_that_is_not_here_or_does_not_load_is_a_warning(
+    workspace: Workspace,
+    plan: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "ends_at_once.py").write_text("raise SystemExit('not on this machine')")
+    monkeypatch.syspath_prepend(tmp_path)
+    workspace.retraining.register(replace(plan, train="ends_at_once:train", records=ABSENT))
+    assert [one.getMessage() for one in caplog.records if "was registered" in one.message] == [
+        "plan 'digits-again' was registered, but 'ends_at_once:train' cannot be imported here: not on this machine",
+        f"plan 'digits-again' was registered, but {ABSENT!r} cannot be imported here: No module named 'absent_recipes'",
+    ]
+
+
 def test_an_alert_of_drift_starts_a_plan_once(workspace: Workspace, endpoint: SearchEndpoint, plan: Plan) -> None:
     again = Budget(max_runs=5)
-    workspace.retraining.register(
-        replace(plan, triggers=(Drift("queries moved"),), records=f"{RECIPES}:absent", budget=again)
-    )
+    workspace.retraining.register(replace(plan, triggers=(Drift("queries moved"),), records=ABSENT, budget=again))
 
     def alert(rule: str, metric: str, opened_at: str) -> None:
         given = {"endpoint": endpoint.name, "deployment": "digits-v1", "rule": rule, "metric": metric}
@@ -317,7 +398,7 @@ def test_an_alert_of_drift_starts_a_plan_once(workspace: Workspace, endpoint: Se
 
 
 def test_one_plan_s_fault_keeps_no_other_from_running(workspace: Workspace, plan: Plan) -> None:
-    hourly = replace(plan, triggers=(Cron("0 * * * *"),), records=f"{RECIPES}:absent", budget=Budget(max_runs=5))
+    hourly = replace(plan, triggers=(Cron("0 * * * *"),), records=ABSENT, budget=Budget(max_runs=5))
     workspace.retraining.register(replace(hourly, name="a-first"))
     workspace.retraining.register(replace(hourly, name="b-second"))
     with _carrying_out(workspace, "a-first"):
@@ -328,7 +409,7 @@ def test_one_plan_s_fault_keeps_no_other_from_running(workspace: Workspace, plan
 def test_a_run_that_gave_no_sign_of_life_for_long_is_not_dead_while_it_is_held(
     workspace: Workspace, plan: Plan
 ) -> None:
-    workspace.retraining.register(replace(plan, records=f"{RECIPES}:absent"))
+    workspace.retraining.register(replace(plan, records=ABSENT))
     workspace.retraining.run(plan.name, reason="first")
     with workspace._context.store.write() as session:
         job = session.scalars(select(JobRow).where(JobRow.kind == "retrain")).one()
@@ -342,7 +423,7 @@ def test_a_moment_of_the_schedule_that_the_budget_held_back_comes_later(
     workspace: Workspace, plan: Plan, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A daily run begins some seconds after its moment, so the next day's moment is within 24 hours of it."""
-    daily = replace(plan, triggers=(Cron("0 3 * * *"),), records=f"{RECIPES}:absent")
+    daily = replace(plan, triggers=(Cron("0 3 * * *"),), records=ABSENT)
     workspace.retraining.register(daily)
     tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).replace(hour=3, minute=0, second=30, microsecond=0)
     with workspace._context.store.write() as session:

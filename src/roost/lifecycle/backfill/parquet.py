@@ -75,7 +75,7 @@ class ParquetSource(Source):
     def describe(self) -> dict[str, Any]:
         return {
             "kind": "parquet",
-            "path": self._path,
+            "path": os.path.abspath(self._path),  # it may be resumed from another folder
             "key": self._key,
             "content": self._content,
             "columns": self._columns,

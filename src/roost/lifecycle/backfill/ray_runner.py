@@ -33,7 +33,7 @@ class RayWorkers(Runner):
 
         Raises: MissingDependency: Ray is not installed.
         """
-        self._ray = _ray()
+        self._ray = import_ray()
         self._n_workers = n_workers
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
@@ -90,7 +90,11 @@ def _files_of(embedder: Embedder) -> dict[str, bytes]:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def _ray() -> Any:
+def import_ray() -> Any:
+    """Return Ray, which reports nothing and listens on the loopback address.
+
+    Raises: MissingDependency: it is not installed.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # A cluster of one machine takes the loopback address elsewhere already; the switch is read at Ray's import.
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

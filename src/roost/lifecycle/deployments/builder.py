@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from roost.address import without_secrets
 from roost.errors import InvalidTransition, JobNotFound, JobStopped
 from roost.lifecycle import ledger
-from roost.lifecycle.backfill import Backfill, Options, Progress, Records
+from roost.lifecycle.backfill import Backfill, Options, Progress, Records, ray_runner
 from roost.lifecycle.backfill.pipeline import Runner, Threads
 from roost.lifecycle.backfill.ray_runner import RayWorkers
 from roost.lifecycle.backfill.recorded import recorded_source
@@ -36,7 +36,6 @@ from roost.lifecycle.governance import permits
 from roost.lifecycle.models.embedders.base import Embedder
 from roost.lifecycle.serving.router import Router
 from roost.lifecycle.store.database import utc_now
-from roost.lifecycle.store.shared_lock import SharedLock
 from roost.lifecycle.store.tables import DeploymentRow, JobRow, LiveWriteRow, RejectedRow
 
 _log = logging.getLogger(__name__)
@@ -56,6 +55,12 @@ class Place(Protocol):
 
     @property
     def environment(self) -> str: ...
+
+
+def check_runner(options: Options) -> None:
+    """Raise MissingDependency where what is to embed is not installed: before there is a deployment to be filled."""
+    if options.runner == "ray":
+        ray_runner.import_ray()
 
 
 def fill(
@@ -83,7 +88,7 @@ def fill(
             row = row_named(rows_of(session, router.endpoint_id), name)
         raise InvalidTransition(f"deployment {name!r} is {row.state}; only one that is building can be filled")
     deployment = target.deployment
-    with _filling(router, deployment.id).hold(wait=False) as is_ours:
+    with collections.filling(router.context, deployment.id).hold(wait=False) as is_ours:
         if not is_ours:
             raise InvalidTransition(f"deployment {name!r} is being filled already, by {_worker(router, deployment.id)}")
         source = records if records is not None else _recorded(router, deployment)
@@ -127,14 +132,13 @@ def pause(router: Place, name: str, reason: str) -> None:
 
     Raises:
         InvalidTransition: nobody fills it.
-        JobNotFound: its filling has not begun.
         PermissionDenied: the actor may not deploy.
     """
     with router.context.store.write() as session:
         row, job = _asked(session, router, name, "pause", reason)
-        with _filling(router, row.id).hold(wait=False) as is_idle:
-            if is_idle:
-                raise InvalidTransition(f"nobody fills deployment {name!r}: its job is {job.state}")
+        with collections.filling(router.context, row.id).hold(wait=False) as is_idle:
+            if job is None or is_idle:
+                raise InvalidTransition(f"nobody fills deployment {name!r} now: `resume` goes on, `cancel` gives it up")
         job.wanted, job.updated_at = "pause", utc_now()
 
 
@@ -143,14 +147,14 @@ def cancel(router: Router, name: str, reason: str) -> None:
 
     Raises:
         InvalidTransition: it is not being built.
-        JobNotFound: its filling has not begun.
         PermissionDenied: the actor may not deploy.
     """
     with router.context.store.write() as session:
         row, job = _asked(session, router, name, "cancel", reason)
-        job.wanted, job.updated_at = "cancel", utc_now()
+        if job is not None:
+            job.wanted, job.updated_at = "cancel", utc_now()
         deployment = deployment_of(row, router.name)
-    with _filling(router, deployment.id).hold(wait=False) as is_idle:
+    with collections.filling(router.context, deployment.id).hold(wait=False) as is_idle:
         if not is_idle:
             return
         _end_cancelled(router, deployment, reason)
@@ -159,11 +163,12 @@ def cancel(router: Router, name: str, reason: str) -> None:
 def _end_cancelled(router: Router, deployment: Deployment, reason: str) -> None:
     with router.context.store.write() as session:
         job = _job(session, deployment.id)
-        job.state, job.updated_at = "cancelled", utc_now()
+        if job is not None:
+            job.state, job.updated_at = "cancelled", utc_now()
     _give_up(router, deployment, f"it was cancelled: {reason}" if reason else "it was cancelled")
 
 
-def _asked(session: Session, router: Place, name: str, action: str, reason: str) -> tuple[DeploymentRow, JobRow]:
+def _asked(session: Session, router: Place, name: str, action: str, reason: str) -> tuple[DeploymentRow, JobRow | None]:
     actor = router.context.actor
     permits.check(session, actor, "deploy", router.environment, f"{router.name}/{name}")
     row = row_named(rows_of(session, router.endpoint_id), name)
@@ -171,7 +176,8 @@ def _asked(session: Session, router: Place, name: str, action: str, reason: str)
     job = _locked_job(session, row.id)
     session.refresh(row)  # it may have been sealed while the job was waited for
     _check_building(row)
-    ledger.append(session, actor, f"backfill.{action}", router.name, name, reason, {"n_done": job.n_done})
+    evidence = {"n_done": job.n_done if job is not None else 0}
+    ledger.append(session, actor, f"backfill.{action}", router.name, name, reason, evidence)
     return row, job
 
 
@@ -180,16 +186,21 @@ def _check_building(row: DeploymentRow) -> None:
         raise InvalidTransition(f"deployment {row.name!r} is {row.state}; only one that is building has a backfill")
 
 
-def _locked_job(session: Session, deployment_id: int) -> JobRow:
+def _locked_job(session: Session, deployment_id: int) -> JobRow | None:
     """Return the deployment's backfill; whoever seals it and whoever stops it wait for each other."""
     job = _job(session, deployment_id)
-    session.refresh(job, with_for_update=True)
+    if job is not None:
+        session.refresh(job, with_for_update=True)
     return job
 
 
-def _job(session: Session, deployment_id: int) -> JobRow:
+def _job(session: Session, deployment_id: int) -> JobRow | None:
+    """Return the deployment's backfill; None where its filling has not begun."""
     query = select(JobRow).where(JobRow.deployment_id == deployment_id, JobRow.kind == "backfill")
-    job = session.scalar(query)
+    return session.scalar(query)
+
+
+def _begun(job: JobRow | None) -> JobRow:
     if job is None:
         raise JobNotFound("the filling of this deployment has not begun")
     return job
@@ -197,17 +208,14 @@ def _job(session: Session, deployment_id: int) -> JobRow:
 
 def _worker(router: Router, deployment_id: int) -> str:
     with router.context.store.read() as session:
-        return _job(session, deployment_id).worker or "another process"
+        job = _job(session, deployment_id)
+    return job.worker or "another process" if job is not None else "another process"
 
 
 def _recorded(router: Router, deployment: Deployment) -> Records:
     with router.context.store.read() as session:
-        request = json.loads(_job(session, deployment.id).request)
+        request = json.loads(_begun(_job(session, deployment.id)).request)
     return recorded_source(request.get("source", {}), router.context.vectors)
-
-
-def _filling(router: Place, deployment_id: int) -> SharedLock:
-    return router.context.store.lock(f"fill-{deployment_id}")
 
 
 def _runner(embedder: Embedder, options: Options) -> Runner:
@@ -238,7 +246,7 @@ def _finish(router: Router, deployment: Deployment, n_rows: int) -> Deployment |
     context = router.context
     with router.write_gate, router.change() as (session, endpoint):
         row = row_named(rows_of(session, endpoint.id), deployment.name)
-        job = _locked_job(session, row.id)
+        job = _begun(_locked_job(session, row.id))
         if job.wanted == "cancel":
             return None
         move(row, State.READY)

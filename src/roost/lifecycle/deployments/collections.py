@@ -28,6 +28,11 @@ def deploying(context: Context, endpoint_id: int) -> SharedLock:
     return context.store.lock(f"deploy-{endpoint_id}")
 
 
+def filling(context: Context, deployment_id: int) -> SharedLock:
+    """Return the lock that is held by who fills a deployment."""
+    return context.store.lock(f"fill-{deployment_id}")
+
+
 def drop_failed(context: Context, deployment_id: int) -> None:
     """Drop the collection of a deployment that was never ready, unless its name was given to a new one meanwhile."""
     with context.store.read() as session:

@@ -8,7 +8,7 @@ collection that is dropped when the workspace opens or the next one is begun.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,6 +203,8 @@ def _new_row(
     check_kind(router, model)
     index = checked_index(wanted.index) if router.kind == SEARCH else {}
     rows = rows_of(session, endpoint.id)
+    if wanted.name is None:
+        _check_not_begun(rows, model)
     taken = {row.name for row in rows if not was_never_ready(row)}
     name = check_name("deployment", wanted.name) if wanted.name is not None else _free_name(model, taken)
     collection = collection_name(endpoint.name, name)
@@ -235,6 +237,15 @@ def _new_row(
     session.add(row)
     session.flush()
     return row
+
+
+def _check_not_begun(rows: Sequence[DeploymentRow], model: ModelVersion) -> None:
+    for row in rows:
+        if row.state == State.BUILDING and (row.model_name, row.model_version) == (model.name, model.version):
+            raise InvalidTransition(
+                f"deployment {row.name!r} of {model} is being built, or was interrupted: `resume` goes on with it, "
+                "`cancel` gives it up, and a name of its own makes another one"
+            )
 
 
 def check_kind(router: Router, model: ModelVersion) -> None:

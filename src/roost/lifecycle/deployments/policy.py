@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.names import PRODUCTION
 from roost.lifecycle.store.tables import EndpointRow
+
+AUTOMATIC = "automatic_promotion"
+"""What a stored policy calls `promote_winners`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +22,19 @@ class Policy:
     Attributes:
         keep_retired: of how many retired deployments it keeps the vectors; None for all, until they are purged.
         probation: what is watched since the last promotion; None when nothing is.
+        promote_winners: whether live tests may promote the winner by themselves.
     """
 
     keep_retired: int | None = None
     probation: Mapping[str, Any] | None = None
+    promote_winners: bool = False
 
 
 def policy_of(row: EndpointRow) -> Policy:
     """Return the policy that an endpoint's row holds; what other parts keep in it is left alone."""
     stored = json.loads(row.policy or "{}")
-    return Policy(stored.get("keep_retired"), stored.get("probation"))
+    may_promote = stored.get(AUTOMATIC, row.environment != PRODUCTION)
+    return Policy(stored.get("keep_retired"), stored.get("probation"), may_promote)
 
 
 def check_keep_retired(n_kept: int | None) -> None:

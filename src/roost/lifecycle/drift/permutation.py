@@ -14,6 +14,10 @@ from roost.errors import InvalidArgument
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 BATCH = 200
+
+MAX_PERMUTATIONS = 20_000
+"""Random windows that are drawn at most unless alpha takes more: some seconds' work, done only where there is drift."""
+
 ENOUGH = 20
 """Once so many random windows were as far away as the real one, more of them would only make a large p precise."""
 
@@ -72,13 +76,16 @@ def checked_alpha(alpha: float) -> float:
 
 
 def permutations_for(alpha: float, n_permutations: int | None) -> int:
-    """Return how many random windows to draw at most: by default ten times as many as alpha can be told with.
+    """Return how many random windows to draw at most.
+
+    By default ten times as many as alpha can be told with, so that the p-value can be corrected for other tests, but
+    not more than MAX_PERMUTATIONS unless alpha itself takes them.
 
     Raises: InvalidArgument: so few that no p-value could be as small as alpha, which lies between 0 and 1.
     """
     checked_alpha(alpha)
     if n_permutations is None:
-        return max(999, math.ceil(10 / alpha) - 1)
+        return max(999, math.ceil(1 / alpha), min(math.ceil(10 / alpha) - 1, MAX_PERMUTATIONS))
     if 1 / (1 + n_permutations) > alpha:
         raise InvalidArgument(
             f"with n_permutations = {n_permutations} no p-value is as small as alpha = {alpha:g}; "

@@ -64,7 +64,7 @@ class DeploymentFacts:
         newer: versions of the same model that were registered since.
         drift: rules about drift whose alerts are open.
         is_watched: whether its endpoint has a monitor.
-        keeps_vectors: whether a retired one still takes space.
+        keeps_vectors: whether one that is retired or failed still takes space.
     """
 
     subject: str
@@ -162,7 +162,7 @@ def _of_version(version: VersionFacts, limits: Limits, now: datetime) -> list[Fi
         found += [_of_data(one, "low", version.name, version.name) for one in version.data if one.state != GOOD]
     if version.owner is None:
         evidence = "no owner is recorded of the model version"
-        found.append(Finding("low", "unknown owner", version.name, evidence, "Register models with owner="))
+        found.append(Finding("low", "unknown owner", version.name, evidence, "Register the next version with owner="))
     return found
 
 
@@ -178,7 +178,7 @@ def _of_deployment(deployment: DeploymentFacts, limits: Limits, now: datetime) -
     if deployment.state in ("building", "draft") and age > timedelta(days=limits.unfinished_days):
         evidence = f"{deployment.state} for {_days(age)}"
         found.append(Finding("medium", "unfinished", deployment.subject, evidence, "Resume it or retire it"))
-    if deployment.state == "failed":
+    if deployment.state == "failed" and deployment.keeps_vectors:
         evidence = "it failed and takes space"
         found.append(Finding("low", "failed", deployment.subject, evidence, "Retire it"))
     if deployment.state == "retired" and deployment.keeps_vectors:
@@ -198,7 +198,7 @@ def _of_champion(deployment: DeploymentFacts, limits: Limits, now: datetime) -> 
         found.append(Finding("medium", "stale", deployment.subject, evidence, "Retrain it, and test the result live"))
     if deployment.owner is None:
         evidence = "no owner is recorded, neither of the champion nor of its endpoint"
-        found.append(Finding("medium", "unknown owner", deployment.subject, evidence, "Create endpoints with owner="))
+        found.append(Finding("medium", "unknown owner", deployment.subject, evidence, "Name one: roost endpoint own"))
     if deployment.newer:
         evidence = f"{deployment.model} answers, and {', '.join(deployment.newer)} came since"
         found.append(Finding("low", "superseded", deployment.subject, evidence, "Test the newest version live"))
@@ -222,14 +222,23 @@ def _of_data(data: KnownData, severity: Severity, subject: str, model: str) -> F
 
 
 def _of_job(job: JobFacts, limits: Limits, now: datetime) -> list[Finding]:
-    if job.state in ("failed", "interrupted"):
-        evidence = f"{job.kind} {job.state}: {job.error}" if job.error else f"{job.kind} {job.state}"
+    if job.state == "interrupted":
+        evidence = f"{job.kind} was interrupted"
+        return [Finding("medium", "unfinished", f"job {job.id} of {job.subject}", evidence, _go_on(job))]
+    if job.state == "failed":
+        evidence = f"{job.kind} failed: {job.error}" if job.error else f"{job.kind} failed"
         return [Finding("medium", "failed", f"job {job.id} of {job.subject}", evidence, "Mend the cause and repeat it")]
     idle = now - job.updated_at
     if job.state in ("running", "paused") and idle > timedelta(days=limits.unfinished_days):
         evidence = f"{job.kind} is {job.state} and gave no sign of life for {_days(idle)}"
         return [Finding("medium", "unfinished", f"job {job.id} of {job.subject}", evidence, "Resume it or cancel it")]
     return []
+
+
+def _go_on(job: JobFacts) -> str:
+    if job.kind == "backfill":
+        return "`roost backfill resume` goes on, `roost backfill cancel` gives it up"
+    return "Run it again"
 
 
 def _days(age: timedelta) -> str:

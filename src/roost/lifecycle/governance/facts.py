@@ -117,11 +117,15 @@ def of_deployments(
 
 
 def of_jobs(session: Session) -> list[JobFacts]:
-    """Return the jobs that did not end well; of a deployment or an endpoint only the last of its kind counts."""
+    """Return the last job of each kind of a deployment or an endpoint; those of retired deployments are over."""
     names = {endpoint.id: endpoint.name for endpoint in session.scalars(select(EndpointRow))}
-    subjects = {row.id: f"{endpoint.name}/{row.name}" for row, endpoint in _deployments(session)}
+    deployments = _deployments(session)
+    subjects = {row.id: f"{endpoint.name}/{row.name}" for row, endpoint in deployments}
+    retired = {row.id for row, _ in deployments if row.state == "retired"}
     last: dict[tuple[str, str], JobRow] = {}
     for row in session.scalars(select(JobRow).order_by(JobRow.id)):
+        if row.deployment_id in retired:
+            continue
         subject = subjects.get(row.deployment_id or 0) or names.get(row.endpoint_id or 0) or "no endpoint"
         if row.deployment_id is None and (plan := json.loads(row.request).get("plan")) is not None:
             subject = f"{subject}/{plan}"

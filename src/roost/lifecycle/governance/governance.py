@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from roost.errors import InvalidArgument, InvalidTransition, ModelNotFound, RoleNotFound
+from roost.errors import EndpointNotFound, InvalidArgument, InvalidTransition, ModelNotFound, RoleNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments.deployment import Deployment
@@ -16,12 +16,20 @@ from roost.lifecycle.governance.cards import CARD_TAG, SECTIONS, Card, card
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DebtReport, Limits, find
 from roost.lifecycle.governance.lineage import Affected, Node
-from roost.lifecycle.governance.requests import REVIEW, Comment, Request, checked_subject, checked_text
+from roost.lifecycle.governance.requests import (
+    MAX_SUBJECT_LENGTH,
+    REVIEW,
+    Comment,
+    Request,
+    checked_subject,
+    checked_text,
+)
 from roost.lifecycle.governance.roles import ADMIN, EVERYWHERE, Grant
 from roost.lifecycle.governance.whereabouts import checked
 from roost.lifecycle.html import table
 from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model_version import ModelVersion
+from roost.lifecycle.names import suggestion
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.governance_tables import ApprovalRuleRow, RoleRow
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
@@ -285,7 +293,28 @@ class Governance:
             ledger.append(session, actor, "data.mark", None, known.digest, reason, {"state": state})
         return self.affected(known.digest)
 
-    # Cards and debt
+    # Owners, cards and debt
+
+    def own(self, endpoint: str, owner: str, reason: str = "") -> None:
+        """Say who answers for an endpoint from now on.
+
+        Raises:
+            EndpointNotFound: there is no such endpoint.
+            InvalidArgument: the owner's name is empty or too long.
+            PermissionDenied, ApprovalRequired: the actor may not do this.
+        """
+        if not isinstance(owner, str) or not 1 <= len(owner) <= MAX_SUBJECT_LENGTH or not owner.isprintable():
+            raise InvalidArgument(f"an owner is named in 1 to {MAX_SUBJECT_LENGTH} characters, not {owner!r:.300}")
+        actor = self._context.actor
+        with self._context.store.write() as session:
+            row = session.scalar(select(EndpointRow).where(EndpointRow.name == endpoint).with_for_update())
+            if row is None:
+                known = session.scalars(select(EndpointRow.name))
+                raise EndpointNotFound(f"there is no endpoint {endpoint!r} ({suggestion(endpoint, known)})")
+            permits.check(session, actor, "endpoint.owner", row.environment, endpoint)
+            evidence = {"owner": owner, "before": row.owner}
+            row.owner = owner
+            ledger.append(session, actor, "endpoint.owner", endpoint, endpoint, reason, evidence)
 
     def write_card(self, version: str | ModelVersion, /, **sections: str) -> None:
         """Write what only people know into a version's card.

@@ -7,6 +7,7 @@ database's own access control.
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta, timezone
 
 from sqlalchemy import func, select
@@ -55,7 +56,7 @@ def check(session: Session, actor: str, action: str, environment: str | None, su
     raise ApprovalRequired(
         f"{action} of {subject} in {environment or 'any environment'} needs {_n_approvals(rule)}, and there is none "
         f"that is still good: ask with governance.request({action!r}, {subject!r}, reason=...) or "
-        f"`roost approval request {action} {subject}`"
+        f"`roost approval request WORKSPACE {action} {shlex.quote(subject)} --reason WHY`"
     )
 
 

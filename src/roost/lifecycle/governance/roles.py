@@ -41,7 +41,16 @@ _DEVELOPERS = frozenset(
 _APPROVERS = frozenset({"approve", "comment", "request"})
 _ADMINS = frozenset({"role.grant", "role.revoke", "approval.require"})
 _OPERATORS = frozenset(
-    {"promote", "rollback", "retire", "purge", "endpoint.policy", "monitor.retention", "monitor.clean"}
+    {
+        "promote",
+        "rollback",
+        "retire",
+        "purge",
+        "endpoint.policy",
+        "endpoint.owner",
+        "monitor.retention",
+        "monitor.clean",
+    }
 )
 
 _TALK = frozenset({"write", "comment", "request", "approve"})

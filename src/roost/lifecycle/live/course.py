@@ -16,12 +16,12 @@ from roost.errors import Conflict, InvalidTransition, StorageFailure
 from roost.lifecycle import ledger
 from roost.lifecycle.deployments import promotion
 from roost.lifecycle.deployments.deployment import State, row_named, rows_of
+from roost.lifecycle.deployments.policy import policy_of
 from roost.lifecycle.governance import permits
 from roost.lifecycle.live.plan import Plan, check_seed
 from roost.lifecycle.live.records import Records, seconds_of
 from roost.lifecycle.live.tally import Tally
 from roost.lifecycle.live.test import Ending, LiveTest
-from roost.lifecycle.names import PRODUCTION
 from roost.lifecycle.store.database import utc_now
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, LedgerRow, LiveTestArmRow, LiveTestRow
 
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from roost.lifecycle.serving.traffic import Target
 
 _log = logging.getLogger(__name__)
-
-AUTOMATIC = "automatic_promotion"
-"""The key of an endpoint's policy that allows tests to promote by themselves."""
 
 _REFUSED = "promotion_refused"
 
@@ -164,17 +161,11 @@ def let_go(router: Router, test: LiveTest) -> None:
     test.finish(state, row.reason, outcome, winner.name if winner is not None else None)
 
 
-def allows_promotion(row: EndpointRow) -> bool:
-    """Return whether tests of an endpoint may promote by themselves: in production only where the policy says so."""
-    allowed: bool = json.loads(row.policy or "{}").get(AUTOMATIC, row.environment != PRODUCTION)
-    return allowed
-
-
 def check_promotion(row: EndpointRow) -> None:
     """Raise InvalidTransition where tests may not promote by themselves."""
-    if not allows_promotion(row):
+    if not policy_of(row).promote_winners:
         raise InvalidTransition(
-            f"live tests of {row.name!r} may not promote by themselves: allow it by promote_winners(True), "
+            f"live tests of {row.name!r} may not promote by themselves: allow it by `promote_winners`, "
             "or promote the winner by hand"
         )
 

@@ -13,11 +13,14 @@ from roost.lifecycle import ledger
 from roost.lifecycle.actor import acting_as
 from roost.lifecycle.deployments import promotion
 from roost.lifecycle.deployments.deployment import Deployment
+from roost.lifecycle.deployments.policy import AUTOMATIC
 from roost.lifecycle.governance import permits
 from roost.lifecycle.live import course
 from roost.lifecycle.live.guardrails import Guardrail
 from roost.lifecycle.live.intake import Intake
 from roost.lifecycle.live.plan import WINDOW_S, Method, OnWin, RampStage, make_plan
+from roost.lifecycle.live.status import TestStatus
+from roost.lifecycle.live.stored import standing_of
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.livetest import Id
 from roost.lifecycle.serving.answered import Answered
@@ -119,6 +122,18 @@ class Tested:
         """The live test that is running."""
         return self._router.routing.test
 
+    def test_status(self, number: int | None = None) -> TestStatus:
+        """Return how a live test stands, or how it ended.
+
+        Args:
+            number: the test's id; None for the endpoint's last one.
+        Raises: LiveTestNotFound: the endpoint has no such test.
+        """
+        test = self.test
+        if test is not None and number in (None, test.id):
+            return test.status()
+        return standing_of(self._context, self.name, number)
+
     def promote_winners(self, allowed: bool) -> None:
         """Say whether live tests may promote the winner by themselves; by default they may, but not in production.
 
@@ -126,7 +141,7 @@ class Tested:
         """
         with self._router.change() as (session, row):
             permits.check(session, self._context.actor, "endpoint.policy", row.environment, row.name)
-            values = {course.AUTOMATIC: bool(allowed)}
+            values = {AUTOMATIC: bool(allowed)}
             promotion.set_policy(row, **values)
             ledger.append(session, self._context.actor, "endpoint.policy", row.name, row.name, evidence=values)
 

@@ -1,8 +1,9 @@
 """What is done about one endpoint from time to time: measure, store, judge, tell.
 
-Steps of a round: recall and drift are measured when it is their time; windows that ended are stored; what was stored
-is judged in one transaction; what is due is told. A crash before storing loses this process's last window; a crash
-after it loses nothing.
+Two things go on side by side, so that no measurement holds an alert up. Recall and drift are measured when it is their
+time, and noted in the window that is then open. And windows that ended are stored; what was stored is judged in one
+transaction; what is due is told. A crash before storing loses this process's last window; a crash after it loses
+nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class Checks:
-    """The rounds of one endpoint in this process. Safe to use from any thread; rounds take turns."""
+    """What is done about one endpoint in this process. Safe to use from any thread.
+
+    Measurements take turns with each other, and so does judging; neither waits for the other.
+    """
 
     def __init__(
         self,
@@ -65,21 +69,27 @@ class Checks:
         self._kept = kept
         self._process = process
         self._tell = tell
-        self._turn = threading.Lock()
+        self._measuring = threading.Lock()
+        self._judging = threading.Lock()
         self._drift = DriftTests(watched.endpoint, kept)
         now_s = watched.since_s
         self._next = {"recall": now_s, "drift": now_s, "learn": now_s, "judge": now_s, "deliver": now_s}
 
-    def round(self, now_s: float) -> None:
-        """Do what it is time for."""
+    def measure(self, now_s: float) -> None:
+        """Learn and measure what it is time for; this may take long."""
         chosen = self.watched.configuration
-        with self._turn:
+        with self._measuring:
             if self._is_time("learn", now_s, LEARN_EVERY_S):
                 self._try(self._learn)
             if chosen.recall_every_s > 0 and self._is_time("recall", now_s, chosen.recall_every_s):
                 self._try(self._measure_recall)
             if chosen.drift_every_s > 0 and self._is_time("drift", now_s, chosen.drift_every_s):
                 self._try(self._test_drift)
+
+    def judge(self, now_s: float) -> None:
+        """Store what is over, and judge and tell what it is time for."""
+        chosen = self.watched.configuration
+        with self._judging:
             self._write()
             if now_s >= self._next["judge"]:
                 self._next["judge"] = (now_s // chosen.window_s + 1) * chosen.window_s + judge.GRACE_S
@@ -90,11 +100,12 @@ class Checks:
     def at_once(self, now_s: float) -> list[Alert]:
         """Measure, close the window, judge and tell now; return the alerts that were opened or resolved."""
         self._context.recorder.flush_feedback()
-        with self._turn:
+        with self._measuring:
             self.watched.drain(now_s)
             self._try(self._learn)
             self._try(self._measure_recall)
             self._try(self._test_drift)
+        with self._judging:
             self.watched.close_window(now_s)
             self._write()
             changed = self._judge(now_s, at_once=True)
@@ -105,7 +116,7 @@ class Checks:
     def close(self, now_s: float) -> None:
         """Store the window that is not over yet, and let another process judge."""
         self._context.recorder.flush_feedback()
-        with self._turn:
+        with self._judging:
             self.watched.close_window(now_s)
             self._write()
             judge.release(self._store, self.watched.endpoint, self._process)
@@ -201,7 +212,7 @@ class Checks:
             self.watched.note(name, Summary(recall=found.shares, recall_reference=found.reference))
 
     def _test_drift(self) -> None:
-        for name, answers in self._drift.test(self.watched).items():
+        for name, answers in self._drift.test(self.watched, self._should_stop).items():
             self.watched.note(name, Summary(drift=answers))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,10 +73,13 @@ class DriftTests:
             known[deployment, kind] = self._kept.save(self._endpoint, deployment, kind, rows, "first traffic")
         return known
 
-    def test(self, watched: Watched) -> dict[str, dict[str, Drift]]:
+    def test(self, watched: Watched, should_stop: Callable[[], bool] = lambda: False) -> dict[str, dict[str, Drift]]:
         """Test the samples that are large enough, and return the answers by deployment and kind of drift.
 
         Samples that were tested begin anew. Those whose baseline is still being gathered are left alone.
+
+        Args:
+            should_stop: whether to leave out the tests that are not under way.
         """
         known = self.learn(watched)
         chosen = watched.configuration
@@ -90,6 +93,8 @@ class DriftTests:
         found: dict[str, dict[str, Drift]] = {}
         for deployment, season, name, rows in taken:
             for kind, question in _QUESTIONS.items():
+                if should_stop():
+                    return found
                 baseline = baselines.compared(known, deployment, question.baseline, season)
                 if question.sample == name and baseline is not None and baseline.n_rows >= 2 * MIN_ROWS:
                     answer = self._answer(kind, baseline, rows, chosen)

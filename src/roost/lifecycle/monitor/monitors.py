@@ -27,9 +27,9 @@ from roost.lifecycle.monitor import alerts, baselines, exposition, report, reten
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.baselines import Baseline
 from roost.lifecycle.monitor.checks import Checks
-from roost.lifecycle.monitor.configuration import Configuration, configuration
+from roost.lifecycle.monitor.configuration import OPTIONS, Configuration, configuration
 from roost.lifecycle.monitor.exposition import Figures, MetricsServer
-from roost.lifecycle.monitor.notify import Channel, Log
+from roost.lifecycle.monitor.notify import Channel
 from roost.lifecycle.monitor.report import Point, Report
 from roost.lifecycle.monitor.retention import Retention
 from roost.lifecycle.monitor.rules import Rule
@@ -70,15 +70,26 @@ class MonitorStatus:
 
     def __repr__(self) -> str:
         chosen = self.configuration
-        rules = "; ".join(f"{rule.name}: {rule}" for rule in chosen.rules)
+        rules = "; ".join(f"{rule.name}: {rule} ({rule.severity})" for rule in chosen.rules)
+        options = ", ".join(f"{name}={_as_text(getattr(chosen, name))}" for name in OPTIONS)
         kinds = [(one.kind.partition("@"), one) for one in self.baselines]
         plain = [f"{one.kind} of {one.deployment} ({one.n_rows} rows)" for (_, _, season), one in kinds if not season]
         by_season = Counter((kind, one.deployment) for (kind, _, season), one in kinds if season)
         kept = ", ".join([*plain, *(f"{kind} of {name} ({n} seasons)" for (kind, name), n in by_season.items())])
+        drift = f"{chosen.false_alarms_a_month:.2g} false alarms a month expected of each kind and deployment"
         return (
             f"monitor of {self.endpoint!r}: windows of {chosen.window_s:g} s, judged until {self.judged_until[:19]}, "
-            f"{self.n_open_alerts} open alerts\n  rules: {rules or 'none'}\n  baselines: {kept or 'none yet'}"
+            f"{self.n_open_alerts} open alerts\n  rules: {rules or 'none'}\n"
+            f"  told: {', '.join(map(repr, chosen.notify)) or 'nobody'}\n  options: {options}\n"
+            f"  drift: {drift if chosen.drift_every_s > 0 else 'not tested'}\n"
+            f"  baselines: {kept or 'none yet'}"
         )
+
+
+def _as_text(option: Any) -> str:
+    if isinstance(option, tuple):
+        return "+".join(option)
+    return f"{option:.6g}" if isinstance(option, float) else str(option)
 
 
 class Monitors:
@@ -111,15 +122,20 @@ class Monitors:
         self,
         endpoint: str,
         rules: Sequence[Rule | str] | None = None,
-        notify: Sequence[Channel] = (Log(),),
+        notify: Sequence[Channel] | None = None,
+        *,
+        defaults: bool = False,
         **options: Any,
     ) -> MonitorStatus:
         """Watch an endpoint from now on, in every process that has the workspace open; or watch it differently.
 
+        Of an endpoint that is watched already, what is not given stays as it is.
+
         Args:
-            rules: or texts, as in "recall < 0.9 critical"; by default on errors, empty answers, far answers, recall
-                and drift.
-            notify: who is told of alerts.
+            rules: all of them, or texts, as in "recall < 0.9 critical"; by default on errors, empty answers, far
+                answers, recall and drift.
+            notify: all who are told of alerts; by default the log.
+            defaults: what is not given goes back to its default instead.
             options: the other fields of `Configuration`, for example window_s=60 or sample_rate=0.1.
         Raises:
             EndpointNotFound: there is no such endpoint.
@@ -127,15 +143,16 @@ class Monitors:
             PermissionDenied, ApprovalRequired: the actor may not do this.
         """
         opened = self._endpoints.get(endpoint)
-        chosen = configuration(rules, notify, options)
-        evidence = {
-            "window_s": chosen.window_s,
-            "rules": [str(rule) for rule in chosen.rules],
-            "notify": [channel.kind for channel in chosen.notify],
-        }
         with self._context.store.write() as session:
-            self._permit(session, "monitor.watch", opened.name, evidence)
             row = session.scalar(select(MonitorRow).where(MonitorRow.endpoint == opened.name).with_for_update())
+            present = None if row is None or defaults else Configuration.from_json(row.configuration)
+            chosen = configuration(rules, notify, options, present)
+            evidence = {
+                "window_s": chosen.window_s,
+                "rules": [str(rule) for rule in chosen.rules],
+                "notify": [channel.kind for channel in chosen.notify],
+            }
+            self._permit(session, "monitor.watch", opened.name, evidence)
             if row is None:
                 now = utc_now()
                 at = windows.to_text(self._clock())

@@ -150,6 +150,8 @@ class Email(Channel):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "to", (self.to,) if isinstance(self.to, str) else tuple(self.to))
+        if not self.sender:
+            raise InvalidArgument("an e-mail needs a sender, the address it comes from")
         for address in (self.sender, *self.to):
             if "@" not in parseaddr(address)[1] or any(letter in address for letter in "\r\n"):
                 raise InvalidArgument(f"{address!r} is not an e-mail address")

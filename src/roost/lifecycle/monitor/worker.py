@@ -1,4 +1,4 @@
-"""The two threads of monitoring: one takes traffic in and never waits, one measures, stores, judges and tells."""
+"""The threads of monitoring: one takes traffic in and never waits, one stores, judges and tells, one measures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Worker:
         self._next_follow_s = clock() + FOLLOW_EVERY_S
         self._threads: list[threading.Thread] = []
         self.follow()
-        self._start(self._check, "roost-monitor-checks")
+        self._start(self._judge, "roost-monitor-judge")
 
     def follow(self) -> None:
         """Watch what the store says is to be watched, and nothing else."""
@@ -79,6 +79,7 @@ class Worker:
             if self._checks and not self._collects:
                 self._collects = True
                 self._start(self._collect, "roost-monitor")
+                self._start(self._measure, "roost-monitor-measure")
 
     def checks(self) -> dict[str, Checks]:
         """Return what is watched, by endpoint."""
@@ -124,20 +125,26 @@ class Worker:
                 except Exception as error:  # a thread that ended would blind the monitor
                     _log.warning("traffic of %s could not be taken in: %s", checks.watched.endpoint, error)
 
-    def _check(self) -> None:
+    def _measure(self) -> None:
         while not self._closed.wait(CHECK_EVERY_S):
-            now_s = self._clock()
+            self._each(Checks.measure)
+
+    def _judge(self) -> None:
+        while not self._closed.wait(CHECK_EVERY_S):
             try:
-                self._keep_up(now_s)
+                self._keep_up(self._clock())
             except Exception as error:
                 _log.warning("monitoring cannot follow the store: %s", error)
-            for checks in self.checks().values():
-                if self._closed.is_set():
-                    return
-                try:
-                    checks.round(now_s)
-                except Exception as error:
-                    _log.warning("monitoring of %s: %s", checks.watched.endpoint, error)
+            self._each(Checks.judge)
+
+    def _each(self, do: Callable[[Checks, float], None]) -> None:
+        for checks in self.checks().values():
+            if self._closed.is_set():
+                return
+            try:
+                do(checks, self._clock())
+            except Exception as error:  # one endpoint's trouble is not the others'
+                _log.warning("monitoring of %s: %s", checks.watched.endpoint, error)
 
     def _keep_up(self, now_s: float) -> None:
         if now_s >= self._next_follow_s:

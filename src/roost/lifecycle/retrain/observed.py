@@ -26,10 +26,18 @@ def drift_alerts(store: Store, endpoint: str, since: datetime) -> list[str]:
         return sorted(set(session.scalars(query)))
 
 
-def last_windows(store: Store, endpoint: str, deployment: str, name: str, n_windows: int) -> list[float]:
-    """Return a metric of a deployment in its last windows, oldest first; windows without the figure are left out."""
+def last_windows(
+    store: Store, endpoint: str, deployment: str, name: str, n_windows: int, ended_after: datetime | None = None
+) -> list[float]:
+    """Return a metric of a deployment in its last windows, oldest first; windows without the figure are left out.
+
+    Args:
+        ended_after: windows that were over by then are left out as well.
+    """
     since = (datetime.now(timezone.utc) - _FAR_ENOUGH).timestamp()
+    after = ended_after.timestamp() if ended_after is not None else since
     with store.read() as session:
-        found = windows.merged(windows.spans(session, endpoint, since_s=since, deployment=deployment))
+        spans = windows.merged(windows.spans(session, endpoint, since_s=since, deployment=deployment))
+    found = [span for span in spans if span.ended_s > after]
     figures = [value for span in found if (value := metric(span.summary, name, span.seconds)) is not None]
     return figures[-n_windows:]

@@ -9,7 +9,9 @@ from typing import Literal, TypeAlias, cast
 
 from roost.lifecycle.store.tables import JobRow
 
-State: TypeAlias = Literal["challenger", "refused", "failed", "over_budget", "cancelled", "interrupted", "running"]
+State: TypeAlias = Literal[
+    "challenger", "unchanged", "refused", "failed", "over_budget", "cancelled", "interrupted", "running"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class Outcome:
     """One run of a plan.
 
     Attributes:
-        state: "challenger" (a new deployment is ready), "refused" by the gate, "failed",
-            "over_budget", "cancelled", "interrupted", or "running" still.
+        state: "challenger" (a new deployment is ready), "unchanged" (the recipe gave a model that is there
+            already), "refused" by the gate, "failed", "over_budget", "cancelled", "interrupted", or
+            "running" still.
         trigger: why it was started.
         reason: why it ended so.
-        version: the new version of the model, as in `digits/3`; None where there is none.
+        version: the version of the model that was made or deployed, as in `digits/3`; None where there is none.
         deployment: the challenger's name.
         metrics: what the new model reached on the evaluation's data.
         champion_metrics: what the champion reached on the same.

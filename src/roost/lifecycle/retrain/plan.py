@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import datetime, timezone
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from cronsim import CronSim, CronSimError
 
@@ -17,6 +17,8 @@ from roost.lifecycle.ledger import canonical_json
 from roost.lifecycle.monitor.summary import check_metric
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+_Value = TypeVar("_Value")
 
 DAY_S = 86_400.0
 
@@ -47,6 +49,8 @@ class Drift(_Trigger):
 @dataclass(frozen=True, slots=True)
 class MetricBelow(_Trigger):
     """A metric of the champion was below a floor in each of the last windows of the endpoint's monitor.
+
+    Windows that were over when the plan ran last do not count: one figure starts one run.
 
     Attributes:
         metric: one of the monitor's, for example "recall" or "feedback_rate.click".
@@ -215,12 +219,57 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        raw = json.loads(text)
-        triggers = tuple(_trigger_of(dict(one)) for one in raw.pop("triggers"))
-        gate, budget = Gate(**raw.pop("gate")), Budget(**raw.pop("budget"))
-        raw["trusted"] = tuple(raw["trusted"])
-        return cls(**raw, gate=gate, budget=budget, triggers=triggers)
+        """Return the plan that a text says; what has a default may be left out.
+
+        Raises: InvalidArgument: it is not JSON or not a plan; the message names what is missing or unknown.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise InvalidArgument(f"a plan is written as JSON: {error}") from error
+        values = {**_checked(cls, raw, "a plan")}
+        values["gate"] = _made(Gate, values["gate"], "the gate")
+        values["budget"] = _made(Budget, values.get("budget", {}), "the budget")
+        triggers = _list(values.get("triggers", []), "triggers")
+        values["triggers"] = tuple(_trigger_of(one, f"trigger {number}") for number, one in enumerate(triggers, 1))
+        values["trusted"] = tuple(_list(values.get("trusted", []), "trusted"))
+        return _built(cls, values, "a plan")
 
 
-def _trigger_of(raw: dict[str, Any]) -> Trigger:
-    return _TRIGGERS[raw.pop("kind")](**raw)
+def _trigger_of(raw: object, what: str) -> Trigger:
+    kind = str(raw.get("kind")) if isinstance(raw, Mapping) else ""
+    if not isinstance(raw, Mapping) or kind not in _TRIGGERS:
+        raise InvalidArgument(f"{what} is an object whose kind is one of {', '.join(_TRIGGERS)}, not {raw!r}")
+    return _made(_TRIGGERS[kind], {name: value for name, value in raw.items() if name != "kind"}, f"{what} ({kind})")
+
+
+def _made(kind: type[_Value], raw: object, what: str) -> _Value:
+    return _built(kind, _checked(kind, raw, what), what)
+
+
+def _built(kind: type[_Value], values: Mapping[str, Any], what: str) -> _Value:
+    try:
+        return kind(**values)
+    except (TypeError, ValueError, AttributeError) as error:  # a text in the place of a number, and the like
+        raise InvalidArgument(f"{what} holds a value of the wrong kind: {error}") from error
+
+
+def _checked(kind: type[Any], raw: object, what: str) -> Mapping[str, Any]:
+    """Return the values of an object in JSON, after a look at their names."""
+    known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind)}
+    needed = [name for name, is_needed in known.items() if is_needed]
+    rest = [name for name in known if name not in needed]
+    there_are = f"it needs {', '.join(needed) or 'nothing'}, and may have {', '.join(rest) or 'nothing else'}"
+    if not isinstance(raw, Mapping):
+        raise InvalidArgument(f"{what} is an object, not {raw!r}; {there_are}")
+    missing, unknown = [name for name in needed if name not in raw], [name for name in raw if name not in known]
+    if missing or unknown:
+        said = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has no {', '.join(unknown)}"] * bool(unknown)
+        raise InvalidArgument(f"{what} {' and '.join(said)}: {there_are}")
+    return raw
+
+
+def _list(raw: object, what: str) -> list[Any]:
+    if not isinstance(raw, list):
+        raise InvalidArgument(f"{what} of a plan is a list, not {raw!r}")
+    return raw

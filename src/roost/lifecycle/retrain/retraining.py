@@ -36,6 +36,7 @@ from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.retrain import observed, steps
 from roost.lifecycle.retrain.outcomes import Ended, Outcome, outcome_of
 from roost.lifecycle.retrain.plan import MetricBelow, Plan
+from roost.lifecycle.retrain.training import check_importable
 from roost.lifecycle.retrain.triggers import Facts, due, over_budget
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
@@ -86,12 +87,15 @@ class Retraining:
             InvalidName: the plan's or the model's name is not allowed.
             EndpointNotFound: there is no such endpoint.
             AlreadyExists: there is a plan of that name.
-            InvalidArgument: an endpoint that is searched needs `records`, or the plan holds what JSON cannot.
+            InvalidArgument: an endpoint that is searched needs `records`, the plan holds what JSON cannot, or a
+                module that it names is here and has no such function. A module that is not here is said in the
+                log: it may be where the plan is run.
         """
         check_name("plan", plan.name)
         check_name("model", plan.model)
         endpoint = self._endpoints.get(plan.endpoint)
         steps.check_fits(plan, endpoint)
+        notes = check_importable(path for path in (plan.train, plan.evaluate, plan.records) if path is not None)
         text, now = plan.to_json(), utc_now()
         n_rows = steps.n_rows(self._context, endpoint)
         with self._context.store.write() as session:
@@ -113,6 +117,8 @@ class Retraining:
             )
             evidence = {"model": plan.model, "train": plan.train, "evaluate": plan.evaluate, "records": plan.records}
             ledger.append(session, self._context.actor, "retrain.register", plan.endpoint, plan.name, evidence=evidence)
+        for note in notes:
+            _log.warning("plan %r was registered, but %s", plan.name, note)
         return plan
 
     def plans(self) -> list[Plan]:
@@ -254,9 +260,10 @@ class Retraining:
             if not row.enabled:
                 return None
             since = datetime.fromisoformat(row.started_at or row.created_at)
+            ran_at = datetime.fromisoformat(row.started_at) if row.started_at is not None else None
             checked_at, before = row.checked_at, row.n_rows
         metrics = {
-            trigger.metric: self._last_windows(plan.endpoint, trigger)
+            trigger.metric: self._last_windows(plan.endpoint, trigger, ran_at)
             for trigger in plan.triggers
             if isinstance(trigger, MetricBelow)
         }
@@ -289,11 +296,13 @@ class Retraining:
             if row.checked_at == before:
                 row.checked_at = now
 
-    def _last_windows(self, endpoint: str, trigger: MetricBelow) -> list[float]:
+    def _last_windows(self, endpoint: str, trigger: MetricBelow, ran_at: datetime | None) -> list[float]:
         champion = self._endpoints.get(endpoint).champion
         if champion is None:
             return []
-        return observed.last_windows(self._context.store, endpoint, champion.name, trigger.metric, trigger.n_windows)
+        return observed.last_windows(
+            self._context.store, endpoint, champion.name, trigger.metric, trigger.n_windows, ran_at
+        )
 
     def _run(self, plan: Plan, start: _Start, stopping: threading.Event) -> Outcome:
         with self._context.store.read() as session:

@@ -1,4 +1,9 @@
-"""What one run of a plan does: train, judge, register, deploy, and begin the live test."""
+"""What one run of a plan does: train, judge, register, deploy, and begin the live test.
+
+A recipe can give the model that is there already: it was repeated on the same data. Such a run adds nothing. Only a
+version that the endpoint never deployed, or whose deployment failed, is deployed then, so that a run whose deployment
+failed can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from roost.address import without_secrets
 from roost.errors import DatabaseLocked, InvalidArgument, RoostError, StorageFailure, WorkspaceError
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import space
+from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.governance.data import remember_use
 from roost.lifecycle.models.data_versions import data_versions_to_json
 from roost.lifecycle.models.model_files import ModelFiles, load_model
@@ -137,6 +143,13 @@ def _trained(
     if result is None:
         return Ended("failed", _why_it_failed(left.killed_by, process.log_tail(directory)), run.id)
     _record(run, result)
+    known = _deployment_of(endpoint, result.fingerprint)
+    if known is not None:
+        reason = (
+            f"the recipe gave the model that is there already: {known.model}, whose deployment {known.name} is "
+            f"{known.state.value}"
+        )
+        return Ended("unchanged", reason, run.id, metrics=result.challenger, champion_metrics=result.champion)
     refusal = plan.gate.refusal(result.challenger, result.champion)
     if refusal is not None:
         return Ended("refused", refusal, run.id, metrics=result.challenger, champion_metrics=result.champion)
@@ -146,17 +159,9 @@ def _trained(
 def _deployed(
     context: Context, endpoint: Endpoint, run: Run, plan: Plan, directory: Path, result: Result, pulse: Pulse
 ) -> Ended:
-    model = load_model(directory, ModelFiles.from_json(result.files), context.models.trusted)
-    version = context.models.register(
-        plan.model,
-        model,
-        run=run,
-        metrics=result.challenger,
-        tags={"retraining.plan": plan.name},
-        trusted=plan.trusted,
-        data=result.used_for("train"),
-    )
-    remember_use(context.store, version.name, version.version, result.used_for("evaluation"), "evaluation")
+    version = _version_of(context, plan, result.fingerprint)
+    if version is None:
+        version = _registered(context, run, plan, directory, result)
     ended = Ended(
         "failed",
         f"{version} passed its gate and was not deployed",
@@ -174,6 +179,33 @@ def _deployed(
     test_id, note = _live_test(endpoint, plan, deployment)
     reason = f"{deployment.name} passed its gate{note}"
     return replace(ended, state="challenger", reason=reason, deployment=deployment.name, test_id=test_id)
+
+
+def _deployment_of(endpoint: Endpoint, fingerprint: str) -> Deployment | None:
+    """Return the deployment of a model, the champion before others and the newest before older ones."""
+    found = [one for one in endpoint.deployments() if one.fingerprint == fingerprint and one.state != State.FAILED]
+    serving = [one for one in found if one.state == State.SERVING]
+    return next(reversed(serving or found), None)
+
+
+def _version_of(context: Context, plan: Plan, fingerprint: str) -> ModelVersion | None:
+    """Return the newest version of the plan's model that is the same model; None where there is none."""
+    return next((one for one in reversed(context.models.versions(plan.model)) if one.fingerprint == fingerprint), None)
+
+
+def _registered(context: Context, run: Run, plan: Plan, directory: Path, result: Result) -> ModelVersion:
+    model = load_model(directory, ModelFiles.from_json(result.files), context.models.trusted)
+    version = context.models.register(
+        plan.model,
+        model,
+        run=run,
+        metrics=result.challenger,
+        tags={"retraining.plan": plan.name},
+        trusted=plan.trusted,
+        data=result.used_for("train"),
+    )
+    remember_use(context.store, version.name, version.version, result.used_for("evaluation"), "evaluation")
+    return version
 
 
 def _live_test(endpoint: Endpoint, plan: Plan, deployment: Deployment) -> tuple[int | None, str]:
@@ -216,7 +248,7 @@ def _record(run: Run, result: Result) -> None:
 
 
 def _end_run(run: Run, ended: Ended) -> None:
-    if ended.state in ("challenger", "refused"):
+    if ended.state in ("challenger", "unchanged", "refused"):
         run.__exit__(None, None, None)
     else:
         error = WorkspaceError(ended.reason)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ from roost.lifecycle.models.data_versions import DataVersion, DataVersions, Sour
 from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model import Model
 from roost.lifecycle.models.model_files import ModelFiles, load_model, save_model
+from roost.lifecycle.names import suggestion
 
 if TYPE_CHECKING:
     from roost.client import Client
@@ -60,6 +61,7 @@ class Result:
 
     Attributes:
         files: the new model's, below the process's directory.
+        fingerprint: the new model's.
         challenger: what `evaluate` measured of the new model.
         champion: likewise of the champion on the same data; None without one.
         logged: name, value and step of the metrics that the recipe logged.
@@ -67,6 +69,7 @@ class Result:
     """
 
     files: str
+    fingerprint: str
     challenger: Mapping[str, float]
     champion: Mapping[str, float] | None
     logged: list[tuple[str, float, int | None]]
@@ -129,6 +132,29 @@ def _no_client() -> Client:
     raise NotSupported("a recipe has no client of the vector engine")
 
 
+def check_importable(paths: Iterable[str]) -> list[str]:
+    """Import what a plan names, and return why that cannot be judged here: perhaps it can where the plan is run.
+
+    Raises: InvalidArgument: a module is here and has no function of that name.
+    """
+    notes = []
+    invalidate_caches()  # the module may have been written a moment ago
+    for path in paths:
+        module, _, name = path.partition(":")
+        try:
+            found = vars(import_module(module))
+        except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
+            notes.append(f"{path!r} cannot be imported here: {error}")
+            continue
+        if not callable(found.get(name)):
+            own = [one for one, value in found.items() if callable(value) and value.__module__ == module]
+            raise InvalidArgument(
+                f"{path!r}: module {module!r} has no function {name!r} ({suggestion(name, own)}); if its file was "
+                f"changed since it was imported here, importlib.reload it"
+            )
+    return notes
+
+
 def imported(path: str) -> Any:
     """Return what an import path names.
 
@@ -165,7 +191,7 @@ def run(directory: Path) -> None:
     challenger = _metrics(evaluate(model, training), request.evaluate)
     present = _metrics(evaluate(champion, training), request.evaluate) if champion is not None else None
     made = save_model(directory, request.plan, model, request.trusted)
-    result = Result(made.to_json(), challenger, present, training._logged, training._data)
+    result = Result(made.to_json(), model.fingerprint, challenger, present, training._logged, training._data)
     unfinished = directory / f"{RESULT}.part"
     unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
     os.replace(unfinished, directory / RESULT)

@@ -20,7 +20,7 @@ class Facts:
         now: in UTC.
         checked_at: until when the schedule was looked at before.
         drift: the monitor's rules about drift that gave an alert since the plan ran last.
-        metrics: values of the last windows of the endpoint's metrics, oldest first.
+        metrics: values of the last windows of the endpoint's metrics that ended since the plan ran last, oldest first.
         n_rows: rows in the champion's collection; None where that is not known.
         n_rows_before: the same when the plan ran last, or was made.
         runs: when the plan was started before.

@@ -44,7 +44,6 @@ class Endpoint(Tested):
         self.kind = row.kind
         self.task = row.task
         self.environment = row.environment
-        self.owner = row.owner
         self.metric = row.metric
         self.description = row.description
         self._context = context
@@ -84,6 +83,12 @@ class Endpoint(Tested):
         They are still listed when it is champion again: write these records once more then.
         """
         return retirement.missed(self._router, name_of(deployment))
+
+    @property
+    def owner(self) -> str | None:
+        """Who answers for the endpoint."""
+        with self._context.store.read() as session:
+            return session.get_one(EndpointRow, self._router.endpoint_id).owner
 
     @property
     def policy(self) -> Policy:

@@ -179,6 +179,7 @@ class SearchEndpoint(Endpoint):
         options = Options(batch_size, workers, runner, rate_limit, verify)
         wanted = drafts.Configuration(index, search_params, name, delivered_from, owner)
         check_records(records)
+        builder.check_runner(options)
         deployment = drafts.begin(self._router, model, wanted)
         return self._fill(deployment.name, records, options, progress)
 
@@ -205,6 +206,7 @@ class SearchEndpoint(Endpoint):
             JobStopped: somebody paused or cancelled it.
         """
         options = Options(batch_size, workers, runner, rate_limit, verify)
+        builder.check_runner(options)
         return self._fill(name_of(deployment), records, options, progress)
 
     def pause(self, deployment: Deployment | str, reason: str = "") -> None:

@@ -78,10 +78,15 @@ class Tokens:
 def new_token(actor: str) -> tuple[str, str]:
     """Return a fresh token, and the line of the file that lets it in.
 
-    Raises: InvalidArgument: the actor is no name.
+    Raises: InvalidArgument: the actor is no name, or a line `ACTOR SHA256` cannot hold it.
     """
+    name = check_actor(actor).strip()
+    if len(name.split()) != 1 or name.startswith("#"):
+        raise InvalidArgument(
+            f"the file of tokens has lines `ACTOR SHA256`: {name!r} must be one word without a # first"
+        )
     token = secrets.token_urlsafe(32)
-    return token, f"{check_actor(actor).strip()} {_digest(token)}"
+    return token, f"{name} {_digest(token)}"
 
 
 def check_reach(host: str, tokens: Tokens | None, is_encrypted: bool = False, allow_http: bool = False) -> None:

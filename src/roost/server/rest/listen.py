@@ -36,7 +36,7 @@ def check_certificate(certfile: Path, keyfile: Path | None) -> None:
     Args:
         keyfile: None where the first file holds the key too.
     Raises:
-        InvalidArgument: they are not, or the key is encrypted.
+        InvalidArgument: they are not, the key is missing, or it is encrypted.
         OSError: a file cannot be read.
     """
     for file in (certfile, keyfile):
@@ -45,9 +45,23 @@ def check_certificate(certfile: Path, keyfile: Path | None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password=_refuse_password)
     except ssl.SSLError as error:
-        files = f"{certfile} and {keyfile}" if keyfile is not None else str(certfile)
-        raise InvalidArgument(f"{files} are not a certificate and its key in PEM format: {error.reason}") from error
+        raise InvalidArgument(_fault(certfile, keyfile, error)) from error
+
+
+def _fault(certfile: Path, keyfile: Path | None, error: ssl.SSLError) -> str:
+    """Say what is wrong with the files of a certificate and its key."""
+    if keyfile is None:
+        return (
+            f"--ssl-certfile {certfile} does not hold both a certificate and its key in PEM format: "
+            "if the key is in a file of its own, name it by --ssl-keyfile"
+        )
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"the key of --ssl-keyfile {keyfile} is not that of the certificate of --ssl-certfile {certfile}"
+    why = f": {error.reason}" if error.reason else ""
+    return f"--ssl-certfile {certfile} and --ssl-keyfile {keyfile} are not a certificate and its key in PEM format{why}"
 
 
 def _refuse_password() -> str:
-    raise InvalidArgument("the certificate's key is encrypted: give one that is not, which the server alone may read")
+    raise InvalidArgument(
+        "the certificate's key is encrypted: give --ssl-keyfile one that is not, which the server alone may read"
+    )

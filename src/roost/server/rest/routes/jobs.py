@@ -44,8 +44,8 @@ def get_job(ws: Ws, job: int) -> Any:
     response_description="The job; it can be resumed.",
     responses=shows(Job),
 )
-def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
-    return shown(ws.jobs.pause(job, body.reason))
+def pause(ws: Ws, job: int, body: OptionalReason | None = None) -> Any:
+    return shown(ws.jobs.pause(job, body.reason if body is not None else ""))
 
 
 @router.post(
@@ -54,8 +54,8 @@ def pause(ws: Ws, job: int, body: OptionalReason) -> Any:
     response_description="The job.",
     responses=shows(Job),
 )
-def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
-    return shown(ws.jobs.cancel(job, body.reason))
+def cancel(ws: Ws, job: int, body: OptionalReason | None = None) -> Any:
+    return shown(ws.jobs.cancel(job, body.reason if body is not None else ""))
 
 
 @router.post(
@@ -65,14 +65,14 @@ def cancel(ws: Ws, job: int, body: OptionalReason) -> Any:
     response_description="The job, which is running.",
     responses=shows(Job, 202),
 )
-def resume(here: Here, actor: Caller, job: int, body: Resume) -> Any:
+def resume(here: Here, actor: Caller, job: int, body: Resume | None = None) -> Any:
     jobs = here.workspace.jobs
     before = jobs.get(job)
     if before.kind != BACKFILL or before.endpoint is None or before.deployment is None:
         raise InvalidTransition(f"job {job} is a {before.kind}: only a backfill can be resumed")
     allow(here.workspace, actor, "deploy", before.endpoint)
     endpoint = here.workspace.endpoints.get(before.endpoint)
-    source = body.source.opened(here) if body.source is not None else None
+    source = body.source.opened(here) if body is not None and body.source is not None else None
     options = {name: before.request[name] for name in _OPTIONS if name in before.request}
 
     def taken_up() -> Job | None:

@@ -32,7 +32,7 @@ def start_test(ws: Ws, endpoint: str, body: StartTest) -> Any:
 @router.get(
     "/test",
     summary="Show how the live test stands",
-    response_description="Its status; null where no test is running: see the endpoint's tests.",
+    response_description="Its status; null where no test is running: a past one is found by its number.",
     responses=shows(Running),
 )
 def test_status(ws: Ws, endpoint: str) -> Any:
@@ -46,11 +46,11 @@ def test_status(ws: Ws, endpoint: str) -> Any:
     response_description="How it ended.",
     responses=shows(TestStatus),
 )
-def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
+def stop_test(ws: Ws, endpoint: str, body: OptionalReason | None = None) -> Any:
     test = ws.endpoints.get(endpoint).test
     if test is None:
         raise InvalidTransition(f"no live test of {endpoint!r} is running")
-    return shown(test.stop(body.reason))
+    return shown(test.stop(body.reason if body is not None else ""))
 
 
 @router.get(
@@ -62,3 +62,13 @@ def stop_test(ws: Ws, endpoint: str, body: OptionalReason) -> Any:
 def list_tests(ws: Ws, endpoint: str) -> Any:
     entries = ws.ledger.entries(ws.endpoints.get(endpoint).name)
     return [shown(entry) for entry in entries if entry.action.startswith("test.")]
+
+
+@router.get(
+    "/tests/{test}",
+    summary="Show how a live test stands, or how it ended",
+    response_description="Its status, by its number: the test_id of the answer that started it, and of the ledger.",
+    responses=shows(TestStatus),
+)
+def test_by_number(ws: Ws, endpoint: str, test: int) -> Any:
+    return shown(ws.endpoints.get(endpoint).test_status(test))

@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from roost.errors import InvalidArgument
+from roost.errors import InvalidArgument, MonitorNotFound
 from roost.lifecycle.monitor.alerts import Alert
 from roost.lifecycle.monitor.configuration import Configuration
 from roost.lifecycle.monitor.monitors import MonitorStatus
@@ -23,10 +23,18 @@ from roost.server.rest.answers import MonitorReport, shown
 from roost.server.rest.bodies import Watch
 from roost.server.rest.schemas import shows
 from roost.server.rest.served import CHANGES, Caller, Ws, allow
+from roost.workspace import Workspace
 
 router = APIRouter(tags=["monitors"], dependencies=CHANGES)
 
 _OPTIONS = frozenset(field.name for field in fields(Configuration)) - {"notify", "rules"}
+
+
+def _check_watched(ws: Workspace, endpoint: str) -> None:
+    """Raise EndpointNotFound or MonitorNotFound for an endpoint that is not there, or not watched."""
+    if endpoint not in ws.monitors.watched():
+        name = ws.endpoints.get(endpoint).name
+        raise MonitorNotFound(f"endpoint {name!r} is not watched: PUT /v1/monitors/{name} watches it")
 
 
 @router.get(
@@ -42,7 +50,7 @@ def list_watched(ws: Ws) -> Any:
 @router.put(
     "/v1/monitors/{endpoint}",
     summary="Watch an endpoint, or watch it differently",
-    description="Whom alerts are told is kept; it can be changed only where the server is.",
+    description="What is not given stays as it is. Whom alerts are told can be changed only where the server is.",
     response_description="How it is watched.",
     responses=shows(MonitorStatus),
 )
@@ -63,6 +71,7 @@ def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
     responses=shows(list[str]),
 )
 def unwatch(ws: Ws, endpoint: str) -> Any:
+    _check_watched(ws, endpoint)
     ws.monitors.unwatch(endpoint)
     return ws.monitors.watched()
 
@@ -74,6 +83,7 @@ def unwatch(ws: Ws, endpoint: str) -> Any:
     responses=shows(MonitorStatus),
 )
 def monitor_status(ws: Ws, endpoint: str) -> Any:
+    _check_watched(ws, endpoint)
     return shown(ws.monitors.status(endpoint))
 
 
@@ -113,6 +123,7 @@ def history(
 )
 def check(ws: Ws, actor: Caller, endpoint: str) -> Any:
     allow(ws, actor, "monitor.watch", endpoint)
+    _check_watched(ws, endpoint)
     return shown(ws.monitors.check_now(endpoint))
 
 

@@ -1,4 +1,4 @@
-"""The live tests of a workspace, read from its store: no vectors are opened and nothing is changed."""
+"""The live tests of a workspace, past ones too, read from its store: no vectors are opened, nothing is changed."""
 
 from __future__ import annotations
 
