@@ -21,14 +21,17 @@ SLOW = frozenset({"evidently"})
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.drift", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="2,000 null windows and 20 of each corruption and size")
+    parser.add_argument(
+        "--full", action="store_true", help="2,000 null windows of each kind, 20 of each corruption and size"
+    )
     parser.add_argument("--peers", default="", help="alibi-detect, evidently, or all")
     parser.add_argument("--data", default=" ".join(POOLS), help="images, texts (%(default)s)")
     parser.add_argument("--plots", type=Path, default=RESULTS, help="folder to write the plots into (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the rows, and so of all that is drawn")
     options = parser.parse_args(arguments)
     tools, plan = parse_peers(options.peers), FULL if options.full else Plan()
     options.plots.mkdir(parents=True, exist_ok=True)
-    pools = {name: POOLS[name]() for name in options.data.replace(",", " ").split()}
+    pools = {name: POOLS[name](options.seed) for name in options.data.replace(",", " ").split()}
     found: dict[str, dict[str, Alarms]] = {}
     peers: dict[str, dict[str, PeerAlarms]] = {}
     for name, pool in pools.items():
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures = {
         n: {d: asdict(a) for d, a in found[n].items()} | {d: asdict(a) for d, a in peers[n].items()} for n in pools
     }
-    (RESULTS / "drift.json").write_text(json.dumps({"plan": asdict(plan), "figures": figures}))
+    (RESULTS / "drift.json").write_text(json.dumps({"seed": options.seed, "plan": asdict(plan), "figures": figures}))
 
 
 if __name__ == "__main__":

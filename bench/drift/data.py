@@ -64,10 +64,10 @@ class Pool:
     corruptions: Mapping[str, Spoiled]
 
 
-def images() -> Pool:
-    """Return Fashion-MNIST. Raises: MissingDependency: it is not installed."""
+def images(seed: int = 0) -> Pool:
+    """Return Fashion-MNIST in an order that the seed gives. Raises: MissingDependency: it is not installed."""
     found = load_images("fashion-mnist")
-    order = np.random.default_rng(0).permutation(len(found.gallery))
+    order = np.random.default_rng(seed).permutation(len(found.gallery))
     pixels, labels = found.gallery[order], found.gallery_labels[order]
     pca = PCA(DIM, random_state=0).fit(pixels[:N_FIT])
     classes = LinearDiscriminantAnalysis().fit(pca.transform(pixels[:N_FIT]), labels[:N_FIT])
@@ -127,11 +127,11 @@ def _misspelt(text: str, rng: np.random.Generator) -> str:
     return " ".join(words)
 
 
-def texts() -> Pool:
-    """Return WordNet's nouns. Raises: MissingDependency: it is not installed."""
+def texts(seed: int = 0) -> Pool:
+    """Return WordNet's nouns in an order that the seed gives. Raises: MissingDependency: it is not installed."""
     nouns, topics = glosses("noun")
     verbs, _ = glosses("verb")
-    order = np.random.default_rng(0).permutation(len(nouns))
+    order = np.random.default_rng(seed).permutation(len(nouns))
     fitted, pool = order[:N_FIT], [nouns[i] for i in order[N_FIT:]]
     tfidf = TfidfVectorizer(min_df=2, sublinear_tf=True)
     svd = TruncatedSVD(DIM, random_state=0).fit(tfidf.fit_transform(nouns[i] for i in fitted))
@@ -160,4 +160,4 @@ def texts() -> Pool:
     return Pool("texts", *seen(pool), corruptions)
 
 
-POOLS: Mapping[str, Callable[[], Pool]] = {"images": images, "texts": texts}
+POOLS: Mapping[str, Callable[[int], Pool]] = {"images": images, "texts": texts}

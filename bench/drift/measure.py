@@ -40,7 +40,7 @@ class Plan:
     sizes: tuple[int, ...] = (50, 100, 200, 400)
 
 
-FULL = Plan(windows=2_000, fresh=500, trials=20, peer_windows=250)
+FULL = Plan(windows=2_000, fresh=2_000, trials=20, peer_windows=250)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from roost.errors import InvalidTransition, JobNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments.collections import filling
+from roost.lifecycle.deployments.collections import is_filled
 from roost.lifecycle.governance import permits
 from roost.lifecycle.html import properties
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow
@@ -146,8 +146,9 @@ class Jobs:
         job = _job(row, endpoint, deployment)
         if row.kind != BACKFILL or row.state != "running" or row.deployment_id is None:
             return job
-        with filling(self._context, row.deployment_id).hold(wait=False) as is_idle:
-            return replace(job, state="interrupted", error="its process is gone") if is_idle else job
+        if is_filled(self._context, row.deployment_id):
+            return job
+        return replace(job, state="interrupted", error="its process is gone")
 
     def _ask(self, job: Job | int, wanted: str, reason: str) -> Job:
         found = self.get(job)

@@ -193,8 +193,9 @@ def test_a_reservoir_keeps_each_record_with_the_same_probability() -> None:
     counts = np.zeros(40)
     for seed in range(2_000):
         reservoir = Reservoir(10, seed)
-        for key in range(40):
-            reservoir.offer(key, None)
+        for start in (0, 7, 8, 30):  # as batches of different lengths, the first shorter than the sample
+            n_records = {0: 7, 7: 1, 8: 22, 30: 10}[start]
+            reservoir.offer(n_records, lambda at, start=start: (start + at, None))  # type: ignore[misc]
         counts[[int(key) for key, _ in reservoir.sample]] += 1
     expected = 2_000 * 10 / 40
     chi_square = ((counts - expected) ** 2 / (expected * (1 - 10 / 40))).sum()
@@ -203,8 +204,22 @@ def test_a_reservoir_keeps_each_record_with_the_same_probability() -> None:
 
 def test_an_empty_reservoir_keeps_nothing() -> None:
     reservoir = Reservoir(0)
-    reservoir.offer(1, "x")
+    reservoir.offer(1, lambda at: (at, "x"))
     assert reservoir.sample == []
+
+
+def test_a_reservoir_looks_at_few_of_many_records() -> None:
+    seen: list[int] = []
+
+    def record(at: int) -> tuple[int, None]:
+        seen.append(at)
+        return at, None
+
+    reservoir = Reservoir(10)
+    reservoir.offer(100_000, record)
+    # Of n records about k (1 + ln(n / k)) are kept at some time: 102 of 100,000.
+    assert 50 < len(seen) < 200 and seen == sorted(set(seen)) and max(seen) < 100_000
+    assert len(set(reservoir.sample)) == 10
 
 
 def test_a_comparison_names_what_is_missing_and_what_differs() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sqlalchemy import insert, select
 
-from roost.errors import FingerprintMismatch, InvalidArgument, InvalidFilter, InvalidTransition
+from roost.errors import FingerprintMismatch, InvalidArgument, InvalidData, InvalidFilter, InvalidTransition
 from roost.lifecycle.deployments.probation import Probation
 from roost.lifecycle.models.embedders.base import Embedder, FloatArray, register_embedder
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
@@ -158,6 +158,39 @@ def test_every_query_of_a_batch_that_failed_is_recorded_and_a_caller_s_mistake_i
     with pytest.raises(MemoryError):
         contested.search_batch(contents=digits.images[:3])
     assert [(event.deployment, event.error) for event in failures(contested)] == [("digits-v1", "MemoryError: ")] * 3
+
+
+def test_content_that_the_former_champion_s_model_refuses_too_is_the_caller_s_mistake(
+    contested: Endpoint, workspace: Workspace, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contested.promote("digits-v2", "better", probation=Probation(("error_rate <= 0.05",)))
+    for _ in range(40):
+        with pytest.raises(InvalidData):
+            contested.search_batch(np.zeros((3, 7)))
+    assert failures(contested) == []
+    assert contested.review() is None and contested.policy.probation is not None
+    champion = contested._router.routing.champion
+    assert champion is not None and champion.deployment.name == "digits-v2"
+
+    def refuse(batch: object) -> FloatArray:
+        raise ValueError("these are no images")
+
+    monkeypatch.setattr(champion.embedder, "embed", refuse)
+    with pytest.raises(InvalidData):
+        contested.search_batch(digits.images[:2])
+    assert [(one.deployment, one.kind) for one in failures(contested)] == [("digits-v2", "search")] * 2
+    former = contested._router.routing.target("digits-v1")
+    assert former is not None
+    monkeypatch.setattr(former.embedder, "embed", refuse)
+    with pytest.raises(InvalidData):
+        contested.search_batch(digits.images[:2])
+    assert len(failures(contested)) == 2
+
+
+def test_content_that_the_only_model_refuses_is_its_failure(endpoint: Endpoint, digits: Digits, place: Place) -> None:
+    with pytest.raises(InvalidData):
+        endpoint.search(np.zeros(7))
+    assert [one.deployment for one in failures(endpoint)] == ["digits-v1"]
 
 
 def test_predictions_that_failed_are_recorded(

@@ -3,9 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from roost.errors import InvalidFilter, StorageFailure
+from roost.errors import InvalidData, InvalidFilter, StorageFailure
 from roost.lifecycle.serving import tap as module
-from roost.lifecycle.serving.tap import MAX_WRITTEN, Failed, Judged, Searched, Tap, Written
+from roost.lifecycle.serving.tap import (
+    MAX_WRITTEN,
+    Failed,
+    Judged,
+    Searched,
+    Tap,
+    Written,
+    blaming_model,
+    is_caller_s,
+    is_model_s,
+)
 from roost.lifecycle.serving.traffic import Answer, Hit, Query
 
 VECTORS = np.zeros((2, 4), dtype=np.float32)
@@ -21,7 +31,7 @@ def test_an_endpoint_that_nobody_watches_leaves_nothing() -> None:
     tap.judged("shop", "v1", "click", 1.0)
     tap.written("shop", "v1", VECTORS)
     tap.predicted("shop", "v1", 0.0, [1], VECTORS)
-    tap.failed("shop", "v1", ValueError())
+    tap.failed("shop", "v1", was_refused=False)
     assert tap.open("shop").fetch() == []
 
 
@@ -66,10 +76,22 @@ def test_a_large_write_leaves_a_part_and_its_size() -> None:
     assert isinstance(written, Written) and (written.n_rows, len(written.vectors)) == (1_000, MAX_WRITTEN)
 
 
-def test_a_caller_s_mistake_is_no_failure_of_the_endpoint() -> None:
+def test_failures_are_left_with_who_is_at_fault() -> None:
     tap = Tap()
     stream = tap.open("shop")
-    tap.failed("shop", "v1", InvalidFilter("no"))
-    tap.failed("shop", "v1", StorageFailure("no"))
-    tap.failed("shop", "v1", RuntimeError())
-    assert stream.fetch() == [Failed("v1", True), Failed("v1", False), Failed("v1", False)]
+    tap.failed("shop", "v1", was_refused=True)
+    tap.failed("shop", "v1", was_refused=False)
+    assert stream.fetch() == [Failed("v1", True), Failed("v1", False)]
+
+
+def test_a_caller_s_mistake_is_no_failure_of_the_endpoint() -> None:
+    assert is_caller_s(InvalidFilter("no"))
+    assert not is_caller_s(StorageFailure("no"))
+    assert not is_caller_s(RuntimeError())
+
+
+def test_content_that_a_model_refuses_may_be_either_s_fault() -> None:
+    with pytest.raises(InvalidData) as refused, blaming_model():
+        raise InvalidData("no")
+    assert is_model_s(refused.value) and not is_caller_s(refused.value)
+    assert not is_model_s(InvalidData("a record")) and not is_model_s(RuntimeError())

@@ -154,6 +154,7 @@ class Backfill:
         self._sample = Reservoir(options.verify)
         self._worker = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._wanted = "run"
+        self._is_source = False
 
     def run(self, source: Records, runner: Runner) -> int:
         """Take all records, index and load the collection, check it, and return its number of rows.
@@ -165,6 +166,7 @@ class Backfill:
             JobStopped: somebody paused or cancelled it.
             WorkspaceError: no record could be stored, or the collection does not hold what was written.
         """
+        self._is_source = isinstance(source, Source)  # known by its own digest, and not by the keys that were taken
         job, is_filled = self._open_job(source), False
         try:
             self._fill(source, runner, job)
@@ -320,9 +322,8 @@ class Backfill:
             newer = self._live_keys([batch.key_text(position) for position in vectors])
             fresh = [position for position in vectors if batch.key_text(position) not in newer]
             reasons |= store_each(upsert, fresh, _BAD_DATA)
-        for position in fresh:
-            if position not in reasons:
-                self._sample.offer(batch.records[position][self._payload.key], batch.records[position][CONTENT])
+        stored = [batch.records[position] for position in fresh if position not in reasons]
+        self._sample.offer(len(stored), lambda at: (stored[at][self._payload.key], stored[at][CONTENT]))
         return self._note(batch.records, job, reasons)
 
     def _note(self, records: Sequence[Record], job: JobRow, reasons: Mapping[int, str]) -> Progress:
@@ -335,7 +336,8 @@ class Backfill:
                 session.add(RejectedRow(job_id=job.id, position=job.n_done + position, key=key, reason=reason))
             job.n_done += len(records)
             job.n_rejected += len(reasons)
-            job.digest = self._chain(job.digest, records)
+            if not self._is_source:
+                job.digest = self._chain(job.digest, records)
             row.n_done, row.n_rejected, row.digest, row.updated_at = job.n_done, job.n_rejected, job.digest, utc_now()
             row.result = canonical_json({**json.loads(row.result), "last_key": _last_key(records, self._payload.key)})
             self._wanted = row.wanted
@@ -344,6 +346,8 @@ class Backfill:
     def _live_keys(self, keys: Sequence[str]) -> set[str]:
         query = select(LiveWriteRow.key).where(LiveWriteRow.deployment_id == self._deployment.id)
         with self._context.store.read() as session:
+            if session.scalars(query.limit(1)).first() is None:  # as a rule; a statement of many keys takes its time
+                return set()
             return set(session.scalars(query.where(LiveWriteRow.key.in_(keys))))
 
     def _chain(self, digest: str, records: Iterable[Record]) -> str:

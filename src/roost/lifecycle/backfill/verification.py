@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,28 +22,45 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Of a vector's length. A model rounds otherwise when it gets another number of contents at once."""
 
+_ALMOST_ONE = 1.0 - 2.0**-53
+
 
 class Reservoir:
     """A sample of everything that passes, each with the same probability, of a size that is fixed.
 
-    Source: Vitter 1985, "Random sampling with a reservoir", algorithm R.
+    Source: Li 1994, "Reservoir-sampling algorithms of time complexity O(n(1 + log(N/n)))", algorithm L.
     """
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self._size = size
         self._random = random.Random(seed)
-        self._n_seen = 0
         self._kept: list[tuple[Key, Any]] = []
+        self._largest = 1.0
+        self._n_to_pass = 0
 
-    def offer(self, key: Key, content: Any) -> None:
-        """Let one record pass."""
-        self._n_seen += 1
-        if len(self._kept) < self._size:
-            self._kept.append((key, content))
+    def offer(self, n_records: int, record: Callable[[int], tuple[Key, Any]]) -> None:
+        """Let records pass.
+
+        Args:
+            record: gives key and content of one of them by its position; called for those alone that are kept.
+        """
+        position = min(self._size - len(self._kept), n_records)
+        for at in range(position):
+            self._kept.append(record(at))
+            if len(self._kept) == self._size:
+                self._draw()
+        if len(self._kept) < self._size or not self._size:
             return
-        place = self._random.randrange(self._n_seen)
-        if place < self._size:
-            self._kept[place] = (key, content)
+        while self._n_to_pass < n_records - position:
+            position += self._n_to_pass + 1
+            self._kept[self._random.randrange(self._size)] = record(position - 1)
+            self._draw()
+        self._n_to_pass -= n_records - position
+
+    def _draw(self) -> None:
+        """Draw how many records pass before the next that is kept."""
+        self._largest *= (1.0 - self._random.random()) ** (1.0 / self._size)
+        self._n_to_pass = int(math.log(1.0 - self._random.random()) / math.log1p(-min(self._largest, _ALMOST_ONE)))
 
     @property
     def sample(self) -> list[tuple[Key, Any]]:

@@ -88,7 +88,7 @@ def fill(
             row = row_named(rows_of(session, router.endpoint_id), name)
         raise InvalidTransition(f"deployment {name!r} is {row.state}; only one that is building can be filled")
     deployment = target.deployment
-    with collections.filling(router.context, deployment.id).hold(wait=False) as is_ours:
+    with collections.filling(router.context, deployment.id) as is_ours:
         if not is_ours:
             raise InvalidTransition(f"deployment {name!r} is being filled already, by {_worker(router, deployment.id)}")
         source = records if records is not None else _recorded(router, deployment)
@@ -136,9 +136,8 @@ def pause(router: Place, name: str, reason: str) -> None:
     """
     with router.context.store.write() as session:
         row, job = _asked(session, router, name, "pause", reason)
-        with collections.filling(router.context, row.id).hold(wait=False) as is_idle:
-            if job is None or is_idle:
-                raise InvalidTransition(f"nobody fills deployment {name!r} now: `resume` goes on, `cancel` gives it up")
+        if job is None or not collections.is_filled(router.context, row.id):
+            raise InvalidTransition(f"nobody fills deployment {name!r} now: `resume` goes on, `cancel` gives it up")
         job.wanted, job.updated_at = "pause", utc_now()
 
 
@@ -154,7 +153,7 @@ def cancel(router: Router, name: str, reason: str) -> None:
         if job is not None:
             job.wanted, job.updated_at = "cancel", utc_now()
         deployment = deployment_of(row, router.name)
-    with collections.filling(router.context, deployment.id).hold(wait=False) as is_idle:
+    with collections.filling(router.context, deployment.id) as is_idle:
         if not is_idle:
             return
         _end_cancelled(router, deployment, reason)

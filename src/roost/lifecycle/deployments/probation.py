@@ -4,7 +4,8 @@ What is watched is kept in the endpoint's row, and what was seen is read from th
 traffic. So every process that serves the endpoint sees the answers of all of them, and a restart
 forgets nothing. The query path does nothing for it. Events that are committed out of order by
 several processes may be passed over; they are few, and cannot cause a breach. A model that refuses
-what users send fails them: that counts, and a wrong filter or another wrong argument does not.
+what users send fails them: that counts where the model of another deployment that is ready, as the former
+champion is, takes it. What they all refuse, a wrong filter or another wrong argument does not count.
 """
 
 from __future__ import annotations

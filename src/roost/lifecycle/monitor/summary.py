@@ -73,9 +73,9 @@ class Summary:
     Attributes:
         n_requests: calls that were answered; a call may bring many queries.
         n_queries: queries or rows that were answered.
-        n_errors: calls that failed: not by their arguments, or because the model refused the content.
+        n_errors: calls that failed, but for those in which the caller was at fault.
         n_written: vectors that were written.
-        n_refused: calls whose arguments, other than the content, were wrong.
+        n_refused: calls in which the caller was at fault: wrong arguments, or content that all ready models refuse.
         n_empty: queries without a hit.
         n_scored: queries whose first hit could be compared with the baseline of distances.
         n_low: those of them whose first hit is farther than the baseline allows.

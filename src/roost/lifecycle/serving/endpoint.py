@@ -15,7 +15,7 @@ from roost.errors import Conflict, FingerprintMismatch, InvalidTransition, Works
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import promotion, retirement
-from roost.lifecycle.deployments.deployment import Deployment, deployment_of, row_named, rows_of, summary
+from roost.lifecycle.deployments.deployment import Deployment, State, deployment_of, row_named, rows_of, summary
 from roost.lifecycle.deployments.policy import Policy, check_keep_retired, policy_of
 from roost.lifecycle.deployments.probation import ACTOR as PROBATION_ACTOR
 from roost.lifecycle.deployments.probation import Probation, Review
@@ -25,7 +25,7 @@ from roost.lifecycle.html import table
 from roost.lifecycle.live import TestStatus
 from roost.lifecycle.live.tested import Tested
 from roost.lifecycle.serving.router import Router
-from roost.lifecycle.serving.traffic import failed_event
+from roost.lifecycle.serving.traffic import failed_event, takes
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow
 
 _log = logging.getLogger(__name__)
@@ -254,6 +254,18 @@ class Endpoint(Tested):
             return
         for _ in range(n_queries):
             self._context.recorder.put(failed_event(self.kind, self.name, deployment, user, error))
+
+    def _is_refused_by_others(self, deployment: str, contents: Any) -> bool:
+        """Return whether the models of the other deployments that are ready refuse contents that this one has refused.
+
+        Then the caller is at fault. Where there is no other, nobody can tell, and the model is.
+        """
+        others = [
+            target
+            for target in self._router.routing.live
+            if target.deployment.state != State.BUILDING and target.deployment.name != deployment
+        ]
+        return contents is not None and bool(others) and not any(takes(target, contents) for target in others)
 
     def _switch(self, change: _Change, name: str | None, expected_version: int | None) -> Switch:
         promotion.check_reason(change.reason)

@@ -156,11 +156,11 @@ class Tap:
             sampled = rows if random.random() < stream.sample_rate else None
             stream.put(Predicted(deployment, time.perf_counter() - started, values, sampled))
 
-    def failed(self, endpoint: str, deployment: str, error: BaseException) -> None:
-        """Note a request that raised."""
+    def failed(self, endpoint: str, deployment: str, was_refused: bool) -> None:
+        """Note a request that raised; it was refused where the caller is at fault."""
         stream = self._streams.get(endpoint)
         if stream is not None:
-            stream.put(Failed(deployment, is_caller_s(error)))
+            stream.put(Failed(deployment, was_refused))
 
     def judged(self, endpoint: str, deployment: str, kind: str, value: float) -> None:
         """Note feedback."""
@@ -189,11 +189,13 @@ _CALLER_S_CODES = frozenset(kind.milvus_code for kind in (InvalidArgument, Inval
 
 
 def is_caller_s(error: BaseException) -> bool:
-    """Return whether the caller's arguments are at fault, by the code that Roost and Milvus give such errors.
-
-    A model that refuses content is at fault itself: nobody else can tell that it does not fit the traffic.
-    """
+    """Return whether arguments beside the content are at fault, by the code that Roost and Milvus give such errors."""
     return getattr(error, "code", None) in _CALLER_S_CODES and not getattr(error, "of_model", False)
+
+
+def is_model_s(error: BaseException) -> bool:
+    """Return whether a model has refused content: the caller or the model is at fault, as other models may tell."""
+    return isinstance(error, InvalidData) and error.of_model
 
 
 @contextmanager
@@ -217,15 +219,19 @@ def noting_failures(method: Callable[Concatenate[_E, _P], _R]) -> Callable[Conca
     def noted(endpoint: _E, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         # Looked at before the call: a champion that takes over meanwhile has no part in the failure.
         champion = endpoint.champion
+        name = champion.name if champion is not None else ""
         try:
             return method(endpoint, *args, **kwargs)
         except Exception as error:
-            name = champion.name if champion is not None else ""
-            endpoint._context.tap.failed(endpoint.name, name, error)
-            if champion is not None and not is_caller_s(error):
-                with suppress(TypeError):  # arguments that do not fit the method, or queries that have no number
-                    asked = parameters.bind(endpoint, *args, **kwargs).arguments
-                    endpoint._note_failure(name, len(list(asked.values())[1]), asked.get("user"), error)
+            queries, user = None, None
+            with suppress(TypeError):  # arguments that do not fit the method, or queries that have no number
+                asked = parameters.bind(endpoint, *args, **kwargs).arguments
+                given, user = list(asked.values())[1], asked.get("user")
+                queries = given if len(given) else None
+            is_refused = is_caller_s(error) or (is_model_s(error) and endpoint._is_refused_by_others(name, queries))
+            endpoint._context.tap.failed(endpoint.name, name, is_refused)
+            if champion is not None and queries is not None and not is_refused:
+                endpoint._note_failure(name, len(queries), user, error)
             raise
 
     return noted

@@ -6,6 +6,7 @@ searches never wait for a promotion, and every answer comes from one deployment 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -31,7 +32,7 @@ from roost.lifecycle.deployments.deployment import Deployment
 from roost.lifecycle.deployments.space import VECTOR
 from roost.lifecycle.livetest import Id, Side
 from roost.lifecycle.models.embedders.base import Embedder, FloatArray, embed_checked
-from roost.lifecycle.models.predictors.base import Predictor
+from roost.lifecycle.models.predictors.base import Predictor, predict_checked
 from roost.lifecycle.serving.recorder import Event
 from roost.lifecycle.serving.tap import blaming_model
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from roost.lifecycle.live import LiveTest
     from roost.lifecycle.live.judging import Drawn
 
+
+_log = logging.getLogger(__name__)
 
 MAX_USER_LENGTH = 255
 MAX_QUERY_ID_LENGTH = 40
@@ -227,6 +230,17 @@ def embed(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> FloatAr
     """Return the contents' vectors by the target's model."""
     with blaming_model():
         return embed_checked(target.embedder, contents)
+
+
+def takes(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> bool:
+    """Return whether the target's model has an answer for contents."""
+    model = target.model
+    try:
+        embed_checked(model, contents) if isinstance(model, Embedder) else predict_checked(model, contents)
+    except Exception as error:  # whatever it is, this model does not answer them either
+        _log.info("%s does not take what the champion has refused: %s", target.deployment.model, type(error).__name__)
+        return False
+    return True
 
 
 def own_vectors(target: Target, vectors: Any, fingerprint: str) -> FloatArray:
