@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from roost.errors import JobStopped
+from roost.lifecycle.backfill import Backfill
 from roost.workspace import Workspace
 
 
@@ -121,6 +122,27 @@ def test_a_backfill_is_given_up(roost, workspace_path, shop):
     result = roost("backfill", "cancel", workspace_path, "image-search", "no", "--reason", "too slow", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_deployment_whose_filling_never_began_is_given_up(roost, workspace_path, monkeypatch, as_json):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with Workspace(workspace_path) as workspace, monkeypatch.context() as patched:
+        patched.setattr(Backfill, "run", dies)
+        with pytest.raises(KeyboardInterrupt):
+            workspace.endpoints.get("image-search").deploy(workspace.models.get("pca", 1), [], name="never")
+    arguments = ("image-search", "never", "--reason", "not needed", *(["--json"] if as_json else []))
+    result = roost("backfill", "cancel", workspace_path, *arguments)
+    assert result.exit_code == 0, result.output
+    if as_json:
+        given_up = {"endpoint": "image-search", "deployment": "never", "state": "cancelled", "n_done": 0}
+        assert json.loads(result.stdout) == given_up
+    else:
+        assert result.stdout == "image-search/never is given up; its filling had not begun\n"
+    with Workspace(workspace_path) as workspace:
+        assert workspace.endpoints.get("image-search").deployment("never").state == "failed"
 
 
 def test_pause_reaches_the_process_that_has_the_vectors_open(roost, workspace_path):

@@ -97,7 +97,7 @@ def test_what_the_list_shows_is_a_plan(roost, planned_path, shop):
 def test_a_mistyped_function_is_refused(roost, workspace_path, shop):
     (shop / "plan.json").write_text(json.dumps({**PLAN, "train": "cli_shop:trian"}))
     refused = roost("retrain", "register", workspace_path, "plan.json")
-    assert refused.exit_code != 0
+    assert refused.exit_code == 2
     assert "no function 'trian' (did you mean 'train'?" in " ".join(refused.stderr.split())
 
 

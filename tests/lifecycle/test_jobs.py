@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from roost.errors import (
     InvalidArgument,
@@ -46,6 +47,20 @@ def test_a_job_tells_who_does_what_and_how_far_it_is(
             act(done)
     with pytest.raises(JobNotFound):
         workspace.jobs.get(12345)
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_not_taken_for_interrupted(
+    empty_endpoint: Endpoint, workspace: Workspace, weak: ModelVersion, digits: Digits
+) -> None:
+    rows: list[JobRow] = []
+
+    def read(at: Progress) -> None:
+        with workspace._context.store.read() as session:
+            rows[:] = session.scalars(select(JobRow))
+
+    empty_endpoint.deploy(weak, digits.records(), progress=read)
+    assert rows[0].state == "running"
+    assert workspace.jobs._seen(rows[0], empty_endpoint.name, "digits-v1").state == "done"
 
 
 def test_a_cancelled_job_leaves_nothing(

@@ -145,6 +145,14 @@ def test_a_token_that_was_made_is_good(tmp_path: Path) -> None:
     assert tokens.actor_of("") is None
 
 
+@pytest.mark.parametrize("actor", ["Eve Adams", "  Eve  Adams ", "eve@example.org", f"eve {'a' * 64}", "Jörg #2"])
+def test_a_token_is_that_of_any_name_without_the_blanks_around_it(tmp_path: Path, actor: str) -> None:
+    token, line = new_token(actor)
+    path = tmp_path / "tokens"
+    path.write_text(f"{new_token('bob')[1]}\n{line}\n", encoding="utf-8")
+    assert Tokens.from_file(path).actor_of(token) == actor.strip()
+
+
 @pytest.mark.parametrize("line", ["ann", "ann secret-token", f"ann {'A' * 64}", "a" * 64, f" {'a' * 64}"])
 def test_a_line_that_is_no_token_is_refused_and_not_shown(tmp_path: Path, line: str) -> None:
     path = tmp_path / "tokens"
@@ -167,8 +175,8 @@ def test_a_token_of_two_and_an_empty_file_are_refused(tmp_path: Path) -> None:
         Tokens({"abc": "ann"})
     with pytest.raises(InvalidArgument, match="actor"):
         new_token("a\nb")
-    for unfit in ("ann smith", "#ann"):
-        with pytest.raises(InvalidArgument, match="one word"):
+    for unfit in ("#ann", " # ann", "  "):
+        with pytest.raises(InvalidArgument, match="must not be empty or begin with #"):
             new_token(unfit)
 
 

@@ -11,6 +11,8 @@ from sklearn.linear_model import LinearRegression
 
 from roost.lifecycle.live.test import LiveTest
 from roost.lifecycle.models.predictors.sklearn import SklearnPredictor
+from roost.lifecycle.monitor.monitors import Monitors
+from roost.lifecycle.monitor.notify import Email
 from roost.lifecycle.retrain import Cron, Drift, Gate, Plan
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
 from roost.server.rest import create_app
@@ -228,6 +230,29 @@ def test_monitors(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoi
     for taken in ("notify", "rules", "endpoint", "self"):
         refused(client.put(f"/v1/monitors/{name}", json={"options": {taken: []}}), 422, "invalid_argument")
     assert name not in ok(client.delete(f"/v1/monitors/{name}"))
+
+
+def test_whom_alerts_are_told_stays_what_another_process_has_made_it_meanwhile(
+    client: httpx.Client,
+    make_endpoint: Callable[[], SearchEndpoint],
+    shared: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = make_endpoint().name
+    url = f"/v1/monitors/{name}"
+    ok(client.put(url, json={"rules": []}))
+    watch, mail = Monitors.watch, Email("mail.example.org", "roost@example.org", ("ann@example.org",))
+
+    def after_another(monitors: Monitors, *given: Any, **options: Any) -> Any:
+        watch(monitors, name, notify=[mail])
+        return watch(monitors, *given, **options)
+
+    monkeypatch.setattr(Monitors, "watch", after_another)
+    watched = ok(client.put(url, json={"options": {"window_s": 30}}))
+    monkeypatch.undo()
+    assert shared.monitors.status(name).configuration.notify == (mail,)
+    assert (watched["configuration"]["window_s"], watched["configuration"]["rules"]) == (30, [])
+    ok(client.delete(url))
 
 
 def test_models_and_where_they_come_from(client: httpx.Client, make_endpoint: Callable[[], SearchEndpoint]) -> None:

@@ -117,7 +117,7 @@ def test_a_workspace_is_served_over_tls(tmp_path: Path, certificate: Certificate
         (("shop", "--data-dir", "nothing"), 2, "not a folder"),
         (("shop", "--tokens", "nothing"), 1, "No such file"),
         (("--new-token", "a\nb"), 2, "an actor is"),
-        (("--new-token", "a b"), 2, "one word"),
+        (("--new-token", "#a"), 2, "begin with #"),
         (("shopp", "--port", "0"), 1, "is not a workspace"),
     ],
 )

@@ -222,8 +222,13 @@ def cancel(
 ) -> None:
     """Give up a deployment that is being built; its vectors are dropped."""
     workspace.endpoints.get(endpoint).cancel(deployment, reason)
-    found = next(job for job in workspace.jobs.list("backfill", endpoint) if job.deployment == deployment)
-    _say_job(found, as_json)
+    found = next((job for job in workspace.jobs.list("backfill", endpoint) if job.deployment == deployment), None)
+    if found is not None:
+        _say_job(found, as_json)
+    elif as_json:
+        print_plain({"endpoint": endpoint, "deployment": deployment, "state": "cancelled", "n_done": 0})
+    else:
+        say(f"{endpoint}/{deployment} is given up; its filling had not begun")
 
 
 def _place(workspace: Administration, endpoint: str) -> _Place:

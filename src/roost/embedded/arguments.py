@@ -181,8 +181,8 @@ def plan_search(index: IndexSpec, search_params: Any, options: Mapping[str, Any]
         raise InvalidArgument(
             f"metric_type={metric!r} does not fit index {index.name!r}, made with {index.metric!r}; leave it out"
         )
-    own = resolve_index(index.index_type).width_param
-    if not options and (not given or (len(given) == 1 and own in given)):
+    own = resolve_index(index.index_type).search_params
+    if not options and all(name in own for name in given):
         return SearchPlan(params=given)
     if "offset" in options and "offset" in given:
         raise InvalidArgument("offset is given both as an argument and in search_params; give it once")
@@ -192,10 +192,10 @@ def plan_search(index: IndexSpec, search_params: Any, options: Mapping[str, Any]
         if given.pop(name, None):
             raise NotSupported(f"search(search_params={{{name!r}: ...}}): the embedded engine does not have it yet")
     within, beyond = _range(index.metric, given.pop("radius", None), given.pop("range_filter", None))
-    params = {k: v for k, v in given.items() if k == own or k not in _IGNORED_SEARCH_PARAMS}
+    params = {k: v for k, v in given.items() if k in own or k not in _IGNORED_SEARCH_PARAMS}
     for name in params:
-        if name != own:
-            takes = f"radius, range_filter{', ' + own if own else ''}"
+        if name not in own:
+            takes = ", ".join(("radius", "range_filter", *own))
             raise InvalidArgument(
                 f"unknown search parameter {name!r} for index type {index.index_type}; it takes {takes}"
             )

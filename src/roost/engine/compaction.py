@@ -134,8 +134,11 @@ def build_index(
     """Return an index over the vectors; None when told to stop.
 
     Args:
-        base: an index over the first rows of `vectors`, to be grown, or None.
+        base: an index over the first rows of `vectors`, to be grown, or None; None for a type that learns.
     """
+    kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
+    if kind.learns:
+        return None if stopping() else kind.build(vectors, spec.metric, params)
     index = base
     start = 0 if index is None else index.n_rows
     while start < len(vectors):
@@ -143,9 +146,7 @@ def build_index(
             return None
         chunk = vectors[start : start + _BUILD_ROWS]
         if index is None:
-            index = resolve_index(spec.index_type).build(
-                chunk, spec.metric, resolve_params(spec.index_type, spec.params)
-            )
+            index = kind.build(chunk, spec.metric, params)
         else:
             index.add(chunk)
         start += len(chunk)
@@ -176,8 +177,8 @@ def _gather(sources: Sequence[Source], name: str) -> FloatArray:
 def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:
     """Return a private copy of the first source's index when all of its rows are kept."""
     held = source.part.indexes.get(spec.index_id)
-    if held is None or len(source.rows) != source.part.n_rows:
+    kind = resolve_index(spec.index_type)
+    if held is None or kind.learns or len(source.rows) != source.part.n_rows:
         return None
     verify(held.path, held.record)
-    kind = resolve_index(spec.index_type)
     return kind.load(held.path, spec.metric, resolve_params(spec.index_type, spec.params), mmap=False)

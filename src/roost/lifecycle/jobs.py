@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from roost.errors import InvalidTransition, JobNotFound
 from roost.lifecycle import ledger
 from roost.lifecycle.context import Context
-from roost.lifecycle.deployments.collections import is_filled
+from roost.lifecycle.deployments.filling import is_filled
 from roost.lifecycle.governance import permits
 from roost.lifecycle.html import properties
 from roost.lifecycle.store.tables import DeploymentRow, EndpointRow, JobRow
@@ -142,13 +142,17 @@ class Jobs:
         return self._ask(job, "cancel", reason)
 
     def _seen(self, row: JobRow, endpoint: str | None, deployment: str | None) -> Job:
-        """Return a job, interrupted where nobody holds the lock of who carries it out."""
+        """Return a job, interrupted where nobody carries it out although it says so."""
         job = _job(row, endpoint, deployment)
         if row.kind != BACKFILL or row.state != "running" or row.deployment_id is None:
             return job
         if is_filled(self._context, row.deployment_id):
             return job
-        return replace(job, state="interrupted", error="its process is gone")
+        with self._context.store.read() as session:  # it may have ended between the two looks
+            now = session.get(JobRow, row.id)
+        if now is not None and (now.state, now.worker) == (row.state, row.worker):
+            return replace(job, state="interrupted", error="its process is gone")
+        return job if now is None else _job(now, endpoint, deployment)
 
     def _ask(self, job: Job | int, wanted: str, reason: str) -> Job:
         found = self.get(job)

@@ -64,8 +64,8 @@ def test_an_unknown_type_is_refused_with_what_there_is() -> None:
 
 
 def test_a_type_that_only_milvus_has_is_not_supported() -> None:
-    with pytest.raises(NotSupported, match=r"IVF_FLAT.*available: .*HNSW"):
-        resolve_index("ivf_flat")
+    with pytest.raises(NotSupported, match=r"DISKANN.*available: .*HNSW"):
+        resolve_index("diskann")
 
 
 def test_a_name_belongs_to_one_class() -> None:

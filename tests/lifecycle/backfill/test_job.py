@@ -10,7 +10,7 @@ import pytest
 from pymilvus import MilvusException
 
 from roost.errors import InvalidArgument, InvalidData, InvalidTransition, JobNotFound, StorageFailure, WorkspaceError
-from roost.lifecycle.backfill import Progress
+from roost.lifecycle.backfill import ArraySource, Progress
 from roost.lifecycle.deployments import builder, space
 from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.models.registry import ModelVersion
@@ -256,6 +256,26 @@ def test_a_deployment_whose_filling_never_began_is_cancelled(
     endpoint.cancel("digits-v2", "it cannot be filled")
     cancelled = endpoint.deployment("digits-v2")
     assert cancelled.state is State.FAILED and not workspace.vectors.has_collection(cancelled.collection)
+
+
+def test_a_deployment_whose_filling_is_just_beginning_is_neither_paused_nor_cancelled(
+    endpoint: Endpoint, workspace: Workspace, strong: ModelVersion, digits: Digits
+) -> None:
+    """Nobody would hear of it: there is no job yet that says what is wanted."""
+    refused: list[str] = []
+
+    class Slow(ArraySource):
+        def describe(self) -> dict[str, Any]:
+            for act in (endpoint.pause, endpoint.cancel):
+                with pytest.raises(InvalidTransition, match="is just beginning: repeat") as error:
+                    act("digits-v2", "a mistake")
+                refused.append(error.value.message)
+            return super().describe()
+
+    endpoint.deploy(strong, Slow(digits.images[:40], keys=range(40)))
+    assert len(refused) == 2 and endpoint.deployment("digits-v2").state is State.READY
+    actions = [entry.action for entry in workspace.ledger.entries(endpoint.name)]
+    assert not {"backfill.pause", "backfill.cancel"} & set(actions)
 
 
 def test_a_job_is_resumed_with_its_own_records_alone(endpoint: Endpoint, strong: ModelVersion, digits: Digits) -> None:

@@ -186,6 +186,14 @@ def test_content_that_the_former_champion_s_model_refuses_too_is_the_caller_s_mi
         contested.search_batch(digits.images[:2])
     assert len(failures(contested)) == 2
 
+    def fail(batch: object) -> FloatArray:
+        raise OSError("the model's server is away")
+
+    monkeypatch.setattr(former.embedder, "embed", fail)
+    with pytest.raises(InvalidData):
+        contested.search_batch(digits.images[:2])
+    assert len(failures(contested)) == 4, "nobody could say that the caller is at fault"
+
 
 def test_content_that_the_only_model_refuses_is_its_failure(endpoint: Endpoint, digits: Digits, place: Place) -> None:
     with pytest.raises(InvalidData):

@@ -9,8 +9,10 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from sqlalchemy import select, update
 
 from roost.errors import InvalidArgument
+from roost.lifecycle.deployments.filling import filling
 from roost.lifecycle.governance.data import KnownData
 from roost.lifecycle.governance.debt import DeploymentFacts, Finding, JobFacts, Limits, VersionFacts, find
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
@@ -130,6 +132,26 @@ def test_a_backfill_that_was_interrupted_and_given_up_is_no_debt(
     empty_endpoint.cancel("cancelled", "not needed")
     empty_endpoint.retire("retired", "not needed")
     assert workspace.governance.debt().findings == ()
+
+
+def test_a_backfill_whose_process_was_killed_is_debt_at_once(
+    workspace: Workspace, empty_endpoint: SearchEndpoint, digits: Digits
+) -> None:
+    def interrupted() -> Iterator[dict[str, Any]]:
+        yield from digits.records(0, 20)
+        raise KeyboardInterrupt
+
+    version = workspace.models.register("digits", digits.embedder(4), owner="ann")
+    with pytest.raises(KeyboardInterrupt):
+        empty_endpoint.deploy(version, interrupted(), batch_size=10)
+    with workspace._context.store.write() as session:
+        session.execute(update(JobRow).values(state="running"))  # as SIGKILL leaves it
+        number = session.scalars(select(JobRow.deployment_id)).one()
+    with filling(workspace._context, number).hold():
+        assert workspace.governance.debt().findings == (), "somebody fills it"
+    (found,) = workspace.governance.debt().findings
+    assert (found.kind, found.evidence) == ("unfinished", "backfill was interrupted")
+    assert "`roost backfill resume` goes on" in found.advice
 
 
 def test_the_worst_comes_first() -> None:

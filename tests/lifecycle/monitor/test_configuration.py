@@ -39,11 +39,20 @@ def test_an_interval_so_short_that_the_level_cannot_be_told_is_refused_with_a_wa
         InvalidArgument, match=r"drift_every_s of 1037 or more.*drift_alpha=0.0004, with 52 false alarms"
     ):
         configuration(None, None, {"drift_every_s": 20})
-    chosen = configuration(None, None, {"drift_every_s": 20, "drift_alpha": finest_alpha(2)})
+    chosen = configuration(None, None, {"drift_every_s": 20, "drift_alpha": finest_alpha(("ks", "mmd"))})
     assert chosen.false_alarms_a_month == pytest.approx(51.84)
     with pytest.raises(InvalidArgument, match=r"no level finer than 0\.0004"):
         configuration(None, None, {"drift_alpha": 1e-6})
-    assert configuration(None, None, {"drift_every_s": 600, "drift_alpha": 2e-4, "detectors": ["ks"]})
+
+
+def test_detectors_with_an_exact_law_tell_any_level() -> None:
+    assert finest_alpha(("ks",)) == 0.0
+    chosen = configuration(None, None, {"drift_every_s": 300, "detectors": ["ks"]})
+    assert chosen.false_alarms_a_month == pytest.approx(1.0)
+    with pytest.raises(InvalidArgument, match=r"drift tests with mmd tell no level finer than 0\.0002, and one every"):
+        configuration(None, None, {"drift_every_s": 300, "detectors": ["mmd"]})
+    with pytest.raises(InvalidArgument, match=r"with ks and mmd tell no level finer than 0\.0004"):
+        configuration(None, None, {"detectors": ["ks", "mmd"]}, chosen)
 
 
 def test_what_follows_from_an_option_follows_from_the_new_one() -> None:

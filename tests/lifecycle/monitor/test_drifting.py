@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,7 +217,7 @@ def test_only_what_brings_something_to_sample_takes_memory(kept: Baselines) -> N
 
 def test_the_work_of_a_test_is_bounded_however_clear_the_drift_and_however_fine_the_level(kept: Baselines) -> None:
     site = Site(kept, None)
-    for level, most in ((finest_alpha(2), MAX_PERMUTATIONS), (0.05, 999)):
+    for level, most in ((finest_alpha(("ks", "mmd")), MAX_PERMUTATIONS), (0.05, 999)):
         chosen = replace(site.watched.configuration, detectors=("ks", "mmd"), drift_alpha=level)
         kept.save("shop", "v1", "queries", site.rng.normal(0.0, 1.0, (60, 3)), "given")
         site.watched.reconfigure(chosen)
@@ -228,6 +229,38 @@ def test_the_work_of_a_test_is_bounded_however_clear_the_drift_and_however_fine_
         site.ask(MONDAY_S, 100)
         still = site.drift()
         assert still is not None and still.p_value > level
+
+
+def test_detectors_follow_the_configuration_with_the_baseline_that_they_have(kept: Baselines) -> None:
+    site = Site(kept, None)
+    kept.save("shop", "v1", "queries", site.rng.normal(0.0, 1.0, (200, 3)), "given")
+
+    def moved(**options: Any) -> Drift:
+        site.watched.reconfigure(configuration(None, None, options, site.watched.configuration))
+        site.ask(MONDAY_S, 100, shift=5.0)
+        found = site.drift()
+        assert found is not None
+        return found
+
+    daily = moved(drift_every_s=86_400, drift_alpha=0, detectors=("mmd",))
+    assert daily.p_value == pytest.approx(1 / 1_000)
+    made = site.tests._detectors["queries", "v1"]
+    moved(cooldown_s=60)
+    assert site.tests._detectors["queries", "v1"] is made, "what they are made of did not change"
+    finer = moved(drift_every_s=1_800)
+    assert finer.p_value <= site.watched.configuration.drift_alpha < daily.p_value
+    assert moved(detectors=("ks",)).detector == "ks"
+
+
+def test_predicted_classes_alarm_at_a_level_that_exact_detectors_alone_tell(kept: Baselines) -> None:
+    site = Site(kept, None)
+    chosen = replace(site.watched.configuration, drift_alpha=3e-5)
+    site.watched.reconfigure(chosen)
+    kept.save("shop", "v1", "queries", site.rng.normal(0.0, 1.0, (200, 3)), "given")
+    kept.save("shop", "v1", "predictions", np.array(["night"] * 300), "given")
+    site.ask(MONDAY_S + 15 * HOUR_S, 100)
+    found = site.tests.test(site.watched)["v1"]["predictions"]
+    assert found.p_value * TESTS_TOGETHER <= chosen.drift_alpha, "four processes may find it together"
 
 
 def test_what_is_not_under_way_is_left_out_when_the_monitor_stops(kept: Baselines) -> None:

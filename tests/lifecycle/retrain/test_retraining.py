@@ -297,6 +297,20 @@ def test_figures_of_the_monitor_start_a_plan(workspace: Workspace, endpoint: Sea
     assert outcome.trigger == "feedback_rate.click is below 0.5: 0.1, 0.2 in the last windows"
 
 
+def test_triggers_on_one_metric_each_look_at_their_own_windows(
+    workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
+) -> None:
+    metric, now = "feedback_rate.click", time.time()
+    seen = Summary(n_queries=10, n_requests=10, feedback={"click": Moments.of(np.ones(1))})
+    for minutes_ago in (4, 3, 2):
+        start = now - 60 * minutes_ago
+        windows.append(workspace._context.store, endpoint.name, "p", [Span("digits-v1", start, start + 60, seen)])
+    triggers = (MetricBelow(metric, 0.5, n_windows=3), MetricBelow(metric, 0.05, n_windows=1))
+    workspace.retraining.register(replace(plan, triggers=triggers, records=ABSENT))
+    (outcome,) = workspace.retraining.check()
+    assert outcome.trigger == f"{metric} is below 0.5: 0.1, 0.1, 0.1 in the last windows"
+
+
 def test_windows_that_were_the_reason_of_a_run_are_not_the_reason_of_another(
     workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
 ) -> None:
@@ -540,3 +554,28 @@ def _wait_until(holds: Callable[[], bool], timeout_s: float = 60.0) -> None:
         if time.monotonic() > until:
             raise TimeoutError("it did not come about")
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_deployment_that_was_broken_off_is_begun_anew(
+    workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
+) -> None:
+    workspace.retraining.register(replace(plan, gate=Gate("precision", margin=None)))
+    first = workspace.retraining.run(plan.name, reason="first")
+    assert first.deployment == "digits-v2"
+    endpoint.retire("digits-v2", "a mistake")
+    version = workspace.models.get("digits/2")
+
+    def broken() -> Iterator[dict[str, object]]:
+        yield {"id": 1, "content": np.zeros(64)}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        endpoint.deploy(version, broken(), batch_size=1)
+    half = next(one for one in endpoint.deployments() if one.state is State.BUILDING)
+    again = workspace.retraining.run(plan.name, reason="again")
+    assert again.state == "challenger" and again.deployment is not None, again.reason
+    assert endpoint.deployment(again.deployment).state is State.READY
+    assert all(one.state is not State.BUILDING for one in endpoint.deployments()), half
+    cancelled = [e for e in workspace.ledger.entries(endpoint.name) if e.action == "backfill.cancel"]
+    assert [entry.subject for entry in cancelled] == [half.name]

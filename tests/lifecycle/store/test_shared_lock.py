@@ -7,11 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from roost.lifecycle.store import Store
+from roost.workspace import Workspace
 
 HOLD = """
 import sys, time
@@ -52,6 +55,26 @@ def test_one_thread_at_a_time_holds_a_lock_also_through_two_stores(store: Store,
         thread.join()
     assert (inside, most) == (0, 1)
     other.close()
+
+
+def test_a_look_tells_who_holds_a_lock_and_takes_nothing(store: Store) -> None:
+    lock, other = store.lock("fill-1"), store.lock("fill-1")
+    assert not other.is_held(), "nobody has ever held it"
+    with lock:
+        assert other.is_held() and not store.lock("fill-2").is_held()
+        assert other.is_held()
+    assert not other.is_held()
+    with other.hold(wait=False) as is_ours:
+        assert is_ours
+
+
+def test_many_may_look_at_once_and_the_store_answers_others_meanwhile(workspace: Workspace) -> None:
+    store = workspace._context.store
+    with store.lock("fill-1"), ThreadPoolExecutor(40) as looking:
+        looks = [looking.submit(store.lock("fill-1").is_held) for _ in range(200)]
+        with store.read() as session:
+            assert session.execute(text("SELECT 1")).scalar() == 1
+        assert all(look.result(60) for look in looks)
 
 
 def test_who_does_not_wait_hears_that_a_lock_is_taken(store: Store) -> None:

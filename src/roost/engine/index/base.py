@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from roost.engine.columns import Bitmap, FloatArray, Neighbours
+from roost.engine.index.parameters import METRICS
 
 
 class VectorIndex(ABC):
@@ -31,6 +32,23 @@ class VectorIndex(ABC):
     A filtered search raises it until its recall is that of the unfiltered one. Without it, the type's
     own `search` has to hold the recall under a bitmap.
     """
+
+    search_params: ClassVar[tuple[str, ...]] = ()
+    """The names of all search parameters that the type takes, `width_param` among them."""
+
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    """The metrics that the type takes."""
+
+    learns: ClassVar[bool] = False
+    """Whether it is made for the very rows that it is built of: it learns from them, or takes them all at once.
+
+    The engine builds it of all rows of a segment together, and anew where segments are merged; other types are
+    grown row by row, and `add` is called for those alone.
+    """
+
+    compresses: ClassVar[bool] = False
+    """Whether its distances are of compressed vectors. The engine then asks for `n_refined` rows, and compares
+    these with the full vectors of the segment."""
 
     metric: str
     dim: int
@@ -91,6 +109,14 @@ class VectorIndex(ABC):
         Raises: InvalidArgument: a search parameter is unknown or out of its range.
         """
         return 0
+
+    @classmethod
+    def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
+        """Return how many rows to compare again with the full vectors where the k nearest are wanted, at least k.
+
+        Raises: InvalidArgument: a search parameter is out of its range.
+        """
+        return k
 
     def comparisons(self, width: int) -> int:
         """Return about how many rows a search of that width compares with one query."""

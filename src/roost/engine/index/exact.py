@@ -86,6 +86,44 @@ def exact_search(
     return _in_blocks(vectors, queries, k, metric, rows, inverse_norms)
 
 
+def rank_again(
+    vectors: FloatArray,
+    queries: FloatArray,
+    found: IntArray,
+    k: int,
+    metric: str,
+    inverse_norms: FloatArray | None = None,
+) -> Neighbours:
+    """Return the k nearest of the rows that each query has found, by their full vectors.
+
+    Args:
+        found: (n_queries, at least k) int64 row numbers, -1 where there is none.
+        vectors, queries, k, metric, inverse_norms: as in `exact_search`.
+    """
+    missing = found < 0
+    rows = np.ascontiguousarray(np.where(missing, 0, found) if missing.any() else found, np.int64)
+    queries = normalised(queries) if metric == "COSINE" else np.ascontiguousarray(queries, np.float32)
+    distances = np.empty(rows.shape, np.float32)
+    of_query = np.repeat(np.arange(len(queries)), rows.shape[1])
+    compare = faiss.pairwise_indexed_L2sqr if metric == "L2" else faiss.pairwise_indexed_inner_product
+    x, q, y, listed, out = (faiss.swig_ptr(a) for a in (queries, of_query, vectors, rows, distances))
+    if len(queries) < GATHER_FROM_QUERIES:
+        with _one_thread():
+            compare(vectors.shape[1], rows.size, x, q, y, listed, out)
+    else:
+        compare(vectors.shape[1], rows.size, x, q, y, listed, out)
+    if metric == "COSINE":
+        distances *= _inverse_of(vectors, rows) if inverse_norms is None else inverse_norms[rows]
+    if metric != "L2":
+        np.negative(distances, out=distances)
+    distances[missing] = np.inf
+    return _select(distances, k, np.where(missing, -1, rows))
+
+
+def _inverse_of(vectors: FloatArray, rows: IntArray) -> FloatArray:
+    return inverse_norms(vectors[rows.ravel()]).reshape(rows.shape)
+
+
 def merge(parts: list[Neighbours], k: int) -> Neighbours:
     """Return the k nearest of several answers to the same queries; their ids must not overlap."""
     if len(parts) == 1 and parts[0].ids.shape[1] == k:

@@ -19,9 +19,10 @@ from roost.errors import Corruption, InvalidArgument
 _FaissT = TypeVar("_FaissT", bound="FaissIndex")
 
 
-def faiss_metric(metric: str) -> int:
-    """Return Faiss's number for a metric; a cosine is the inner product of normalised vectors."""
-    return int(faiss.METRIC_L2 if metric == "L2" else faiss.METRIC_INNER_PRODUCT)
+def check_bitmap(allowed: Bitmap, n_rows: int) -> None:
+    """Raise InvalidArgument for a bitmap that has not one bit for each row."""
+    if allowed.shape != ((n_rows + 7) // 8,):
+        raise InvalidArgument(f"the bitmap has shape {allowed.shape}; {n_rows} rows need one bit each")
 
 
 class FaissIndex(VectorIndex):
@@ -49,19 +50,19 @@ class FaissIndex(VectorIndex):
 
     @classmethod
     def build(cls: type[_FaissT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _FaissT:
-        require_metric(metric, cls.index_type)
+        require_metric(metric, cls.index_type, cls.metrics)
         built = cls(cls._make(vectors.shape[1], metric, params), metric)
         built.add(vectors)
         return built
 
     @classmethod
     def load(cls: type[_FaissT], path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> _FaissT:
-        require_metric(metric, cls.index_type)
+        require_metric(metric, cls.index_type, cls.metrics)
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
         except (RuntimeError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
-        if not isinstance(index, cls.faiss_class) or index.metric_type != faiss_metric(metric):
+        if not cls._holds(index, metric):
             raise Corruption(f"{path} does not hold an index of type {cls.index_type} with metric {metric}")
         return cls(index, metric)
 
@@ -77,7 +78,7 @@ class FaissIndex(VectorIndex):
     def search(
         self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
-        check_queries(queries, k, self.dim)
+        check_queries(queries, k, int(self._index.d))
         selector = None if allowed is None else self._selector(allowed)
         parameters = self._search_parameters(k, params or {}, selector)
         asked = normalised(queries) if self.metric == "COSINE" else np.ascontiguousarray(queries)
@@ -88,17 +89,30 @@ class FaissIndex(VectorIndex):
         self._index.search_c(
             n_queries, faiss.swig_ptr(asked), k, faiss.swig_ptr(distances), faiss.swig_ptr(ids), parameters
         )
-        if self.metric != "L2":
-            np.negative(distances, out=distances)
+        self._to_distances(distances)
         found = Neighbours(ids, distances)
         if not found.is_full:
             # Faiss leaves the largest float in the slots that have no row.
             distances[ids < 0] = np.inf
         return found
 
+    @classmethod
+    def _metric_number(cls, metric: str) -> int:
+        """Return Faiss's number for a metric; a cosine is the inner product of normalised vectors."""
+        return int(faiss.METRIC_L2 if metric == "L2" else faiss.METRIC_INNER_PRODUCT)
+
+    @classmethod
+    def _holds(cls, index: Any, metric: str) -> bool:
+        """Return whether a Faiss index is of this type and metric."""
+        return isinstance(index, cls.faiss_class) and index.metric_type == cls._metric_number(metric)
+
+    def _to_distances(self, found: FloatArray) -> None:
+        """Turn what Faiss found into smaller-is-closer distances, in place."""
+        if self.metric != "L2":
+            np.negative(found, out=found)
+
     def _selector(self, allowed: Bitmap) -> Any:
-        if allowed.shape != ((self.n_rows + 7) // 8,):
-            raise InvalidArgument(f"the bitmap has shape {allowed.shape}; {self.n_rows} rows need one bit each")
+        check_bitmap(allowed, self.n_rows)
         return faiss.IDSelectorBitmap(np.ascontiguousarray(allowed))
 
     @property

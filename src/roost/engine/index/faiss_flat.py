@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import faiss
 
-from roost.engine.index.faiss_base import FaissIndex, faiss_metric
+from roost.engine.index.faiss_base import FaissIndex
 from roost.engine.index.parameters import require_known
 
 
@@ -20,7 +20,7 @@ class FaissFlat(FaissIndex):
     @classmethod
     def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
         require_known(params, (), cls.index_type)
-        return faiss.IndexFlat(dim, faiss_metric(metric))
+        return faiss.IndexFlat(dim, cls._metric_number(metric))
 
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
         require_known(params, (), self.index_type)

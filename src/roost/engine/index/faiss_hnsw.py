@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import faiss
 
-from roost.engine.index.faiss_base import FaissIndex, faiss_metric
+from roost.engine.index.faiss_base import FaissIndex
 from roost.engine.index.parameters import integer, require_known
 from roost.errors import InvalidArgument
 
@@ -22,6 +22,47 @@ COMPARISONS_SCALE = 1.5
 COMPARISONS_POWER = 0.75
 
 
+def graph_width(index_type: str, takes: Collection[str], k: int, params: Mapping[str, Any]) -> int:
+    """Return the `ef` that a search of a graph for k rows uses.
+
+    Args:
+        takes: the search parameters of the type.
+    Raises: InvalidArgument: a parameter is unknown, or `ef` is not a positive integer of at least k.
+    """
+    require_known(params, takes, index_type)
+    if "ef" not in params:
+        return max(k, MIN_DEFAULT_EF)
+    ef = integer(params, "ef", MIN_DEFAULT_EF, 1)
+    if ef < k:
+        raise InvalidArgument(f"ef={ef} is less than k={k}; raise ef or lower the limit")
+    return ef
+
+
+def graph_comparisons(n_rows: int, links: int, width: int) -> int:
+    """Return about how many rows a search of a graph compares.
+
+    Args:
+        links: of a node on the lowest level.
+    """
+    return min(n_rows, int(COMPARISONS_SCALE * links * width**COMPARISONS_POWER))
+
+
+def graph_links(params: Mapping[str, Any]) -> int:
+    """Return the `M` of a graph's build parameters."""
+    return integer(params, "M", DEFAULT_M, 2, 2048)
+
+
+def set_construction(index: Any, params: Mapping[str, Any]) -> None:
+    """Set how widely Faiss's empty graph searches for the neighbours of a new row."""
+    index.hnsw.efConstruction = integer(params, "efConstruction", DEFAULT_EF_CONSTRUCTION, 1)
+
+
+def graph_bytes(index: Any) -> int:
+    """Return the bytes of the links of Faiss's graph."""
+    graph = index.hnsw
+    return int(4 * graph.neighbors.size() + 8 * graph.offsets.size() + 4 * graph.levels.size())
+
+
 class FaissHnsw(FaissIndex):
     """Hierarchical navigable small world graph.
 
@@ -34,6 +75,7 @@ class FaissHnsw(FaissIndex):
 
     index_type: ClassVar[str] = "HNSW"
     width_param: ClassVar[str | None] = "ef"
+    search_params: ClassVar[tuple[str, ...]] = ("ef",)
     faiss_class: ClassVar[Any] = faiss.IndexHNSWFlat
 
     def __init__(self, index: Any, metric: str) -> None:
@@ -44,8 +86,8 @@ class FaissHnsw(FaissIndex):
     @classmethod
     def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
         require_known(params, ("M", "efConstruction"), cls.index_type)
-        index = faiss.IndexHNSWFlat(dim, integer(params, "M", DEFAULT_M, 2, 2048), faiss_metric(metric))
-        index.hnsw.efConstruction = integer(params, "efConstruction", DEFAULT_EF_CONSTRUCTION, 1)
+        index = faiss.IndexHNSWFlat(dim, graph_links(params), cls._metric_number(metric))
+        set_construction(index, params)
         return index
 
     @classmethod
@@ -54,16 +96,10 @@ class FaissHnsw(FaissIndex):
 
         Raises: InvalidArgument: a parameter is unknown, or `ef` is not a positive integer of at least k.
         """
-        require_known(params, ("ef",), cls.index_type)
-        if "ef" not in params:
-            return max(k, MIN_DEFAULT_EF)
-        ef = integer(params, "ef", MIN_DEFAULT_EF, 1)
-        if ef < k:
-            raise InvalidArgument(f"ef={ef} is less than k={k}; raise ef or lower the limit")
-        return ef
+        return graph_width(cls.index_type, cls.search_params, k, params)
 
     def comparisons(self, width: int) -> int:
-        return min(self.n_rows, int(COMPARISONS_SCALE * self._links * width**COMPARISONS_POWER))
+        return graph_comparisons(self.n_rows, self._links, width)
 
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
         ef = self.search_width(k, params)
@@ -77,6 +113,4 @@ class FaissHnsw(FaissIndex):
 
     @property
     def memory_bytes(self) -> int:
-        graph = self._index.hnsw
-        links = 4 * graph.neighbors.size() + 8 * graph.offsets.size() + 4 * graph.levels.size()
-        return 4 * self.n_rows * self.dim + int(links)
+        return 4 * self.n_rows * self.dim + graph_bytes(self._index)

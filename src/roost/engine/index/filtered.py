@@ -21,7 +21,7 @@ import numpy as np
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
 from roost.engine.index.base import VectorIndex
-from roost.engine.index.exact import check_queries, exact_search
+from roost.engine.index.exact import check_queries, exact_search, rank_again
 from roost.engine.plan import EXACT, Method, Plan, Task, is_trusted, plan_again, plan_search
 
 # The fraction of the dropped rows that is in the sample: two random bytes, and-ed.
@@ -122,6 +122,39 @@ def search_segment(
     """
     check_queries(queries, k, vectors.shape[1])
     params = params or {}
+    if index is not None and index.compresses:
+        n_found, wider = _widened(index, k, params)
+        found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms)
+        answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)
+        n_rows = len(vectors) if allowed is None else allowed.count
+        # The lists that were read may hold too few rows, and codes that are all equal may hide some.
+        short = np.flatnonzero(answer.ids[:, min(k, n_rows) - 1] < 0).tolist() if n_rows else []
+        if short:
+            rows = None if allowed is None else allowed.rows
+            _put(answer, short, exact_search(vectors, queries[short], k, metric, rows, inverse_norms))
+        return answer
+    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms)
+
+
+def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """Return how many rows of an index that compresses are compared again, and the parameters to find so many."""
+    width, n_found = index.search_width(k, params), index.n_refined(k, params)
+    if index.width_param is None:
+        return n_found, params
+    return n_found, {**params, index.width_param: max(width, n_found)}
+
+
+def _search_once(
+    index: VectorIndex | None,
+    vectors: FloatArray,
+    queries: FloatArray,
+    k: int,
+    metric: str,
+    allowed: Allowed | None,
+    params: Mapping[str, Any],
+    inverse_norms: FloatArray | None,
+) -> Neighbours:
+    """Search once, by the index's own distances."""
     width = 0 if index is None else index.search_width(k, params)
     if index is not None and (allowed is None or allowed.count == len(vectors)):
         return index.search(queries, k, None, params)

@@ -46,10 +46,38 @@ def _as_integer(value: object, name: str) -> int:
         raise InvalidArgument(f"{name} must be an integer, not {value!r}") from error
 
 
-def require_metric(metric: str, index_type: str) -> None:
-    """Refuse a metric that is not one of a float vector's.
+def number(params: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    """Return a number, written as one or as its text.
 
-    Raises: InvalidArgument: `metric` is not in `METRICS`.
+    Raises: InvalidArgument: the value is not a number or is outside [low, high].
     """
-    if metric not in METRICS:
-        raise InvalidArgument(f"metric {metric!r} is not allowed for {index_type}; use one of: {', '.join(METRICS)}")
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise InvalidArgument(f"{name} must be a number, not {value!r}")
+    try:
+        found = float(value)
+    except ValueError as error:
+        raise InvalidArgument(f"{name} must be a number, not {value!r}") from error
+    if not low <= found <= high:
+        raise InvalidArgument(f"{name}={value} is out of range; it must be in [{low:g}, {high:g}]")
+    return found
+
+
+def choice(params: Mapping[str, Any], name: str, default: str, allowed: Collection[str]) -> str:
+    """Return a parameter that is one of some names, whose case does not matter.
+
+    Raises: InvalidArgument: it is none of them.
+    """
+    value = params.get(name, default)
+    if not isinstance(value, str) or value.upper() not in allowed:
+        raise InvalidArgument(f"{name}={value!r} is not allowed; use one of: {', '.join(allowed)}")
+    return value.upper()
+
+
+def require_metric(metric: str, index_type: str, metrics: Collection[str] = METRICS) -> None:
+    """Refuse a metric that the type does not take.
+
+    Raises: InvalidArgument: `metric` is not in `metrics`.
+    """
+    if metric not in metrics:
+        raise InvalidArgument(f"metric {metric!r} is not allowed for {index_type}; use one of: {', '.join(metrics)}")

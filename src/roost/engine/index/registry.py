@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.engine.index.faiss_hnsw_compressed import FaissHnswPq, FaissHnswRabitq, FaissHnswSq
+from roost.engine.index.faiss_ivf import FaissIvfFlat, FaissIvfPq, FaissIvfRabitq, FaissIvfSq8, FaissScann
 from roost.errors import InvalidArgument, MissingDependency, NotSupported
 
 ENTRY_POINT_GROUP = "roost.indexes"
@@ -26,19 +28,19 @@ _MILVUS_TYPES = frozenset(
         "GPU_CAGRA",
         "GPU_IVF_FLAT",
         "GPU_IVF_PQ",
-        "HNSW_PQ",
         "HNSW_PRQ",
-        "HNSW_SQ",
-        "IVF_FLAT",
-        "IVF_PQ",
-        "IVF_RABITQ",
-        "IVF_SQ8",
-        "SCANN",
     }
 )
 
 # The extra that brings the library of an index type.
-_EXTRAS: Mapping[str, str] = {"NMSLIB": "nmslib", "ANNOY": "annoy"}
+_EXTRAS: Mapping[str, str] = {"ANNOY": "annoy", "NMSLIB_HNSW": "nmslib", "NMSLIB_SW_GRAPH": "nmslib"}
+
+# Roost's own types whose library is optional: they are imported when they are asked for.
+_OPTIONAL = (
+    EntryPoint("ANNOY", "roost.engine.index.annoy:AnnoyForest", ENTRY_POINT_GROUP),
+    EntryPoint("NMSLIB_HNSW", "roost.engine.index.nmslib:NmslibHnsw", ENTRY_POINT_GROUP),
+    EntryPoint("NMSLIB_SW_GRAPH", "roost.engine.index.nmslib:NmslibSwGraph", ENTRY_POINT_GROUP),
+)
 
 _IndexT = TypeVar("_IndexT", bound=type[VectorIndex])
 
@@ -58,7 +60,7 @@ def register_index(cls: _IndexT) -> _IndexT:
 
 
 def index_types() -> tuple[str, ...]:
-    """Return the names of the types that can be built, sorted."""
+    """Return the names of the types that there are, sorted; some need a library that an extra installs."""
     return tuple(sorted(_registered.keys() | {point.name.upper() for point in _installed()}))
 
 
@@ -104,8 +106,19 @@ def _import(name: str, point: Any) -> type[VectorIndex]:
 
 
 def _installed() -> Any:
-    return entry_points(group=ENTRY_POINT_GROUP)
+    return (*entry_points(group=ENTRY_POINT_GROUP), *_OPTIONAL)
 
 
-register_index(FaissFlat)
-register_index(FaissHnsw)
+for _own in (
+    FaissFlat,
+    FaissHnsw,
+    FaissHnswPq,
+    FaissHnswRabitq,
+    FaissHnswSq,
+    FaissIvfFlat,
+    FaissIvfPq,
+    FaissIvfRabitq,
+    FaissIvfSq8,
+    FaissScann,
+):
+    register_index(_own)

@@ -32,6 +32,7 @@ from roost.lifecycle.backfill.recorded import recorded_source
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import collections
 from roost.lifecycle.deployments.deployment import Deployment, State, deployment_of, move, row_named, rows_of, seal
+from roost.lifecycle.deployments.filling import filling, is_filled
 from roost.lifecycle.governance import permits
 from roost.lifecycle.models.embedders.base import Embedder
 from roost.lifecycle.serving.router import Router
@@ -88,7 +89,7 @@ def fill(
             row = row_named(rows_of(session, router.endpoint_id), name)
         raise InvalidTransition(f"deployment {name!r} is {row.state}; only one that is building can be filled")
     deployment = target.deployment
-    with collections.filling(router.context, deployment.id) as is_ours:
+    with filling(router.context, deployment.id).hold(wait=False) as is_ours:
         if not is_ours:
             raise InvalidTransition(f"deployment {name!r} is being filled already, by {_worker(router, deployment.id)}")
         source = records if records is not None else _recorded(router, deployment)
@@ -136,7 +137,7 @@ def pause(router: Place, name: str, reason: str) -> None:
     """
     with router.context.store.write() as session:
         row, job = _asked(session, router, name, "pause", reason)
-        if job is None or not collections.is_filled(router.context, row.id):
+        if job is None or not is_filled(router.context, row.id):
             raise InvalidTransition(f"nobody fills deployment {name!r} now: `resume` goes on, `cancel` gives it up")
         job.wanted, job.updated_at = "pause", utc_now()
 
@@ -153,7 +154,7 @@ def cancel(router: Router, name: str, reason: str) -> None:
         if job is not None:
             job.wanted, job.updated_at = "cancel", utc_now()
         deployment = deployment_of(row, router.name)
-    with collections.filling(router.context, deployment.id) as is_idle:
+    with filling(router.context, deployment.id).hold(wait=False) as is_idle:
         if not is_idle:
             return
         _end_cancelled(router, deployment, reason)
@@ -175,6 +176,8 @@ def _asked(session: Session, router: Place, name: str, action: str, reason: str)
     job = _locked_job(session, row.id)
     session.refresh(row)  # it may have been sealed while the job was waited for
     _check_building(row)
+    if job is None and is_filled(router.context, row.id):
+        raise InvalidTransition(f"the filling of deployment {name!r} is just beginning: repeat in a moment")
     evidence = {"n_done": job.n_done if job is not None else 0}
     ledger.append(session, actor, f"backfill.{action}", router.name, name, reason, evidence)
     return row, job

@@ -6,8 +6,6 @@ So that a crash between leaves nothing behind, the endpoint's row notes the coll
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -28,32 +26,6 @@ def deploying(context: Context, endpoint_id: int) -> SharedLock:
     No transaction waits for the vector engine; so this keeps others away meanwhile.
     """
     return context.store.lock(f"deploy-{endpoint_id}")
-
-
-@contextmanager
-def filling(context: Context, deployment_id: int) -> Iterator[bool]:
-    """Take the place of who fills a deployment for a block, and say whether it was free."""
-    with ExitStack() as held:
-        with _turn(context, deployment_id):
-            is_ours = held.enter_context(_filler(context, deployment_id).hold(wait=False))
-        yield is_ours
-
-
-def is_filled(context: Context, deployment_id: int) -> bool:
-    """Return whether somebody fills a deployment now.
-
-    A look takes the place for a moment; who wants it waits for that, and does not take the look for somebody at work.
-    """
-    with _turn(context, deployment_id), _filler(context, deployment_id).hold(wait=False) as was_free:
-        return not was_free
-
-
-def _filler(context: Context, deployment_id: int) -> SharedLock:
-    return context.store.lock(f"fill-{deployment_id}")
-
-
-def _turn(context: Context, deployment_id: int) -> SharedLock:
-    return context.store.lock(f"fill-turn-{deployment_id}")
 
 
 def drop_failed(context: Context, deployment_id: int) -> None:

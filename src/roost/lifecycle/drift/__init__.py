@@ -7,7 +7,7 @@ from roost.lifecycle.drift.detector import MIN_ROWS, Detector, DriftResult
 from roost.lifecycle.drift.ks import KolmogorovSmirnov
 from roost.lifecycle.drift.mmd import Mmd
 from roost.lifecycle.drift.psi import Psi
-from roost.lifecycle.drift.registry import detector_names, make_detector, register_detector
+from roost.lifecycle.drift.registry import detector_names, exact_detector_names, make_detector, register_detector
 from roost.lifecycle.drift.report import DriftReport, combine, run_detectors, training_serving_skew
 from roost.lifecycle.drift.reservoir import Reservoir
 from roost.lifecycle.drift.shift import MeanShift, NormShift
@@ -31,6 +31,7 @@ __all__ = [
     "alpha_for_budget",
     "combine",
     "detector_names",
+    "exact_detector_names",
     "holm",
     "make_detector",
     "register_detector",

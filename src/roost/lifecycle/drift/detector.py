@@ -89,6 +89,9 @@ class Detector(ABC):
     name: ClassVar[str]
     """The name in the table of detectors, and of the results."""
 
+    is_exact: ClassVar[bool] = False
+    """Whether its p-values are of an exact law, as small as they may be, and not ranks among random windows."""
+
     share_set_apart: ClassVar[float] = 0.0
     """Share of the reference that the detector learns from and then leaves out of the comparison."""
 

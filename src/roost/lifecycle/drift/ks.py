@@ -54,6 +54,7 @@ class KolmogorovSmirnov(Detector):
     """
 
     name: ClassVar[str] = "ks"
+    is_exact: ClassVar[bool] = True
     share_set_apart: ClassVar[float] = 0.25
 
     def __init__(

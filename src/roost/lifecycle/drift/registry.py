@@ -35,6 +35,11 @@ def detector_names() -> tuple[str, ...]:
     return tuple(sorted(_DETECTORS))
 
 
+def exact_detector_names() -> tuple[str, ...]:
+    """Return the names of those that tell any level, sorted."""
+    return tuple(name for name in detector_names() if _DETECTORS[name].is_exact)
+
+
 def make_detector(name: str, reference: npt.ArrayLike, **options: Any) -> Detector:
     """Return a detector of that name over a reference.
 

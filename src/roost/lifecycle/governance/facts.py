@@ -9,7 +9,9 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import promotion
+from roost.lifecycle.deployments.filling import is_filled
 from roost.lifecycle.governance import data, requests
 from roost.lifecycle.governance.cards import CARD_TAG, Facts
 from roost.lifecycle.governance.data import KnownData
@@ -116,8 +118,18 @@ def of_deployments(
     return found
 
 
-def of_jobs(session: Session) -> list[JobFacts]:
+def of_jobs(context: Context) -> list[JobFacts]:
     """Return the last job of each kind of a deployment or an endpoint; those of retired deployments are over."""
+    with context.store.read() as session:
+        last = _last_jobs(session)
+    return [
+        JobFacts(row.id, kind, subject, _state(context, row), row.error or "", datetime.fromisoformat(row.updated_at))
+        for (kind, subject), row in last.items()
+    ]
+
+
+def _last_jobs(session: Session) -> dict[tuple[str, str], JobRow]:
+    """Return jobs by their kind and what they are for."""
     names = {endpoint.id: endpoint.name for endpoint in session.scalars(select(EndpointRow))}
     deployments = _deployments(session)
     subjects = {row.id: f"{endpoint.name}/{row.name}" for row, endpoint in deployments}
@@ -130,10 +142,17 @@ def of_jobs(session: Session) -> list[JobFacts]:
         if row.deployment_id is None and (plan := json.loads(row.request).get("plan")) is not None:
             subject = f"{subject}/{plan}"
         last[row.kind, subject] = row
-    return [
-        JobFacts(row.id, kind, subject, row.state, row.error or "", datetime.fromisoformat(row.updated_at))
-        for (kind, subject), row in last.items()
-    ]
+    return last
+
+
+def _state(context: Context, row: JobRow) -> str:
+    """Return a job's state: interrupted where nobody carries a backfill out although it says so."""
+    says_it_runs = row.kind == "backfill" and row.state == "running"
+    if not says_it_runs or row.deployment_id is None or is_filled(context, row.deployment_id):
+        return row.state
+    with context.store.read() as session:  # it may have ended between the two looks
+        now = session.get_one(JobRow, row.id)
+    return "interrupted" if (now.state, now.worker) == (row.state, row.worker) else now.state
 
 
 def _data(session: Session, name: str, number: int, now: Mapping[str, KnownData]) -> list[KnownData]:

@@ -353,11 +353,12 @@ class Governance:
             return name in there or bool(vectors.has_collection(name))  # an alias is not listed
 
         now = {one.digest: checked(one, self._engine, has_collection) for one in self.data()}
+        jobs = facts.of_jobs(self._context)
         with self._context.store.read() as session:
             return find(
                 facts.of_versions(session, versions, now),
                 facts.of_deployments(session, versions, now, there),
-                facts.of_jobs(session),
+                jobs,
                 limits or Limits(),
                 datetime.now(timezone.utc),
             )

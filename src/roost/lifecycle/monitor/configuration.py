@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.drift import alpha_for_budget, detector_names
+from roost.lifecycle.drift import alpha_for_budget, detector_names, exact_detector_names
 from roost.lifecycle.drift.corrections import MONTH_S
 from roost.lifecycle.drift.permutation import MAX_PERMUTATIONS
 from roost.lifecycle.monitor.notify import Channel, Log, channel_from_dict
@@ -156,9 +156,14 @@ def check_options(names: Iterable[str]) -> None:
         raise InvalidArgument(f"{unknown[0]!r} is no option of a monitor; these are: {', '.join(sorted(OPTIONS))}")
 
 
-def finest_alpha(n_detectors: int) -> float:
-    """Return the least level that so many detectors together can tell with MAX_PERMUTATIONS."""
-    return n_detectors * TESTS_TOGETHER / MAX_PERMUTATIONS
+def finest_alpha(detectors: Sequence[str]) -> float:
+    """Return the least level that detectors together can tell with MAX_PERMUTATIONS; 0 where all are exact.
+
+    Exact ones beside others count: the p-values of all are corrected for the number of all.
+    """
+    if set(detectors) <= set(exact_detector_names()):
+        return 0.0
+    return len(detectors) * TESTS_TOGETHER / MAX_PERMUTATIONS
 
 
 def _said(present: Configuration) -> dict[str, Any]:
@@ -179,12 +184,12 @@ def _alpha_of(options: Mapping[str, Any]) -> float:
 
 def _check_alpha(options: Mapping[str, Any]) -> None:
     """Raises: InvalidArgument: the level is finer than a bounded number of random windows can tell."""
-    alpha, finest = options["drift_alpha"], finest_alpha(len(options["detectors"]))
+    alpha, finest = options["drift_alpha"], finest_alpha(options["detectors"])
     if alpha >= finest or not options.get("drift_every_s", 1):
         return
     every_s = float(options.get("drift_every_s", Configuration.drift_every_s))
     raise InvalidArgument(
-        f"drift tests with {len(options['detectors'])} detectors tell no level finer than {finest:g}, and one every "
+        f"drift tests with {' and '.join(options['detectors'])} tell no level finer than {finest:g}, and one every "
         f"{every_s:g} s would be at {alpha:.2g}: {FALSE_ALARMS_A_MONTH:g} false alarm a month takes a drift_every_s of "
         f"{math.ceil(finest * MONTH_S / FALSE_ALARMS_A_MONTH)} or more; or choose a level, as drift_alpha={finest:g}, "
         f"with {finest * MONTH_S / every_s:.0f} false alarms a month of each kind at this drift_every_s"

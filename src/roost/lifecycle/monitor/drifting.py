@@ -13,7 +13,7 @@ from roost.errors import InvalidArgument, InvalidData
 from roost.lifecycle.drift import MIN_ROWS, Detector, make_detector, run_detectors
 from roost.lifecycle.monitor import baselines
 from roost.lifecycle.monitor.baselines import Baseline, Baselines
-from roost.lifecycle.monitor.configuration import Configuration
+from roost.lifecycle.monitor.configuration import TESTS_TOGETHER, Configuration
 from roost.lifecycle.monitor.samples import Sample, Samples
 from roost.lifecycle.monitor.summary import Drift, FarLimit
 from roost.lifecycle.monitor.watched import Watched
@@ -46,13 +46,21 @@ _QUESTIONS: Mapping[str, _Question] = {
 }
 
 
+class _Origin(NamedTuple):
+    """What detectors were made of; others are made when it changes."""
+
+    digest: str
+    detectors: tuple[str, ...]
+    alpha: float
+
+
 class DriftTests:
     """The drift tests of one endpoint in this process. Not safe to use from several threads at once."""
 
     def __init__(self, endpoint: str, kept: Baselines) -> None:
         self._endpoint = endpoint
         self._kept = kept
-        self._detectors: dict[tuple[str, str], tuple[str, list[Detector]]] = {}
+        self._detectors: dict[tuple[str, str], tuple[_Origin, list[Detector]]] = {}
         self._far_distances: dict[str, float] = {}
 
     def learn(self, watched: Watched) -> dict[tuple[str, str], Baseline]:
@@ -131,8 +139,9 @@ class DriftTests:
 
     def _made(self, kind: str, baseline: Baseline, chosen: Configuration) -> list[Detector]:
         key = (kind, baseline.deployment)
-        digest, detectors = self._detectors.get(key, ("", []))
-        if digest != baseline.digest:  # the last one alone is kept: seasons are many, and come one after the other
+        origin = _Origin(baseline.digest, chosen.detectors, chosen.drift_alpha)
+        known, detectors = self._detectors.get(key, (None, []))
+        if known != origin:  # the last one alone is kept: seasons are many, and come one after the other
             reference = _seen(kind, self._kept.load(baseline))
             if kind == "norms":
                 names: tuple[str, ...] = ("ks",)
@@ -140,10 +149,11 @@ class DriftTests:
                 names = ("ks",) if reference.dtype.kind == "f" else ("chi_square",)
             else:
                 names = chosen.detectors
-            # So fine that a single detector's alarm survives the correction for their number.
-            alpha = chosen.drift_alpha / len(names)
+            # So fine that a single detector's alarm survives the correction for their number. No level is refused for
+            # predicted classes: their random windows are cheap, and as many as several tests in one window take.
+            alpha = chosen.drift_alpha / (TESTS_TOGETHER if names == ("chi_square",) else len(names))
             detectors = [make_detector(name, reference, alpha=alpha) for name in names]
-            self._detectors[key] = (baseline.digest, detectors)
+            self._detectors[key] = (origin, detectors)
         return detectors
 
 

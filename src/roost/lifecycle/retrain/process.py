@@ -49,14 +49,13 @@ def run(request: Request, directory: Path, goes_on: Callable[[], bool]) -> Exit:
         goes_on: asked several times a second.
     """
     (directory / REQUEST).write_text(json.dumps(asdict(request)), encoding="utf-8")
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     with (directory / LOG).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, str(directory)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **NO_TELEMETRY, "PYTHONPATH": path},
+            env=environment(),
             start_new_session=True,
         )
         try:
@@ -64,6 +63,12 @@ def run(request: Request, directory: Path, goes_on: Callable[[], bool]) -> Exit:
             return Exit(ending, _signal_name(process.returncode))
         finally:
             _end(process)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of a process that finds the modules that this one finds."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    return {**os.environ, **NO_TELEMETRY, "PYTHONPATH": path}
 
 
 def log_tail(directory: Path) -> str:

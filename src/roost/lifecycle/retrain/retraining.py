@@ -34,9 +34,9 @@ from roost.lifecycle.html import table
 from roost.lifecycle.jobs import RETRAIN, cancel_run
 from roost.lifecycle.names import check_name, suggestion
 from roost.lifecycle.retrain import observed, steps
+from roost.lifecycle.retrain.importable import check_importable
 from roost.lifecycle.retrain.outcomes import Ended, Outcome, outcome_of
 from roost.lifecycle.retrain.plan import MetricBelow, Plan
-from roost.lifecycle.retrain.training import check_importable
 from roost.lifecycle.retrain.triggers import Facts, due, over_budget
 from roost.lifecycle.store.database import utc_now, utc_text
 from roost.lifecycle.store.retraining_tables import RetrainingPlanRow
@@ -262,11 +262,11 @@ class Retraining:
             since = datetime.fromisoformat(row.started_at or row.created_at)
             ran_at = datetime.fromisoformat(row.started_at) if row.started_at is not None else None
             checked_at, before = row.checked_at, row.n_rows
-        metrics = {
-            trigger.metric: self._last_windows(plan.endpoint, trigger, ran_at)
-            for trigger in plan.triggers
-            if isinstance(trigger, MetricBelow)
-        }
+        n_windows: dict[str, int] = {}
+        for trigger in plan.triggers:
+            if isinstance(trigger, MetricBelow):
+                n_windows[trigger.metric] = max(trigger.n_windows, n_windows.get(trigger.metric, 0))
+        metrics = {name: self._last_windows(plan.endpoint, name, most, ran_at) for name, most in n_windows.items()}
         runs = [datetime.fromisoformat(outcome.started_at) for outcome in self.history(plan.name)]
         facts = Facts(
             now=now,
@@ -277,18 +277,18 @@ class Retraining:
             n_rows_before=before,
             runs=runs,
         )
-        trigger = due(plan, facts)
-        if trigger is None:
+        reason = due(plan, facts)
+        if reason is None:
             self._looked(plan, checked_at, utc_text(now))
             return None
         refusal = over_budget(plan.budget, facts)
         if refusal is not None:
             level = logging.DEBUG if plan.name in self._held_back else logging.WARNING  # once, not at every look
-            _log.log(level, "plan %r is due (%s) and not started: %s", plan.name, trigger, refusal)
+            _log.log(level, "plan %r is due (%s) and not started: %s", plan.name, reason, refusal)
             self._held_back.add(plan.name)
             return None
         self._held_back.discard(plan.name)
-        return _Start(trigger, checked_at, utc_text(now))
+        return _Start(reason, checked_at, utc_text(now))
 
     def _looked(self, plan: Plan, before: str, now: str) -> None:
         with self._context.store.write() as session:
@@ -296,13 +296,11 @@ class Retraining:
             if row.checked_at == before:
                 row.checked_at = now
 
-    def _last_windows(self, endpoint: str, trigger: MetricBelow, ran_at: datetime | None) -> list[float]:
+    def _last_windows(self, endpoint: str, metric: str, n_windows: int, ran_at: datetime | None) -> list[float]:
         champion = self._endpoints.get(endpoint).champion
         if champion is None:
             return []
-        return observed.last_windows(
-            self._context.store, endpoint, champion.name, trigger.metric, trigger.n_windows, ran_at
-        )
+        return observed.last_windows(self._context.store, endpoint, champion.name, metric, n_windows, ran_at)
 
     def _run(self, plan: Plan, start: _Start, stopping: threading.Event) -> Outcome:
         with self._context.store.read() as session:

@@ -20,6 +20,7 @@ from roost.errors import DatabaseLocked, InvalidArgument, RoostError, StorageFai
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import space
 from roost.lifecycle.deployments.deployment import State
+from roost.lifecycle.deployments.filling import is_filled
 from roost.lifecycle.governance.data import remember_use
 from roost.lifecycle.models.data_versions import data_versions_to_json
 from roost.lifecycle.models.model_files import ModelFiles, load_model
@@ -171,7 +172,7 @@ def _deployed(
         champion_metrics=result.champion,
     )
     try:
-        deployment = _deploy(endpoint, plan, version, pulse)
+        deployment = _deploy(context, endpoint, plan, version, pulse)
     except _Cancelled as error:
         return replace(ended, state="cancelled", reason=f"{ended.reason}: {error}")
     except Exception as error:  # also from the function that gives the records, which is the user's
@@ -182,10 +183,10 @@ def _deployed(
 
 
 def _deployment_of(endpoint: Endpoint, fingerprint: str) -> Deployment | None:
-    """Return the deployment of a model, the champion before others and the newest before older ones."""
-    found = [one for one in endpoint.deployments() if one.fingerprint == fingerprint and one.state != State.FAILED]
+    """Return the deployment of a model that is champion or may become it, the newest before older ones."""
+    found = [one for one in endpoint.deployments() if one.fingerprint == fingerprint]
     serving = [one for one in found if one.state == State.SERVING]
-    return next(reversed(serving or found), None)
+    return next(reversed(serving or [one for one in found if one.state == State.READY]), None)
 
 
 def _version_of(context: Context, plan: Plan, fingerprint: str) -> ModelVersion | None:
@@ -229,13 +230,21 @@ def _message(error: Exception) -> str:
     return without_secrets(str(getattr(error, "message", "") or error))
 
 
-def _deploy(endpoint: Endpoint, plan: Plan, version: ModelVersion, pulse: Pulse) -> Deployment:
+def _deploy(context: Context, endpoint: Endpoint, plan: Plan, version: ModelVersion, pulse: Pulse) -> Deployment:
     if isinstance(endpoint, SearchEndpoint):
+        _give_up_broken_off(context, endpoint, version)
         records = imported(str(plan.records))()
         return endpoint.deploy(version, records, progress=lambda _: pulse.check(), **plan.deploy)
     if isinstance(endpoint, PredictEndpoint):
         return endpoint.deploy(version, **plan.deploy)
     raise InvalidArgument(f"nothing can be deployed to an endpoint of kind {endpoint.kind!r}")
+
+
+def _give_up_broken_off(context: Context, endpoint: SearchEndpoint, version: ModelVersion) -> None:
+    """Cancel deployments of the version whose building nobody carries on: an earlier run was broken off there."""
+    for one in endpoint.deployments():
+        if one.state == State.BUILDING and one.model == str(version) and not is_filled(context, one.id):
+            endpoint.cancel(one, "its building was broken off, and the recipe has given its model again")
 
 
 def _record(run: Run, result: Result) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import import_module, invalidate_caches
 from pathlib import Path
@@ -22,7 +22,6 @@ from roost.lifecycle.models.data_versions import DataVersion, DataVersions, Sour
 from roost.lifecycle.models.engine_address import EngineAddress
 from roost.lifecycle.models.model import Model
 from roost.lifecycle.models.model_files import ModelFiles, load_model, save_model
-from roost.lifecycle.names import suggestion
 
 if TYPE_CHECKING:
     from roost.client import Client
@@ -132,35 +131,13 @@ def _no_client() -> Client:
     raise NotSupported("a recipe has no client of the vector engine")
 
 
-def check_importable(paths: Iterable[str]) -> list[str]:
-    """Import what a plan names, and return why that cannot be judged here: perhaps it can where the plan is run.
-
-    Raises: InvalidArgument: a module is here and has no function of that name.
-    """
-    notes = []
-    invalidate_caches()  # the module may have been written a moment ago
-    for path in paths:
-        module, _, name = path.partition(":")
-        try:
-            found = vars(import_module(module))
-        except (Exception, SystemExit) as error:  # whatever the user's module does when it is imported
-            notes.append(f"{path!r} cannot be imported here: {error}")
-            continue
-        if not callable(found.get(name)):
-            own = [one for one, value in found.items() if callable(value) and value.__module__ == module]
-            raise InvalidArgument(
-                f"{path!r}: module {module!r} has no function {name!r} ({suggestion(name, own)}); if its file was "
-                f"changed since it was imported here, importlib.reload it"
-            )
-    return notes
-
-
 def imported(path: str) -> Any:
     """Return what an import path names.
 
     Raises: InvalidArgument: there is no such module, or nothing that can be called of that name in it.
     """
     module, _, name = path.partition(":")
+    invalidate_caches()  # the module may have been written a moment ago
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -258,14 +258,18 @@ class Endpoint(Tested):
     def _is_refused_by_others(self, deployment: str, contents: Any) -> bool:
         """Return whether the models of the other deployments that are ready refuse contents that this one has refused.
 
-        Then the caller is at fault. Where there is no other, nobody can tell, and the model is.
+        Then the caller is at fault. Where there is no other that can say, the model is.
         """
-        others = [
-            target
-            for target in self._router.routing.live
-            if target.deployment.state != State.BUILDING and target.deployment.name != deployment
-        ]
-        return contents is not None and bool(others) and not any(takes(target, contents) for target in others)
+        if contents is None:
+            return False
+        said = False
+        for target in self._router.routing.live:
+            if target.deployment.state != State.BUILDING and target.deployment.name != deployment:
+                taken = takes(target, contents)
+                if taken:
+                    return False
+                said = said or taken is False
+        return said
 
     def _switch(self, change: _Change, name: str | None, expected_version: int | None) -> Switch:
         promotion.check_reason(change.reason)

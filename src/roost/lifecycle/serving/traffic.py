@@ -23,6 +23,7 @@ from roost.errors import (
     DimensionMismatch,
     FingerprintMismatch,
     InvalidArgument,
+    InvalidData,
     InvalidFilter,
     InvalidTransition,
     NotFinite,
@@ -232,14 +233,19 @@ def embed(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> FloatAr
         return embed_checked(target.embedder, contents)
 
 
-def takes(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> bool:
-    """Return whether the target's model has an answer for contents."""
+def takes(target: Target, contents: Sequence[Any] | npt.NDArray[Any]) -> bool | None:
+    """Return whether the target's model has an answer for contents; None where it fails for another reason."""
     model = target.model
     try:
-        embed_checked(model, contents) if isinstance(model, Embedder) else predict_checked(model, contents)
-    except Exception as error:  # whatever it is, this model does not answer them either
-        _log.info("%s does not take what the champion has refused: %s", target.deployment.model, type(error).__name__)
+        if isinstance(model, Embedder):
+            embed_checked(model, contents)
+        else:
+            predict_checked(model, contents)
+    except InvalidData:
         return False
+    except Exception as error:
+        _log.warning("%s cannot be asked about content: %s", target.deployment.model, type(error).__name__)
+        return None
     return True
 
 

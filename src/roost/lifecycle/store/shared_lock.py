@@ -20,11 +20,23 @@ from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 
 from roost.lifecycle.store.failures import failure_of
 
 _HELD = b"held"
+
+LOOK_S = 0.1
+"""How long who does not wait for a file's lock lets looks pass, which take microseconds."""
+
+_BETWEEN_TRIES_S = 0.002
+
+_ADVISORY_HELD = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND classid::bigint = :high AND objid::bigint = :low)"
+)
+"""PostgreSQL shows the key of an advisory lock as two halves without a sign."""
 
 
 class SharedLock:
@@ -41,7 +53,7 @@ class SharedLock:
         self._grace_s = grace_s
         self._threads = threading.Lock()
         self._held: AbstractContextManager[bool] | None = None
-        self._take = self._ways(engine)
+        self._take, self._look = self._ways(engine)
 
     def __enter__(self) -> SharedLock:
         """Wait for the lock and take it.
@@ -64,6 +76,8 @@ class SharedLock:
     def hold(self, wait: bool = True) -> Iterator[bool]:
         """Take the lock for a block, and say whether it was free: always, where one waits.
 
+        Who does not wait gives others a moment all the same, so that a look (`is_held`) is not taken for a holder.
+
         Raises: StorageFailure: the store cannot be reached.
         """
         if not self._threads.acquire(blocking=wait):
@@ -75,15 +89,22 @@ class SharedLock:
         finally:
             self._threads.release()
 
-    def _ways(self, engine: Engine) -> Callable[[bool], AbstractContextManager[bool]]:
+    def is_held(self) -> bool:
+        """Return whether somebody holds the lock now, in any process. Nobody waits for a look.
+
+        Raises: StorageFailure: the store cannot be reached.
+        """
+        return self._look()
+
+    def _ways(self, engine: Engine) -> tuple[Callable[[bool], AbstractContextManager[bool]], Callable[[], bool]]:
         if engine.dialect.name == "postgresql":
             key = int.from_bytes(hashlib.sha256(self._name.encode()).digest()[:8], "big", signed=True)
-            return lambda wait: _advisory(engine, key, wait)
+            return lambda wait: _advisory(engine, key, wait), lambda: _is_advisory_held(engine, key)
         database = engine.url.database
         if not database or database == ":memory:":
-            return lambda wait: _nobody_else()
+            return lambda wait: _nobody_else(), lambda: False
         path = Path(database).absolute().with_suffix(".locks") / self._name
-        return lambda wait: _locked_file(path, wait, self._grace_s)
+        return lambda wait: _locked_file(path, wait, self._grace_s), lambda: _is_file_held(path)
 
 
 @contextmanager
@@ -96,9 +117,9 @@ def _locked_file(path: Path, wait: bool, grace_s: float) -> Iterator[bool]:
     path.parent.mkdir(exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if wait:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        elif not _is_taken_soon(descriptor):
             yield False
             return
         if os.fstat(descriptor).st_size:
@@ -108,6 +129,34 @@ def _locked_file(path: Path, wait: bool, grace_s: float) -> Iterator[bool]:
             yield True
         finally:
             os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _is_taken_soon(descriptor: int) -> bool:
+    """Take the lock of a file, and return whether that was possible; a look that is under way is waited for."""
+    until = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_BETWEEN_TRIES_S)
+
+
+def _is_file_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
     finally:
         os.close(descriptor)
 
@@ -124,7 +173,7 @@ def _advisory(engine: Engine, key: int, wait: bool) -> Iterator[bool]:
             connection.invalidate()
             connection.close()
             raise
-    except DBAPIError as error:
+    except (DBAPIError, TimeoutError) as error:
         raise failure_of(error, "cannot be locked") from error
     is_ours = wait or bool(taken)
     try:
@@ -133,3 +182,12 @@ def _advisory(engine: Engine, key: int, wait: bool) -> Iterator[bool]:
         with connection, suppress(DBAPIError):  # with the connection the lock is gone as well
             if is_ours:
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+def _is_advisory_held(engine: Engine, key: int) -> bool:
+    halves = {"high": (key >> 32) & 0xFFFFFFFF, "low": key & 0xFFFFFFFF}
+    try:
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            return bool(connection.execute(_ADVISORY_HELD, halves).scalar())
+    except (DBAPIError, TimeoutError) as error:
+        raise failure_of(error, "cannot be looked at") from error

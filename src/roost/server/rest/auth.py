@@ -81,9 +81,9 @@ def new_token(actor: str) -> tuple[str, str]:
     Raises: InvalidArgument: the actor is no name, or a line `ACTOR SHA256` cannot hold it.
     """
     name = check_actor(actor).strip()
-    if len(name.split()) != 1 or name.startswith("#"):
+    if not name or name.startswith("#"):
         raise InvalidArgument(
-            f"the file of tokens has lines `ACTOR SHA256`: {name!r} must be one word without a # first"
+            f"the file of tokens has lines `ACTOR SHA256`: {name!r} must not be empty or begin with #"
         )
     token = secrets.token_urlsafe(32)
     return token, f"{name} {_digest(token)}"

@@ -221,7 +221,11 @@ class WatchRule(Body):
 
 
 class Watch(Body):
-    rules: list[WatchRule] | None = Field(None, description="By default on errors, recall, far answers and drift.")
+    rules: list[WatchRule] | None = Field(
+        None,
+        description="All of them. Where none are given they stay as they are; at first they are on errors, empty and "
+        "far answers, recall and drift.",
+    )
     options: dict[str, Any] = Field({}, description="For example window_s, sample_rate, recall_every_s.")
 
 

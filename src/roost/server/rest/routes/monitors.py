@@ -6,17 +6,15 @@ variable.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from roost.errors import InvalidArgument, MonitorNotFound
+from roost.errors import MonitorNotFound
 from roost.lifecycle.monitor.alerts import Alert
-from roost.lifecycle.monitor.configuration import Configuration
+from roost.lifecycle.monitor.configuration import check_options
 from roost.lifecycle.monitor.monitors import MonitorStatus
-from roost.lifecycle.monitor.notify import Log
 from roost.lifecycle.monitor.report import Point
 from roost.lifecycle.monitor.rules import Rule
 from roost.server.rest.answers import MonitorReport, shown
@@ -26,8 +24,6 @@ from roost.server.rest.served import CHANGES, Caller, Ws, allow
 from roost.workspace import Workspace
 
 router = APIRouter(tags=["monitors"], dependencies=CHANGES)
-
-_OPTIONS = frozenset(field.name for field in fields(Configuration)) - {"notify", "rules"}
 
 
 def _check_watched(ws: Workspace, endpoint: str) -> None:
@@ -55,13 +51,9 @@ def list_watched(ws: Ws) -> Any:
     responses=shows(MonitorStatus),
 )
 def watch(ws: Ws, endpoint: str, body: Watch) -> Any:
-    taken = sorted(body.options.keys() - _OPTIONS)
-    if taken:
-        raise InvalidArgument(f"{taken[0]!r} is no option over HTTP; these are: {', '.join(sorted(_OPTIONS))}")
+    check_options(body.options)
     rules = [Rule(**rule.model_dump()) for rule in body.rules] if body.rules is not None else None
-    known = endpoint in ws.monitors.watched()
-    channels = ws.monitors.status(endpoint).configuration.notify if known else (Log(),)
-    return shown(ws.monitors.watch(endpoint, rules, channels, **body.options))
+    return shown(ws.monitors.watch(endpoint, rules, **body.options))
 
 
 @router.delete(

@@ -1,0 +1,226 @@
+"""What Faiss's indexes share that learn centroids, codebooks or bounds from the rows that they are built of."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+import faiss
+import numpy as np
+
+from roost.engine.columns import Bitmap, FloatArray, Neighbours
+from roost.engine.index.exact import check_queries, normalised
+from roost.engine.index.faiss_base import FaissIndex
+from roost.engine.index.parameters import choice, integer, number, require_known, require_metric
+from roost.errors import InvalidArgument
+
+_LearnedT = TypeVar("_LearnedT", bound="FaissLearned")
+
+REFINE_TYPES = ("SQ6", "SQ8", "BF16", "FP16", "FP32")
+MAX_REFINE_K = 1_000.0
+MAX_PQ_BITS = 12
+
+LIFTED = "LIFTED"
+"""What rows of an inner product are searched as, where they are lifted to one length; other metrics are themselves."""
+
+
+class FaissLearned(FaissIndex):
+    """An index that learns from all of its rows. Where they are too few to learn from, it compares them all.
+
+    A cosine is searched as the Euclidean distance of normalised vectors. For an inner product a type may lift the rows
+    to one length by further numbers, of which a query has zeros: that leaves the product as it is, and rows of one
+    length are clustered as well as by Euclidean distances.
+
+    What is found is compared again with the full vectors of the segment. So `refine` and `refine_type`, with which
+    Milvus keeps a finer copy in the index, are taken and change nothing.
+
+    Source of the lifting: Bachrach et al. 2014, "Speeding up the Xbox recommender system using a Euclidean
+    transformation for inner-product spaces".
+    """
+
+    learns: ClassVar[bool] = True
+    compresses: ClassVar[bool] = True
+    build_params: ClassVar[tuple[str, ...]]
+    default_refine_k: ClassVar[float] = 1.0
+    lifts: ClassVar[bool] = False
+    """Whether the rows of an inner product are lifted to one length."""
+
+    def __init__(self, index: Any, metric: str) -> None:
+        super().__init__(index, metric)
+        self._is_flat = isinstance(index, faiss.IndexFlat)
+        self._inner = inner(index)
+        self._n_lifted = n_lifted_by(index) if metric == "IP" and self.lifts and not self._is_flat else 0
+        self.dim -= self._n_lifted
+
+    @classmethod
+    def build(cls: type[_LearnedT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _LearnedT:
+        require_metric(metric, cls.index_type, cls.metrics)
+        require_known(params, cls.build_params, cls.index_type)
+        _check_refinement(params)
+        n_rows, dim = vectors.shape
+        space = LIFTED if metric == "IP" and cls.lifts else metric
+        made = cls._make(dim, space, cls._fitted(params, n_rows))
+        if n_rows < cls._n_to_learn_from(params):
+            made = faiss.IndexFlat(dim, faiss.METRIC_INNER_PRODUCT if metric == "IP" else faiss.METRIC_L2)
+            made.add(normalised(vectors) if metric == "COSINE" else vectors)
+            return cls(made, metric)
+        rows = _searched_rows(vectors, space, made.d - dim)
+        for clustering in (getattr(inner(made), "cp", None), getattr(_quantiser(made), "cp", None)):
+            if clustering is not None:
+                clustering.min_points_per_centroid = 1  # Faiss would print a warning
+        made.train(rows)
+        made.add(rows)
+        return cls(made, metric)
+
+    def add(self, vectors: FloatArray) -> None:
+        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
+
+    def search(
+        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+    ) -> Neighbours:
+        check_queries(queries, k, self.dim)
+        if self._n_lifted:
+            queries = np.pad(queries, ((0, 0), (0, self._n_lifted)))
+        return super().search(queries, k, allowed, params)
+
+    def _prepared(self, queries: FloatArray) -> FloatArray:
+        """Return queries as the innermost index compares them."""
+        asked = normalised(queries) if self.metric == "COSINE" else np.ascontiguousarray(queries, np.float32)
+        if self._n_lifted:
+            asked = np.pad(asked, ((0, 0), (0, self._n_lifted)))
+        if self._inner is self._index:
+            return asked
+        turned: FloatArray = faiss.downcast_VectorTransform(self._index.chain.at(0)).apply(asked)
+        return turned
+
+    @classmethod
+    def _fitted(cls, params: Mapping[str, Any], n_rows: int) -> Mapping[str, Any]:
+        """Return the build parameters for so many rows."""
+        return params
+
+    @classmethod
+    @abstractmethod
+    def _n_to_learn_from(cls, params: Mapping[str, Any]) -> int:
+        """Return how many rows are needed at least."""
+
+    @abstractmethod
+    def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
+        """Return Faiss's search parameters for the index that has learned."""
+
+    @classmethod
+    def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
+        if "refine_k" not in cls.search_params:
+            return k
+        return max(k, round(k * number(params, "refine_k", cls.default_refine_k, 1.0, MAX_REFINE_K)))
+
+    def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
+        self.search_width(k, params)
+        if self._is_flat:
+            return None if selector is None else faiss.SearchParameters(sel=selector)
+        parameters = self._learned_parameters(k, params, selector)
+        if self._inner is self._index:
+            return parameters
+        return faiss.SearchParametersPreTransform(index_params=parameters)
+
+    def _to_distances(self, found: FloatArray) -> None:
+        if self._inner.metric_type == faiss.METRIC_INNER_PRODUCT:
+            np.negative(found, out=found)
+
+    @classmethod
+    def _metric_number(cls, metric: str) -> int:
+        return int(faiss.METRIC_INNER_PRODUCT if metric in ("IP", LIFTED) else faiss.METRIC_L2)
+
+    @classmethod
+    def _holds(cls, index: Any, metric: str) -> bool:
+        if isinstance(index, faiss.IndexFlat):
+            return bool((index.metric_type == faiss.METRIC_INNER_PRODUCT) == (metric == "IP"))
+        held = inner(index)
+        return isinstance(held, cls.faiss_class) and held.metric_type == cls._metric_number(metric)
+
+
+def _searched_rows(vectors: FloatArray, space: str, n_lifted: int) -> FloatArray:
+    """Return the vectors as they are searched."""
+    if space == "COSINE":
+        return normalised(vectors)
+    if space != LIFTED:
+        return vectors
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    lifted = np.zeros((len(vectors), vectors.shape[1] + n_lifted), np.float32)
+    lifted[:, : vectors.shape[1]] = vectors
+    lifted[:, vectors.shape[1]] = np.sqrt(squares.max() - squares)
+    return lifted
+
+
+def rotated(index: Any, dim: int) -> Any:
+    """Return Faiss's index behind a random rotation, which spreads what differs evenly over the numbers of a vector.
+
+    Args:
+        index: takes vectors of `rotated_dim(dim)` numbers.
+    """
+    return faiss.IndexPreTransform(faiss.HadamardRotation(dim), index)
+
+
+def rotated_dim(dim: int) -> int:
+    """Return the length of a vector after a random rotation: the next power of two."""
+    return int(faiss.HadamardRotation(dim).d_out)
+
+
+def inner(index: Any) -> Any:
+    """Return what is behind a rotation, or the index itself where there is none."""
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def _quantiser(index: Any) -> Any:
+    """Return the product quantiser of Faiss's index, which holds it or whose storage does; None without one."""
+    holder = faiss.downcast_index(index.storage) if hasattr(index, "storage") else index
+    return getattr(holder, "pq", None)
+
+
+_BLOCK = 16
+"""Numbers that the processor compares at once: vectors of another length are compared one by one."""
+
+
+def lifted_dim(dim: int, space: str) -> int:
+    """Return the dimension that is searched without product quantisation: more where rows are lifted.
+
+    A length that fits the processor is kept one that does, and what was added can be told from the sum.
+    """
+    if space != LIFTED:
+        return dim
+    return dim + {0: _BLOCK, _BLOCK - 1: 2}.get(dim % _BLOCK, 1)
+
+
+def n_lifted_by(index: Any) -> int:
+    """Return by how many numbers the vectors of Faiss's index are lifted: by a part of product quantisation."""
+    quantiser = _quantiser(index)
+    if quantiser is not None:
+        return int(quantiser.d // quantiser.M)
+    return {0: _BLOCK, 1: 2}.get(index.d % _BLOCK, 1)
+
+
+def _check_refinement(params: Mapping[str, Any]) -> None:
+    choice(params, "refine_type", "FP32", REFINE_TYPES)
+    for name in ("refine", "with_raw_data"):
+        if str(params.get(name, True)).lower() not in ("true", "false"):
+            raise InvalidArgument(f"{name} must be true or false, not {params[name]!r}")
+
+
+def pq_bits(params: Mapping[str, Any]) -> int:
+    """Return the bits of a code of product quantisation."""
+    return integer(params, "nbits", 8, 1, MAX_PQ_BITS)
+
+
+def pq_shape(params: Mapping[str, Any], dim: int, space: str) -> tuple[int, int]:
+    """Return the dimension and the number of parts of product quantisation, one more where rows are lifted.
+
+    By default a part is of eight numbers or more.
+
+    Raises: InvalidArgument: they do not divide the dimension.
+    """
+    divisors = [m for m in range(1, dim + 1) if dim % m == 0]
+    default = max(m for m in divisors if m <= max(1, dim // 8))
+    m = integer(params, "m", default, 1, dim)
+    if m not in divisors:
+        raise InvalidArgument(f"m={m} does not divide the dimension {dim}; use one of {', '.join(map(str, divisors))}")
+    return (dim + dim // m, m + 1) if space == LIFTED else (dim, m)
