@@ -124,7 +124,9 @@ def flips(file_size: int, seed: int) -> list[tuple[int, int]]:
         ("closed", "index-*.bin"),
     ],
 )
-def test_a_changed_byte(tmp_path: Path, filled: tuple[Path, Path, Model], state: str, file: str) -> None:
+def test_a_changed_byte(
+    tmp_path: Path, filled: tuple[Path, Path, Model], state: str, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
     killed, closed, model = filled
     source = killed if state == "killed" else closed
     size = next(p for p in sorted(source.rglob("*")) if p.match(file)).stat().st_size
@@ -138,7 +140,10 @@ def test_a_changed_byte(tmp_path: Path, filled: tuple[Path, Path, Model], state:
         target = damaged(source, tmp_path / "damaged", file, flip)
         message = answers_or_refuses(target, model)
         assert message is None or Path(file).name.split("-")[0].strip("*") in message or "roost.db" in message, message
-        n_refused += message is not None
+        is_index = file.startswith("index-")
+        assert message is None or not is_index, "an index is built again from its rows"
+        n_refused += message is not None or (is_index and "is damaged" in caplog.text)
+        caplog.clear()
         shutil.rmtree(target)
     assert n_refused or file == "roost.db", "no damage was noticed"
 
@@ -158,7 +163,7 @@ def test_a_changed_byte_in_the_header_of_the_database(tmp_path: Path, filled: tu
         shutil.rmtree(target)
 
 
-@pytest.mark.parametrize("file", ["roost.db-wal", "roost.db", "roost.commits", "*.rows", "*.arrow", "index-*.bin"])
+@pytest.mark.parametrize("file", ["roost.db-wal", "roost.db", "roost.commits", "*.rows", "*.arrow"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
 def test_a_file_cut_short(tmp_path: Path, filled: tuple[Path, Path, Model], file: str, share: float) -> None:
     killed, _, model = filled
@@ -171,14 +176,12 @@ def test_a_file_cut_short(tmp_path: Path, filled: tuple[Path, Path, Model], file
     assert any(name in message for name in names) if message is not None else is_harmless
 
 
-@pytest.mark.parametrize(
-    "file", ["roost.db-wal", "roost.db", "*.rows", "fields.arrow", "vectors-101.arrow", "index-*.bin"]
-)
+@pytest.mark.parametrize("file", ["roost.db-wal", "roost.db", "*.rows", "fields.arrow", "vectors-101.arrow"])
 def test_a_missing_file(tmp_path: Path, filled: tuple[Path, Path, Model], file: str) -> None:
     killed, _, model = filled
     target = damaged(killed, tmp_path / "damaged", file, lambda content: None)
     message = answers_or_refuses(target, model)
-    assert message is not None and "missing" in message and file.replace("-*", "").strip("*").split(".")[0] in message
+    assert message is not None and "missing" in message and file.strip("*").split(".")[0] in message
     assert len(list(target.rglob("*.*"))) >= len(list(killed.rglob("*.*"))) - 2, "what is left must not be swept"
 
 
@@ -191,20 +194,71 @@ def test_a_segment_directory_that_is_a_file(tmp_path: Path, filled: tuple[Path, 
     assert message is not None and "missing" in message
 
 
-def test_a_damaged_index_is_not_grown_into_the_next_one(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:
-    def flip(content: bytearray) -> bytearray:
-        content[len(content) // 2] ^= 4
-        return content
+def _flipped(content: bytearray) -> bytearray:
+    content[len(content) // 2] ^= 4
+    return content
 
-    target = damaged(filled[1], tmp_path / "damaged", "index-*.bin", flip)
+
+def _cut(content: bytearray) -> bytearray:
+    return content[: len(content) // 3]
+
+
+def _gone(content: bytearray) -> None:
+    return None
+
+
+@pytest.mark.parametrize("damage", [_flipped, _cut, _gone])
+def test_a_damaged_index_is_built_again_from_its_rows(
+    tmp_path: Path,
+    filled: tuple[Path, Path, Model],
+    damage: Callable[[bytearray], bytearray | None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    target, model = damaged(filled[1], tmp_path / "damaged", "index-*.bin", damage), filled[2]
+    database = Database.open(target)
+    collection = database.collection("default", "c")
+    check_search(collection, model, vectors_of([3], [3]))
+    assert caplog.text.count("its rows are compared one by one until it is built again") == 1
+    check_search(collection, model, vectors_of([3], [3]))
+    assert caplog.text.count("one by one") == 1, "it is told once"
+    collection._upkeep.run(False)
+    check_search(collection, model, vectors_of([3], [3]))
+    database.close()
+    caplog.clear()
+    database = Database.open(target)
+    check_search(database.collection("default", "c"), model, vectors_of([3], [3]))
+    assert read_all(database.collection("default", "c")) == model
+    database.close()
+    assert "one by one" not in caplog.text
+    assert len(list(target.rglob("index-*.bin"))) == 1
+
+
+def test_a_damaged_index_is_not_grown_into_the_next_one(
+    tmp_path: Path, filled: tuple[Path, Path, Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    target = damaged(filled[1], tmp_path / "damaged", "index-*.bin", _flipped)
     database = Database.open(target)
     try:
         collection = database.collection("default", "c")
         collection.insert(make_batch(collection.schema, range(300, 340), 9))
-        with pytest.raises(Corruption, match="index-"):
-            collection.flush()
+        collection.flush()
+        assert "is damaged: its checksum does not match" in caplog.text
+        assert "the index is built anew" in caplog.text
+        check_search(collection, {**filled[2], **dict.fromkeys(range(300, 340), 9)}, vectors_of([3], [3]))
     finally:
         database.close()
+
+
+def test_who_only_reads_compares_the_rows_of_a_damaged_index(
+    tmp_path: Path, filled: tuple[Path, Path, Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    target = damaged(filled[1], tmp_path / "damaged", "index-*.bin", _flipped)
+    before = {path: path.read_bytes() for path in target.rglob("index-*.bin")}
+    database = Database.open(target, read_only=True)
+    check_search(database.collection("default", "c"), filled[2], vectors_of([3], [3]))
+    database.close()
+    assert "one by one" in caplog.text
+    assert {path: path.read_bytes() for path in target.rglob("index-*.bin")} == before
 
 
 def test_rows_changed_behind_the_back_of_the_log(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:

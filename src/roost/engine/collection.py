@@ -344,7 +344,15 @@ class Collection:
 
     def publish(self) -> None:
         """Show readers the contents as they are now. Under the write lock."""
+        for part in self.contents.sealed.values():
+            for index in part.indexes.values():
+                index.on_damage = self._mend
         self._snapshot = self.contents.snapshot()
+
+    def _mend(self) -> None:
+        """Let upkeep build again what was found damaged."""
+        if not self.host.read_only:
+            self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
     def close_down(self) -> None:
         """Mark the collection as dropped and let its files go once unread. Under the write lock."""

@@ -7,6 +7,7 @@ grown by the rows of the others, so that each row enters a graph about once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from roost.engine.snapshot import Part
 from roost.engine.storage.column_files import write_scalars, write_vectors
 from roost.engine.storage.durable import FileRecord, sync_directory, verify, write_durable
 from roost.engine.tail import join_batches, live_rows
+from roost.errors import Corruption
+
+_log = logging.getLogger(__name__)
 
 MIN_INDEXED_ROWS = 1_024
 """Shorter segments are scanned exactly: that is as fast, and needs no index."""
@@ -155,7 +159,12 @@ def build_index(
 
 def save_index(directory: Path, spec: IndexSpec, index: VectorIndex) -> FileRecord:
     """Write an index into a segment's directory."""
-    return write_durable(directory / f"index-{spec.index_id}.bin", index.save)
+    return write_durable(index_path(directory, spec), index.save)
+
+
+def index_path(directory: Path, spec: IndexSpec) -> Path:
+    """Return where a segment's index lies."""
+    return directory / f"index-{spec.index_id}.bin"
 
 
 def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Mask | None:
@@ -175,10 +184,14 @@ def _gather(sources: Sequence[Source], name: str) -> FloatArray:
 
 
 def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:
-    """Return a private copy of the first source's index when all of its rows are kept."""
+    """Return a private copy of the first source's index when all of its rows are kept and its file is whole."""
     held = source.part.indexes.get(spec.index_id)
     kind = resolve_index(spec.index_type)
     if held is None or kind.learns or len(source.rows) != source.part.n_rows:
         return None
-    verify(held.path, held.record)
-    return kind.load(held.path, spec.metric, resolve_params(spec.index_type, spec.params), mmap=False)
+    try:
+        verify(held.path, held.record)
+        return kind.load(held.path, spec.metric, resolve_params(spec.index_type, spec.params), mmap=False)
+    except Corruption as error:
+        _log.warning("%s; the index is built anew", error.message.partition(";")[0])
+        return None

@@ -128,7 +128,7 @@ def _first(hits: Hits, k: int) -> Hits:
 def _search_part(part: Part, request: Request, k: int) -> Neighbours:
     allowed = part.select(request.predicate, request.partitions)
     held = None if request.spec is None else part.indexes.get(request.spec.index_id)
-    index = None if held is None else held.open()
+    index = None if held is None else held.usable()
     if index is not None and allowed is None and not index.compresses:
         return index.search(request.queries, k, None, request.params)
     norms = part.rows.inverse_norms(request.field) if request.metric == "COSINE" else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
+from roost.errors import Corruption
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,29 +158,43 @@ class Segment:
 
 
 class SegmentIndex:
-    """A built index of a segment, opened and verified when first searched."""
+    """A built index of a segment, opened and verified when first searched.
+
+    Attributes:
+        is_damaged: its file was found to be damaged or missing: the rows are compared one by one, and upkeep builds
+            it again from the segment's columns.
+        on_damage: called when that is found.
+    """
 
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, opened: VectorIndex | None = None) -> None:
         self.path = path
         self.record = record
         self.spec = spec
+        self.is_damaged = False
+        self.on_damage: Callable[[], None] | None = None
         self._opened = opened
         self._opening = threading.Lock()
 
-    def open(self) -> VectorIndex:
-        """Return the index.
-
-        Raises: Corruption: its file is damaged or missing.
-        """
-        if self._opened is None:
+    def usable(self) -> VectorIndex | None:
+        """Return the index; None where it is damaged."""
+        if self._opened is None and not self.is_damaged:
             with self._opening:
-                if self._opened is None:
-                    verify(self.path, self.record)
-                    kind = resolve_index(self.spec.index_type)
-                    self._opened = kind.load(
-                        self.path, self.spec.metric, resolve_params(self.spec.index_type, self.spec.params), mmap=True
-                    )
+                if self._opened is None and not self.is_damaged:
+                    self._open()
         return self._opened
+
+    def _open(self) -> None:
+        try:
+            verify(self.path, self.record)
+            kind = resolve_index(self.spec.index_type)
+            params = resolve_params(self.spec.index_type, self.spec.params)
+            self._opened = kind.load(self.path, self.spec.metric, params, mmap=True)
+        except Corruption as error:
+            self.is_damaged = True
+            reason = error.message.partition(";")[0]
+            _log.warning("%s; its rows are compared one by one until it is built again", reason)
+            if self.on_damage is not None:
+                self.on_damage()
 
 
 def pack_bitmap(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:

@@ -82,13 +82,13 @@ class Part:
     def open_files(self) -> None:
         """Open and verify every file of the rows and their indexes, as reading them would.
 
-        Raises: Corruption: a file is damaged or missing.
+        Raises: Corruption: a file of the rows is damaged or missing.
         """
         for vector in self.rows.schema.vectors:
             self.rows.vectors(vector.name)
         self.rows.scalar(PARTITION_FIELD)
         for index in self.indexes.values():
-            index.open()
+            index.usable()
 
     def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | npt.NDArray[np.float32]:
         """Return a field's values at some rows: Arrow for scalars, (n, dim) float32 for vectors."""

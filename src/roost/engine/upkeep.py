@@ -20,6 +20,7 @@ from roost.engine.compaction import (
     Written,
     build_index,
     carried_deletes,
+    index_path,
     merge_sources,
     plan_merge,
     save_index,
@@ -237,7 +238,8 @@ class Upkeep:
         for segment_id, part in list(self._collection.contents.sealed.items()):
             if part.n_rows >= MIN_INDEXED_ROWS:
                 for spec in self._collection.record.indexes:
-                    if spec.index_id not in part.indexes:
+                    held = part.indexes.get(spec.index_id)
+                    if held is None or held.is_damaged:
                         return segment_id, spec
         return None
 
@@ -251,6 +253,8 @@ class Upkeep:
         index = build_index(spec, segment.vectors(spec.field), None, host.maintenance.stopping)
         if index is None:
             return False
+        # A file that was damaged may be mapped elsewhere; it is not written over.
+        index_path(segment.directory, spec).unlink(missing_ok=True)
         file = save_index(segment.directory, spec, index)
         path = segment.directory / file.name
         try:
