@@ -107,6 +107,24 @@ def test_distances_are_those_of_the_full_vectors(index_type: str, metric: str, t
             assert hit["distance"] == pytest.approx(true[metric], rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize("index_type", TYPES)
+def test_a_range_behind_the_nearest_rows_is_searched_as_surely(index_type: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    vectors, queries = rng.normal(size=(N_ROWS, DIM)).astype(np.float32), rng.normal(size=(10, DIM)).astype(np.float32)
+    with roost.connect(str(tmp_path / "db")) as client:
+        make(client, index_type, "L2", vectors)
+        got, true = [], []
+        for query in queries:
+            ordered = np.sort(((vectors - query) ** 2).sum(axis=1))
+            bounds = {"range_filter": float(ordered[300]), "radius": float(ordered[-1]) + 1.0}
+            params = {"params": {**TYPES[index_type][1], **bounds}}
+            [hits] = client.search("rows", data=query[None], limit=10, search_params=params)
+            got.append({hit["id"] for hit in hits})
+            order = ((vectors - query) ** 2).sum(axis=1).argsort()
+            true.append(set(order[300:310].tolist()))
+    assert recall(got, true) >= 0.9
+
+
 @pytest.mark.parametrize(
     ("index_type", "metric", "params", "message"),
     [

@@ -82,9 +82,16 @@ def test_an_index_without_a_width_is_handed_the_bitmap_of_a_wide_filter() -> Non
 
 
 def test_trust_ends_at_a_multiple_of_the_width() -> None:
-    assert is_trusted(100 * TRUSTED_RANK_PER_WIDTH, 100)
-    assert not is_trusted(100 * TRUSTED_RANK_PER_WIDTH + 1, 100)
-    assert not is_trusted(math.inf, 10**6)
+    assert is_trusted(IMAGES, 100 * TRUSTED_RANK_PER_WIDTH, 100)
+    assert not is_trusted(IMAGES, 100 * TRUSTED_RANK_PER_WIDTH + 1, 100)
+    assert not is_trusted(IMAGES, math.inf, 10**6)
+
+
+def test_an_index_of_compressed_vectors_is_trusted_less_and_not_searched_again() -> None:
+    rough = replace(IMAGES, is_rough=True)
+    assert is_trusted(IMAGES, 170, 100) and not is_trusted(rough, 170, 100)
+    assert plan_again(IMAGES, 32, 60.0).method is Method.TRAVERSE
+    assert plan_again(rough, 32, 60.0) == EXACT
 
 
 def test_searching_again_is_wider_by_the_rank_that_was_seen() -> None:

@@ -91,7 +91,8 @@ def merge_sources(parts: Sequence[Part]) -> list[Source]:
     """Return which rows of each part to keep: the first part's graph is reused, so all of its rows
     stay, deleted or not, unless too many are deleted; of the others the live rows."""
     first, *others = parts
-    keep_all = bool(first.indexes) and first.n_dead <= MAX_DEAD_SHARE * first.n_rows and bool(others)
+    grows = any(not resolve_index(held.spec.index_type).learns for held in first.indexes.values())
+    keep_all = grows and first.n_dead <= MAX_DEAD_SHARE * first.n_rows and bool(others)
     rows = np.arange(first.n_rows, dtype=np.int64) if keep_all else live_rows(first.n_rows, first.dead)
     return [Source(first, rows), *(Source(part, live_rows(part.n_rows, part.dead)) for part in others)]
 

@@ -56,6 +56,8 @@ class Task:
         comparisons: about how many rows a search of a given width compares (`VectorIndex.comparisons`).
         n_queries: queries of the call.
         n_threads: threads that one call may use.
+        is_rough: whether the index orders rows by compressed vectors. Far from the query, where rows lie close to each
+            other for their distance, it cannot tell the nearest from the next.
     """
 
     n_rows: int
@@ -66,6 +68,7 @@ class Task:
     comparisons: Callable[[int], int]
     n_queries: int = 1
     n_threads: int = 1
+    is_rough: bool = False
 
 
 # Width for a k-th allowed row of rank R is at least this times R ...
@@ -74,6 +77,8 @@ WIDTH_PER_RANK = 0.84
 WIDTH_GROWTH = 0.42
 # An answer is trusted while twice the mean rank of its rows, estimated from a sample, is up to this times the width.
 TRUSTED_RANK_PER_WIDTH = 1.9
+# The same for an index that orders rows by compressed vectors.
+ROUGH_RANK_PER_WIDTH = 1.5
 # Where the filter has turned out to depend on the query the graph may be sparse too: width over rank then.
 RETRY_WIDTH_PER_RANK = 2.0
 # A query that met no allowed row at all is searched again this much more widely.
@@ -118,6 +123,8 @@ def plan_again(task: Task, searched: int, rank: float) -> Plan:
         searched: the width of the search before.
         rank: twice the estimated mean rank of the allowed rows among all rows; inf where no allowed row was met.
     """
+    if task.is_rough:
+        return EXACT
     if math.isinf(rank):
         widened = ESCALATION * searched
     else:
@@ -127,9 +134,9 @@ def plan_again(task: Task, searched: int, rank: float) -> Plan:
     return Plan(Method.TRAVERSE, widened)
 
 
-def is_trusted(rank: float, width: int) -> bool:
+def is_trusted(task: Task, rank: float, width: int) -> bool:
     """Say whether the rows up to `rank` are found by a search of that width."""
-    return rank <= TRUSTED_RANK_PER_WIDTH * width
+    return rank <= (ROUGH_RANK_PER_WIDTH if task.is_rough else TRUSTED_RANK_PER_WIDTH) * width
 
 
 def rank_width(task: Task, rank: float) -> int:

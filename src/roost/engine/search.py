@@ -11,11 +11,13 @@ import pyarrow as pa
 from roost.engine.columns import FloatArray, IntArray, Neighbours
 from roost.engine.filter import Predicate
 from roost.engine.index.filtered import search_segment
-from roost.engine.index.parameters import integer
 from roost.engine.index.registry import resolve_index
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.segment import IndexSpec
 from roost.engine.snapshot import Part, Partitions, Snapshot
+
+WIDTH_PER_ROW = 2
+"""How much wider than the number of rows that it wants a search is made that looks behind the nearest ones."""
 
 
 class Request(NamedTuple):
@@ -98,22 +100,24 @@ def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
 
 def _search_ring(snapshot: Snapshot, request: Request) -> Hits:
     """Look deeper until the rows nearer than `beyond` are behind us."""
-    k = request.k
+    k, deeper = request.k, request
     while True:
-        hits = _search(snapshot, request, k)
+        hits = _search(snapshot, deeper, k)
         if k >= snapshot.n_rows or min(hits.counts, default=0) >= request.k:
             return _first(hits, request.k)
         k = min(4 * k, snapshot.n_rows)
-        request = _widened(request, k)
+        deeper = _widened(request, k)
 
 
 def _widened(request: Request, k: int) -> Request:
-    """Return the request with the width that it gives, if it does, raised to at least k."""
-    name = None if request.spec is None else resolve_index(request.spec.index_type).width_param
-    if name is None or name not in request.params:
+    """Return the request for k rows, and as wide as that takes."""
+    if request.spec is None:
         return request
-    width = max(k, integer(request.params, name, k, 1))
-    return request._replace(params={**request.params, name: width})
+    kind = resolve_index(request.spec.index_type)
+    width = kind.search_width(request.k, request.params)
+    if not width:
+        return request
+    return request._replace(params=kind.with_width(request.k, request.params, max(width, WIDTH_PER_ROW * k)))
 
 
 def _first(hits: Hits, k: int) -> Hits:

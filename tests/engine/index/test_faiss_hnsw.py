@@ -59,7 +59,9 @@ def test_ef_is_k_but_at_least_sixteen_when_it_is_not_given() -> None:
 
 def test_a_wider_search_compares_more_rows_and_never_more_than_there_are() -> None:
     index = FaissHnsw.build(VECTORS, "L2", {"M": 4})
-    assert index.comparisons(1) < index.comparisons(16) <= index.comparisons(10**6) == len(VECTORS)
+    assert (
+        index.comparisons(1, 10, {}) < index.comparisons(16, 10, {}) <= index.comparisons(10**6, 10, {}) == len(VECTORS)
+    )
 
 
 def test_a_file_of_another_type_or_metric_is_refused(tmp_path: Path) -> None:

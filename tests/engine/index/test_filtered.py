@@ -120,7 +120,7 @@ class ListsIndex(FaissFlat):
 
     index_type = "LISTS"
 
-    def comparisons(self, width: int) -> int:
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return self.n_rows // 10
 
     def search(
@@ -175,8 +175,8 @@ def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:
 @pytest.mark.parametrize("kept", [0.0005, 0.01, 0.1, 0.9])
 def test_a_lone_query_is_answered_as_in_company(index: FaissHnsw, kept: float) -> None:
     allowed = Allowed(np.random.default_rng(8).random(N_ROWS) < kept)
-    together, ranks = _search_graph(index, QUERIES, K, allowed, 64)
+    together, ranks = _search_graph(index, QUERIES, K, allowed, 64, {})
     for q in range(len(QUERIES)):
-        alone, (rank,) = _search_graph(index, QUERIES[q : q + 1], K, allowed, 64)
+        alone, (rank,) = _search_graph(index, QUERIES[q : q + 1], K, allowed, 64, {})
         assert np.array_equal(alone.ids[0], together.ids[q]) and rank == ranks[q]
         assert np.array_equal(alone.distances[0], together.distances[q])

@@ -80,7 +80,9 @@ def test_the_width_is_k_but_at_least_sixteen_when_it_is_not_given(index: NmslibG
 
 
 def test_a_wider_search_compares_more_rows_and_never_more_than_there_are(index: NmslibGraph) -> None:
-    assert index.comparisons(1) < index.comparisons(16) <= index.comparisons(10**6) == len(VECTORS)
+    assert (
+        index.comparisons(1, 10, {}) < index.comparisons(16, 10, {}) <= index.comparisons(10**6, 10, {}) == len(VECTORS)
+    )
 
 
 def test_a_wider_search_finds_more(index: NmslibGraph) -> None:

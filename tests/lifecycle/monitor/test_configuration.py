@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from roost.errors import InvalidArgument
-from roost.lifecycle.monitor.configuration import OPTIONS, Configuration, configuration, default_rules, finest_alpha
+from roost.lifecycle.monitor.configuration import (
+    FINEST_EXACT_ALPHA,
+    OPTIONS,
+    Configuration,
+    configuration,
+    default_rules,
+    finest_alpha,
+)
 from roost.lifecycle.monitor.notify import Email, Log
 from roost.lifecycle.monitor.rules import Rule
 
@@ -45,10 +52,12 @@ def test_an_interval_so_short_that_the_level_cannot_be_told_is_refused_with_a_wa
         configuration(None, None, {"drift_alpha": 1e-6})
 
 
-def test_detectors_with_an_exact_law_tell_any_level() -> None:
-    assert finest_alpha(("ks",)) == 0.0
+def test_detectors_with_an_exact_law_tell_finer_levels() -> None:
+    assert finest_alpha(("ks",)) == FINEST_EXACT_ALPHA
     chosen = configuration(None, None, {"drift_every_s": 300, "detectors": ["ks"]})
     assert chosen.false_alarms_a_month == pytest.approx(1.0)
+    with pytest.raises(InvalidArgument, match=r"drift tests with ks tell no level finer than 1e-05"):
+        configuration(None, None, {"drift_every_s": 10, "detectors": ["ks"]})
     with pytest.raises(InvalidArgument, match=r"drift tests with mmd tell no level finer than 0\.0002, and one every"):
         configuration(None, None, {"drift_every_s": 300, "detectors": ["mmd"]})
     with pytest.raises(InvalidArgument, match=r"with ks and mmd tell no level finer than 0\.0004"):

@@ -20,11 +20,13 @@ from roost.errors import (
     Conflict,
     EndpointNotFound,
     InvalidArgument,
+    JobStopped,
     PermissionDenied,
     PlanNotFound,
     StorageFailure,
 )
 from roost.lifecycle.actor import acting_as
+from roost.lifecycle.backfill import Progress
 from roost.lifecycle.deployments.deployment import State
 from roost.lifecycle.governance.lineage import AffectedVersion
 from roost.lifecycle.models.embedders.callable import CallableEmbedder
@@ -579,3 +581,24 @@ def test_a_deployment_that_was_broken_off_is_begun_anew(
     assert all(one.state is not State.BUILDING for one in endpoint.deployments()), half
     cancelled = [e for e in workspace.ledger.entries(endpoint.name) if e.action == "backfill.cancel"]
     assert [entry.subject for entry in cancelled] == [half.name]
+
+
+@pytest.mark.slow
+def test_a_deployment_that_somebody_has_paused_is_left_alone(
+    workspace: Workspace, endpoint: SearchEndpoint, plan: Plan
+) -> None:
+    workspace.retraining.register(replace(plan, gate=Gate("precision", margin=None)))
+    assert workspace.retraining.run(plan.name, reason="first").deployment == "digits-v2"
+    endpoint.retire("digits-v2", "a mistake")
+    records = [{"id": i, "content": np.full(64, float(i % 7))} for i in range(60)]
+
+    def pause(at: Progress) -> None:
+        if at.stage == "embed" and at.n_done == 20:
+            endpoint.pause("digits-v2-2", "the night is over")
+
+    with pytest.raises(JobStopped):
+        endpoint.deploy(workspace.models.get("digits/2"), records, batch_size=10, rate_limit=200, progress=pause)
+    again = workspace.retraining.run(plan.name, reason="again")
+    assert again.state == "failed" and "'digits-v2-2' of this model is paused: resume or cancel it" in again.reason
+    assert endpoint.deployment("digits-v2-2").state is State.BUILDING
+    assert endpoint.resume("digits-v2-2", records).n_records == 60

@@ -143,7 +143,7 @@ class AnnoyForest(VectorIndex):
         integer(params, "search_k", 1, 1)
         return 0
 
-    def comparisons(self, width: int) -> int:
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return min(self._n_rows, self._n_trees * MIN_DEFAULT_ROWS)
 
     @property

@@ -26,15 +26,8 @@ class VectorIndex(ABC):
     index_type: ClassVar[str]
     """The type's name in Milvus, for example "HNSW". It is what is stored on disk."""
 
-    width_param: ClassVar[str | None] = None
-    """The search parameter that sets how many candidates a search keeps ("ef"), for a type that has one.
-
-    A filtered search raises it until its recall is that of the unfiltered one. Without it, the type's
-    own `search` has to hold the recall under a bitmap.
-    """
-
     search_params: ClassVar[tuple[str, ...]] = ()
-    """The names of all search parameters that the type takes, `width_param` among them."""
+    """The names of the search parameters that the type takes."""
 
     metrics: ClassVar[tuple[str, ...]] = METRICS
     """The metrics that the type takes."""
@@ -47,8 +40,8 @@ class VectorIndex(ABC):
     """
 
     compresses: ClassVar[bool] = False
-    """Whether its distances are of compressed vectors. The engine then asks for `n_refined` rows, and compares
-    these with the full vectors of the segment."""
+    """Whether its distances only order the rows, as those of compressed vectors do. The engine then asks for
+    `n_refined` rows, and compares these with the full vectors of the segment."""
 
     metric: str
     dim: int
@@ -104,11 +97,24 @@ class VectorIndex(ABC):
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
-        """Check the search parameters and return the value that `width_param` takes; 0 without one.
+        """Check the search parameters and return the width of a search for k rows; 0 for a type that has none.
+
+        The rows up to about that rank are found nearly as surely as the nearest ones. A filtered search is made wider
+        (`with_width`) until its recall is that of the unfiltered one. Without a width, the type's own `search`
+        has to hold the recall under a bitmap.
 
         Raises: InvalidArgument: a search parameter is unknown or out of its range.
         """
         return 0
+
+    @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        """Return the search parameters of a search of at least that width.
+
+        Args:
+            k: of the search that `params` are for.
+        """
+        return params
 
     @classmethod
     def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
@@ -118,6 +124,10 @@ class VectorIndex(ABC):
         """
         return k
 
-    def comparisons(self, width: int) -> int:
-        """Return about how many rows a search of that width compares with one query."""
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
+        """Return about how many rows a filtered search of that width compares with one query, in full rows' worth.
+
+        Args:
+            k, params: of the search that is made as wide.
+        """
         return self.n_rows

@@ -74,7 +74,6 @@ class FaissHnsw(FaissIndex):
     """
 
     index_type: ClassVar[str] = "HNSW"
-    width_param: ClassVar[str | None] = "ef"
     search_params: ClassVar[tuple[str, ...]] = ("ef",)
     faiss_class: ClassVar[Any] = faiss.IndexHNSWFlat
 
@@ -98,7 +97,11 @@ class FaissHnsw(FaissIndex):
         """
         return graph_width(cls.index_type, cls.search_params, k, params)
 
-    def comparisons(self, width: int) -> int:
+    @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        return {**params, "ef": width}
+
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return graph_comparisons(self.n_rows, self._links, width)
 
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:

@@ -15,7 +15,7 @@ from roost.engine.index.faiss_hnsw import (
     set_construction,
 )
 from roost.engine.index.faiss_learned import FaissLearned, pq_bits, pq_shape, rotated, rotated_dim
-from roost.engine.index.parameters import choice
+from roost.engine.index.parameters import choice, integer
 
 _SCALARS: Mapping[str, int] = {
     "SQ4": faiss.ScalarQuantizer.QT_4bit,
@@ -33,7 +33,6 @@ class _FaissHnswCompressed(FaissLearned):
     `refine_k` times k rows are compared again with their full vectors; the list of candidates is at least so long.
     """
 
-    width_param: ClassVar[str | None] = "ef"
     search_params: ClassVar[tuple[str, ...]] = ("ef", "refine_k")
 
     def __init__(self, index: Any, metric: str) -> None:
@@ -53,7 +52,11 @@ class _FaissHnswCompressed(FaissLearned):
         cls.n_refined(k, params)
         return graph_width(cls.index_type, cls.search_params, k, params)
 
-    def comparisons(self, width: int) -> int:
+    @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        return {**params, "ef": width}
+
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return self.n_rows if self._is_flat else graph_comparisons(self.n_rows, self._links, width)
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
@@ -85,7 +88,7 @@ class FaissHnswSq(_FaissHnswCompressed):
 
 
 class FaissHnswPq(_FaissHnswCompressed):
-    """Of product-quantised vectors: `m` parts (a divisor of the dimension) of `nbits` bits each (1 to 12)."""
+    """Of product-quantised vectors: `m` parts (a divisor of the dimension) of `nbits` bits each (1 to 8)."""
 
     index_type: ClassVar[str] = "HNSW_PQ"
     build_params: ClassVar[tuple[str, ...]] = ("M", "efConstruction", "m", "nbits", "refine", "refine_type")
@@ -96,7 +99,9 @@ class FaissHnswPq(_FaissHnswCompressed):
     @classmethod
     def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
         _, n_parts = pq_shape(params, dim, metric)
-        index = faiss.IndexHNSWPQ(dim, n_parts, graph_links(params), pq_bits(params))
+        # Codes are compared with codes by a table whose size grows with the square of their number.
+        n_bits = integer(params, "nbits", 8, 1, 8)
+        index = faiss.IndexHNSWPQ(dim, n_parts, graph_links(params), n_bits)
         set_construction(index, params)
         return index
 

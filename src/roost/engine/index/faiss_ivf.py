@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, ClassVar
 
 import faiss
-import numpy as np
-import numpy.typing as npt
 
-from roost.engine.columns import Bitmap, FloatArray, IntArray, Neighbours
-from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.faiss_learned import FaissLearned, lifted_dim, pq_bits, pq_shape, rotated, rotated_dim
 from roost.engine.index.parameters import integer, require_known
 from roost.errors import InvalidArgument
@@ -24,17 +20,22 @@ ROWS_PER_LIST = 39
 
 Source: Faiss's least number of training points for each centroid."""
 
-FILTERED_GROWTH = 0.5
-"""A filter that keeps the part s of the rows multiplies the lists that are read by (1 / s) to this power."""
+WIDTH_PER_ROW = 2
+"""Rows of up to this many times the rank that is asked for are found nearly as surely."""
+
+WIDTH_GROWTH = 0.5
+"""A search that is w times as wide reads w to this power times as many lists."""
+
+COMPARED_SHARE = 0.4
+"""Of the rows in the lists that are read, those that a filtered search looks at: the allowed and some of the others."""
 
 _REFINEMENT = ("refine", "refine_type")
-_FILTERS_REMEMBERED = 16
 
 
 class _FaissIvf(FaissLearned):
     """Build parameter: `nlist` (1 to 65536 lists). Search parameter: `nprobe`, how many of the lists are read.
 
-    Under a bitmap more lists are read, as the rows that are wanted lie farther away.
+    A filter makes a search wider, and a wider search reads more lists.
 
     Source: Jegou, Douze and Schmid, "Product quantization for nearest neighbor search", 2011, section IV.
     """
@@ -42,10 +43,6 @@ class _FaissIvf(FaissLearned):
     build_params: ClassVar[tuple[str, ...]] = ("nlist",)
     search_params: ClassVar[tuple[str, ...]] = ("nprobe",)
     lifts: ClassVar[bool] = True
-
-    def __init__(self, index: Any, metric: str) -> None:
-        super().__init__(index, metric)
-        self._counts: dict[int, tuple[Bitmap, IntArray]] = {}
 
     @classmethod
     def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
@@ -74,88 +71,32 @@ class _FaissIvf(FaissLearned):
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
-        """Check the search parameters; there is no list of candidates whose length could be set.
+        """Return how far down the rows of `nprobe` lists are found nearly as surely as the k nearest.
 
-        Raises: InvalidArgument: one is unknown or out of its range.
+        Raises: InvalidArgument: a search parameter is unknown or out of its range.
         """
         require_known(params, cls.search_params, cls.index_type)
         _nprobe(params)
         cls.n_refined(k, params)
-        return 0
+        return WIDTH_PER_ROW * k
 
-    def comparisons(self, width: int) -> int:
+    @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        return {**params, "nprobe": min(MAX_NLIST, math.ceil(_nprobe(params) * _growth(k, width)))}
+
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         if self._is_flat:
             return self.n_rows
-        return self._nlist + self.n_rows * min(DEFAULT_NPROBE, self._nlist) // self._nlist
-
-    def search(
-        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
-    ) -> Neighbours:
-        if allowed is None or self._is_flat or not len(queries):
-            return super().search(queries, k, allowed, params)
-        check_bitmap(allowed, self.n_rows)
-        given = dict(params or {})
-        self.search_width(k, given)
-        nprobes = self._filtered_nprobes(queries, allowed, min(self._nlist, _nprobe(given)))
-        found = Neighbours(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32))
-        for nprobe in np.unique(nprobes):
-            own = np.flatnonzero(nprobes == nprobe)
-            part = super().search(np.ascontiguousarray(queries[own]), k, allowed, {**given, "nprobe": int(nprobe)})
-            found.ids[own], found.distances[own] = part.ids, part.distances
-        return found
-
-    def _filtered_nprobes(self, queries: FloatArray, allowed: Bitmap, nprobe: int) -> IntArray:
-        """Return for each query how many lists to read: until they hold as many allowed rows as are wanted.
-
-        Without a filter `nprobe` lists hold some number of rows; of a filter that keeps the part s and knows nothing of
-        the query, s ** -FILTERED_GROWTH times as many lists are read. The allowed rows among those are what is wanted
-        wherever a filter's rows lie.
-        """
-        counts = self._allowed_of_list(allowed)
-        kept = max(1, int(counts.sum())) / self.n_rows
-        wanted = nprobe / self._nlist * self.n_rows * kept ** (1.0 - FILTERED_GROWTH)
-        asked = self._prepared(queries)
-        lists = np.empty((len(asked), self._nlist), np.int64)
-        distances = np.empty((len(asked), self._nlist), np.float32)
-        pointers = (faiss.swig_ptr(array) for array in (asked, distances, lists))
-        x, near, nearest = pointers
-        self._inner.quantizer.search_c(len(asked), x, self._nlist, near, nearest, None)
-        seen = np.cumsum(counts[lists], axis=1)
-        enough: IntArray = np.count_nonzero(seen < wanted, axis=1) + 1
-        # Rounded up to a power of two, so that the queries of a batch are searched in few groups.
-        rounded = np.exp2(np.ceil(np.log2(np.maximum(enough, nprobe)))).astype(np.int64)
-        return np.minimum(np.where(enough <= nprobe, nprobe, rounded), self._nlist)
-
-    def _allowed_of_list(self, allowed: Bitmap) -> IntArray:
-        """Return how many allowed rows each list holds, (nlist,); remembered while a filter is in use."""
-        held = self._counts.get(id(allowed))
-        if held is not None and held[0] is allowed:
-            return held[1]
-        mask = np.unpackbits(allowed, count=self.n_rows, bitorder="little").view(bool)
-        counts = np.bincount(self._list_of_row[mask], minlength=self._nlist)
-        if len(self._counts) >= _FILTERS_REMEMBERED:
-            self._counts.clear()
-        self._counts[id(allowed)] = allowed, counts
-        return counts
-
-    @cached_property
-    def _list_of_row(self) -> npt.NDArray[np.int32]:
-        """The list of each row, (n_rows,)."""
-        lists = self._inner.invlists
-        found = np.empty(self.n_rows, np.int32)
-        for number in range(self._nlist):
-            size = lists.list_size(number)
-            if size:
-                ids = lists.get_ids(number)
-                found[faiss.rev_swig_ptr(ids, size)] = number
-                lists.release_ids(number, ids)
-        return found
+        share = min(1.0, _nprobe(params) * _growth(k, width) / self._nlist)
+        return self._nlist + int(COMPARED_SHARE * share * self.n_rows)
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
-        return faiss.SearchParametersIVF(**self._probing(params, selector))
+        return faiss.SearchParametersIVF(**self._probing(k, params, selector))
 
-    def _probing(self, params: Mapping[str, Any], selector: Any) -> dict[str, Any]:
-        nprobe = min(self._nlist, _nprobe(params))
+    def _probing(self, k: int, params: Mapping[str, Any], selector: Any) -> dict[str, Any]:
+        # Lists that hold too few rows for the answer are as good as none.
+        least = math.ceil(WIDTH_PER_ROW * k * self._nlist / self.n_rows)
+        nprobe = min(self._nlist, max(least, _nprobe(params)))
         return {"nprobe": nprobe} if selector is None else {"nprobe": nprobe, "sel": selector}
 
     @property
@@ -184,6 +125,7 @@ class FaissIvfSq8(_FaissIvf):
     """Lists of vectors of one byte for each number."""
 
     index_type: ClassVar[str] = "IVF_SQ8"
+    default_refine_k: ClassVar[float] = 2.0
     faiss_class: ClassVar[Any] = faiss.IndexIVFScalarQuantizer
 
     @classmethod
@@ -218,7 +160,7 @@ class FaissIvfPq(_FaissIvf):
         return max(2 * ROWS_PER_LIST, 1 << pq_bits(params))
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
-        return faiss.IVFPQSearchParameters(**self._probing(params, selector))
+        return faiss.IVFPQSearchParameters(**self._probing(k, params, selector))
 
 
 class FaissIvfRabitq(_FaissIvf):
@@ -246,7 +188,7 @@ class FaissIvfRabitq(_FaissIvf):
         return super().search_width(k, params)
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
-        return faiss.IVFRaBitQSearchParameters(qb=query_bits(params), **self._probing(params, selector))
+        return faiss.IVFRaBitQSearchParameters(qb=query_bits(params), **self._probing(k, params, selector))
 
 
 class FaissScann(_FaissIvf):
@@ -275,11 +217,21 @@ class FaissScann(_FaissIvf):
         return pq_shape({"m": dim // 2}, dim, metric)
 
     @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        wider = super().with_width(k, params, width)
+        return {**wider, "reorder_k": max(width, cls.n_refined(k, params))} if "reorder_k" in params else wider
+
+    @classmethod
     def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
         reorder_k = integer(params, "reorder_k", round(cls.default_refine_k * k), 1)
         if reorder_k < k:
             raise InvalidArgument(f"reorder_k={reorder_k} is less than k={k}; raise reorder_k or lower the limit")
         return reorder_k
+
+
+def _growth(k: int, width: int) -> float:
+    growth: float = max(1.0, width / (WIDTH_PER_ROW * k)) ** WIDTH_GROWTH
+    return growth
 
 
 def _nprobe(params: Mapping[str, Any]) -> int:

@@ -21,6 +21,9 @@ REFINE_TYPES = ("SQ6", "SQ8", "BF16", "FP16", "FP32")
 MAX_REFINE_K = 1_000.0
 MAX_PQ_BITS = 12
 
+LIFTED_TO = 0.99
+"""Rows are lifted to the length that this share of them does not exceed; the few longer ones stay as they are."""
+
 LIFTED = "LIFTED"
 """What rows of an inner product are searched as, where they are lifted to one length; other metrics are themselves."""
 
@@ -84,16 +87,6 @@ class FaissLearned(FaissIndex):
             queries = np.pad(queries, ((0, 0), (0, self._n_lifted)))
         return super().search(queries, k, allowed, params)
 
-    def _prepared(self, queries: FloatArray) -> FloatArray:
-        """Return queries as the innermost index compares them."""
-        asked = normalised(queries) if self.metric == "COSINE" else np.ascontiguousarray(queries, np.float32)
-        if self._n_lifted:
-            asked = np.pad(asked, ((0, 0), (0, self._n_lifted)))
-        if self._inner is self._index:
-            return asked
-        turned: FloatArray = faiss.downcast_VectorTransform(self._index.chain.at(0)).apply(asked)
-        return turned
-
     @classmethod
     def _fitted(cls, params: Mapping[str, Any], n_rows: int) -> Mapping[str, Any]:
         """Return the build parameters for so many rows."""
@@ -111,7 +104,7 @@ class FaissLearned(FaissIndex):
     @classmethod
     def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
         if "refine_k" not in cls.search_params:
-            return k
+            return round(k * cls.default_refine_k)
         return max(k, round(k * number(params, "refine_k", cls.default_refine_k, 1.0, MAX_REFINE_K)))
 
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
@@ -146,9 +139,10 @@ def _searched_rows(vectors: FloatArray, space: str, n_lifted: int) -> FloatArray
     if space != LIFTED:
         return vectors
     squares = np.einsum("ij,ij->i", vectors, vectors)
+    length = np.quantile(squares, LIFTED_TO)
     lifted = np.zeros((len(vectors), vectors.shape[1] + n_lifted), np.float32)
     lifted[:, : vectors.shape[1]] = vectors
-    lifted[:, vectors.shape[1]] = np.sqrt(squares.max() - squares)
+    lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(length - squares, 0.0))
     return lifted
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import faiss
@@ -138,10 +138,8 @@ def search_segment(
 
 def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
     """Return how many rows of an index that compresses are compared again, and the parameters to find so many."""
-    width, n_found = index.search_width(k, params), index.n_refined(k, params)
-    if index.width_param is None:
-        return n_found, params
-    return n_found, {**params, index.width_param: max(width, n_found)}
+    width, n_found = index.search_width(k, params), max(k, min(index.n_refined(k, params), index.n_rows))
+    return n_found, index.with_width(n_found, params, max(width, n_found))
 
 
 def _search_once(
@@ -160,7 +158,11 @@ def _search_once(
         return index.search(queries, k, None, params)
     if index is None or allowed is None or not len(queries):
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
-    task = Task(len(vectors), allowed.count, vectors.shape[1], k, width, index.comparisons, len(queries), _n_threads())
+    comparisons = partial(index.comparisons, k=k, params=params)
+    is_rough = index.compresses and index.n_refined(1, {}) > 1
+    task = Task(
+        len(vectors), allowed.count, vectors.shape[1], k, width, comparisons, len(queries), _n_threads(), is_rough
+    )
     plan = plan_search(task, allowed.doubt)
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
@@ -168,7 +170,7 @@ def _search_once(
     if plan.method is Method.EXACT:
         allowed.note(1, 0)
         return scan(queries)
-    return _traverse(index, queries, task, plan, allowed, scan)
+    return _traverse(index, queries, task, plan, allowed, scan, params)
 
 
 def _n_threads() -> int:
@@ -176,11 +178,17 @@ def _n_threads() -> int:
 
 
 def _traverse(
-    index: VectorIndex, queries: FloatArray, task: Task, plan: Plan, allowed: Allowed, scan: _Scan
+    index: VectorIndex,
+    queries: FloatArray,
+    task: Task,
+    plan: Plan,
+    allowed: Allowed,
+    scan: _Scan,
+    params: Mapping[str, Any],
 ) -> Neighbours:
     """Search the graph, and search again the queries whose answer cannot be trusted."""
-    answer, ranks = _search_graph(index, queries, task.k, allowed, plan.width)
-    doubtful = [q for q, rank in enumerate(ranks) if not is_trusted(rank, plan.width)]
+    answer, ranks = _search_graph(index, queries, task.k, allowed, plan.width, params)
+    doubtful = [q for q, rank in enumerate(ranks) if not is_trusted(task, rank, plan.width)]
     if not doubtful:
         allowed.note(len(queries), 0)
         return answer
@@ -193,7 +201,7 @@ def _traverse(
         allowed.note(len(queries), len(by_scan))
     if by_graph:
         widest = Plan(Method.TRAVERSE, max(plans[q].width for q in by_graph))
-        _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan))
+        _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan, params))
     return answer
 
 
@@ -202,14 +210,15 @@ def _put(answer: Neighbours, queries: list[int], found: Neighbours) -> None:
 
 
 def _search_graph(
-    index: VectorIndex, queries: FloatArray, k: int, allowed: Allowed, width: int
+    index: VectorIndex, queries: FloatArray, k: int, allowed: Allowed, width: int, params: Mapping[str, Any]
 ) -> tuple[Neighbours, list[float]]:
     """Search the graph once.
 
     Returns: the k nearest allowed rows that it met; and for each query their rank (see `_Sieve`).
     """
     sifted = width * allowed.count >= SIFTED_FROM * k * len(allowed.mask)
-    found = index.search(queries, width, None if sifted else allowed.sampled, {str(index.width_param): width})
+    wider = index.with_width(k, params, width)
+    found = index.search(queries, width, None if sifted else allowed.sampled, wider)
     sieve = _Sieve(allowed.mask, k, width, 1.0 if sifted else SAMPLED_FRACTION)
     if len(queries) == 1:
         # Without the copies below: a lone query meets cold caches, and feels every step of Python.

@@ -51,6 +51,7 @@ class NmslibGraph(VectorIndex):
     """
 
     learns: ClassVar[bool] = True
+    width_param: ClassVar[str]
     method: ClassVar[str]
     links_param: ClassVar[str]
     links_default: ClassVar[int]
@@ -149,7 +150,11 @@ class NmslibGraph(VectorIndex):
             raise InvalidArgument(f"{name}={width} is less than k={k}; raise {name} or lower the limit")
         return width
 
-    def comparisons(self, width: int) -> int:
+    @classmethod
+    def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
+        return {**params, str(cls.width_param): width}
+
+    def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return graph_comparisons(self._n_rows, 2 * self._n_links, width)
 
     @property
@@ -226,7 +231,7 @@ class NmslibHnsw(NmslibGraph):
     """
 
     index_type: ClassVar[str] = "NMSLIB_HNSW"
-    width_param: ClassVar[str | None] = "ef"
+    width_param: ClassVar[str] = "ef"
     search_params: ClassVar[tuple[str, ...]] = ("ef",)
     method: ClassVar[str] = "hnsw"
     links_param: ClassVar[str] = "M"
@@ -248,7 +253,7 @@ class NmslibSwGraph(NmslibGraph):
     """
 
     index_type: ClassVar[str] = "NMSLIB_SW_GRAPH"
-    width_param: ClassVar[str | None] = "efSearch"
+    width_param: ClassVar[str] = "efSearch"
     search_params: ClassVar[tuple[str, ...]] = ("efSearch",)
     method: ClassVar[str] = "sw-graph"
     links_param: ClassVar[str] = "NN"

@@ -104,7 +104,8 @@ def known_data(session: Session, digest: str) -> KnownData:
         WorkspaceError: there are several.
     """
     known = list(session.scalars(select(DataVersionRow))) if digest else []
-    rows = [row for row in known if row.digest.startswith(digest)] or [row for row in known if row.name == digest]
+    rows = [row for row in known if row.digest.startswith(digest) or row.digest.partition(":")[2].startswith(digest)]
+    rows = rows or [row for row in known if row.name == digest]
     if len(rows) > 1:
         found = ", ".join(f"{row.name} {row.digest}" for row in rows[:5])
         raise WorkspaceError(f"{len(rows)} versions of data are called {digest!r}: {found}; give more of the digest")

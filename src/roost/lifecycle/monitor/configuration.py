@@ -28,6 +28,9 @@ COARSEST_ALPHA = 0.05
 TESTS_TOGETHER = 4
 """Tests of one window, of several processes or seasons, that the finest alpha can be corrected for."""
 
+FINEST_EXACT_ALPHA = 1e-5
+"""The finest level of a drift test, whatever tells it."""
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -157,12 +160,14 @@ def check_options(names: Iterable[str]) -> None:
 
 
 def finest_alpha(detectors: Sequence[str]) -> float:
-    """Return the least level that detectors together can tell with MAX_PERMUTATIONS; 0 where all are exact.
+    """Return the least level that detectors together can tell.
 
+    With random windows that is bounded by MAX_PERMUTATIONS. Where all detectors have an exact law it is
+    FINEST_EXACT_ALPHA: predicted classes are tested beside them with random windows, which are cheap, but not free.
     Exact ones beside others count: the p-values of all are corrected for the number of all.
     """
     if set(detectors) <= set(exact_detector_names()):
-        return 0.0
+        return FINEST_EXACT_ALPHA
     return len(detectors) * TESTS_TOGETHER / MAX_PERMUTATIONS
 
 

@@ -15,8 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from roost.address import without_secrets
-from roost.errors import DatabaseLocked, InvalidArgument, RoostError, StorageFailure, WorkspaceError
+from roost.errors import (
+    DatabaseLocked,
+    InvalidArgument,
+    InvalidTransition,
+    RoostError,
+    StorageFailure,
+    WorkspaceError,
+)
 from roost.lifecycle.context import Context
 from roost.lifecycle.deployments import space
 from roost.lifecycle.deployments.deployment import State
@@ -31,7 +40,7 @@ from roost.lifecycle.retrain.plan import Plan
 from roost.lifecycle.retrain.training import Request, Result, imported, read_result
 from roost.lifecycle.serving.predict_endpoint import PredictEndpoint
 from roost.lifecycle.serving.search_endpoint import SearchEndpoint
-from roost.lifecycle.store.tables import DeploymentRow
+from roost.lifecycle.store.tables import DeploymentRow, JobRow
 
 if TYPE_CHECKING:
     from roost.lifecycle.deployments.deployment import Deployment
@@ -241,9 +250,16 @@ def _deploy(context: Context, endpoint: Endpoint, plan: Plan, version: ModelVers
 
 
 def _give_up_broken_off(context: Context, endpoint: SearchEndpoint, version: ModelVersion) -> None:
-    """Cancel deployments of the version whose building nobody carries on: an earlier run was broken off there."""
+    """Cancel deployments of the version whose building nobody carries on: an earlier run was broken off there.
+
+    Raises: InvalidTransition: somebody has paused one, and will want to go on with it.
+    """
     for one in endpoint.deployments():
         if one.state == State.BUILDING and one.model == str(version) and not is_filled(context, one.id):
+            with context.store.read() as session:
+                state = session.scalar(select(JobRow.state).where(JobRow.deployment_id == one.id))
+            if state == "paused":
+                raise InvalidTransition(f"deployment {one.name!r} of this model is paused: resume or cancel it")
             endpoint.cancel(one, "its building was broken off, and the recipe has given its model again")
 
 
