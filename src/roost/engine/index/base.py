@@ -16,7 +16,7 @@ class VectorIndex(ABC):
 
     Distances are smaller-is-closer for every metric: squared Euclidean for L2, the negated inner
     product for IP, the negated cosine for COSINE (an index normalises its own copy of the vectors
-    and of the queries; callers never do).
+    and of the queries; callers never do). Those of an index that `compresses` need only order the rows so.
 
     `search` may be called from any number of threads at once, and gives up the interpreter lock
     while it works. `add` and `save` need the index for themselves: the engine calls them only on
