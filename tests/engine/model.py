@@ -163,11 +163,7 @@ def check_files(database: Database) -> None:
 
 def _files(collection: Collection) -> list[Path]:
     held = [part.rows for part in collection.contents.sealed.values() if isinstance(part.rows, Segment)]
-    return [
-        segment.directory / file.name
-        for segment in held
-        for file in (*segment.record.files, *segment.record.indexes.values())
-    ]
+    return [segment.directory / file.name for segment in held for file in segment.record.all_files]
 
 
 def copy_database(source: Path, target: Path) -> Path:

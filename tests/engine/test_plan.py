@@ -7,7 +7,7 @@ import pytest
 
 from roost.engine.plan import (
     BITMAP,
-    EXACT,
+    SCAN,
     TRUSTED_RANK_PER_WIDTH,
     Method,
     Task,
@@ -33,7 +33,7 @@ def keeping(fraction: float, **changes: int) -> Task:
 
 @pytest.mark.parametrize("fraction", [0, 0.0001, 0.001, 0.01, 0.02])
 def test_a_selective_filter_is_scanned(fraction: float) -> None:
-    assert plan_search(keeping(fraction)) == EXACT
+    assert plan_search(keeping(fraction)) == SCAN
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.999])
@@ -53,16 +53,16 @@ def test_the_chosen_way_is_the_cheaper_one() -> None:
     for permille in range(1, 1000, 7):
         task = keeping(permille / 1000)
         graph = graph_cost_ns(task, rank_width(task, task.k * 1000 / permille))
-        assert (plan_search(task) == EXACT) == (graph >= exact_cost_ns(task))
+        assert (plan_search(task) == SCAN) == (graph >= exact_cost_ns(task))
 
 
 def test_no_more_rows_than_k_are_scanned() -> None:
-    assert plan_search(Task(5, 3, 2, 10, 16, lambda width: 0)) == EXACT
+    assert plan_search(Task(5, 3, 2, 10, 16, lambda width: 0)) == SCAN
 
 
 def test_doubt_turns_to_the_scan() -> None:
     assert plan_search(IMAGES, doubt=0.0).method is Method.TRAVERSE
-    assert plan_search(IMAGES, doubt=0.9) == EXACT
+    assert plan_search(IMAGES, doubt=0.9) == SCAN
 
 
 def test_many_queries_share_the_copy_of_the_rows() -> None:
@@ -72,13 +72,13 @@ def test_many_queries_share_the_copy_of_the_rows() -> None:
 
 def test_an_exhaustive_index_is_never_handed_a_bitmap() -> None:
     exhaustive = replace(IMAGES, width=0, comparisons=lambda width: 60_000)
-    assert plan_search(replace(exhaustive, n_allowed=59_000)) == EXACT
+    assert plan_search(replace(exhaustive, n_allowed=59_000)) == SCAN
 
 
 def test_an_index_without_a_width_is_handed_the_bitmap_of_a_wide_filter() -> None:
     lists = replace(IMAGES, width=0, comparisons=lambda width: 3_000)
     assert plan_search(replace(lists, n_allowed=30_000)) == BITMAP
-    assert plan_search(replace(lists, n_allowed=600)) == EXACT
+    assert plan_search(replace(lists, n_allowed=600)) == SCAN
 
 
 def test_trust_ends_at_a_multiple_of_the_width() -> None:
@@ -91,7 +91,7 @@ def test_an_index_of_compressed_vectors_is_trusted_less_and_not_searched_again()
     rough = replace(IMAGES, is_rough=True)
     assert is_trusted(IMAGES, 170, 100) and not is_trusted(rough, 170, 100)
     assert plan_again(IMAGES, 32, 60.0).method is Method.TRAVERSE
-    assert plan_again(rough, 32, 60.0) == EXACT
+    assert plan_again(rough, 32, 60.0) == SCAN
 
 
 def test_searching_again_is_wider_by_the_rank_that_was_seen() -> None:
@@ -101,5 +101,5 @@ def test_searching_again_is_wider_by_the_rank_that_was_seen() -> None:
 
 
 def test_searching_again_gives_way_to_a_scan_that_costs_little_more() -> None:
-    assert plan_again(keeping(0.5), 40, 50_000.0) == EXACT
-    assert plan_again(keeping(0.05), 200, math.inf) == EXACT
+    assert plan_again(keeping(0.5), 40, 50_000.0) == SCAN
+    assert plan_again(keeping(0.05), 200, math.inf) == SCAN

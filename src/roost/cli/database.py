@@ -152,7 +152,7 @@ def _named_files(path: Path, catalog: Catalog) -> dict[Path, FileRecord]:
     files = {}
     for segment_id, document in catalog.load().objects.get("segment", {}).items():
         segment = SegmentRecord.from_document(segment_id, document)
-        for record in (*segment.files, *segment.indexes.values()):
+        for record in segment.all_files:
             files[path / "segments" / str(segment_id) / record.name] = record
     return files
 

@@ -313,6 +313,8 @@ class Collection:
             self.record = record
             for index in self.contents.drop_index(spec.index_id, without):
                 remove_when_unused(index, index.path)
+                if index.sketch is not None:
+                    remove_when_unused(index.sketch, index.sketch.path)
             self.publish()
 
     def _store(self, record: CollectionRecord) -> None:
@@ -347,6 +349,8 @@ class Collection:
         for part in self.contents.sealed.values():
             for index in part.indexes.values():
                 index.on_damage = self._mend
+                if index.sketch is not None:
+                    index.sketch.on_damage = self._mend
         self._snapshot = self.contents.snapshot()
 
     def _mend(self) -> None:

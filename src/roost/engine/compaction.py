@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pymilvus import DataType
 
 from roost.engine.columns import FloatArray, IntArray, Mask
+from roost.engine.index import sketch
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.schema import Schema
@@ -166,6 +168,19 @@ def save_index(directory: Path, spec: IndexSpec, index: VectorIndex) -> FileReco
 def index_path(directory: Path, spec: IndexSpec) -> Path:
     """Return where a segment's index lies."""
     return directory / f"index-{spec.index_id}.bin"
+
+
+def takes_sketch(spec: IndexSpec, schema: Schema, n_rows: int) -> bool:
+    """Say whether filtered searches of an index over so many rows gain by a sketch."""
+    field = schema.field(spec.field)
+    if field.dtype != DataType.FLOAT_VECTOR or (field.dim or 0) < sketch.MIN_DIM or n_rows < sketch.MIN_ROWS:
+        return False
+    return resolve_index(spec.index_type).search_width(1, {}) > 0
+
+
+def sketch_path(directory: Path, spec: IndexSpec) -> Path:
+    """Return where the sketch of a segment lies."""
+    return directory / f"sketch-{spec.index_id}.bin"
 
 
 def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Mask | None:

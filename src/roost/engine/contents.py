@@ -90,7 +90,11 @@ class Contents:
         """Return the manifests of the segments that have an index, without it."""
         manifests = {i: part.rows.record for i, part in self.sealed.items() if isinstance(part.rows, Segment)}
         return {
-            segment_id: replace(manifest, indexes={i: f for i, f in manifest.indexes.items() if i != index_id})
+            segment_id: replace(
+                manifest,
+                indexes={i: f for i, f in manifest.indexes.items() if i != index_id},
+                sketches={i: f for i, f in manifest.sketches.items() if i != index_id},
+            )
             for segment_id, manifest in manifests.items()
             if index_id in manifest.indexes
         }

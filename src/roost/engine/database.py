@@ -457,7 +457,7 @@ class Database:
             self._put("database", record.database_id, record.to_document())
             self._names = replace(self._names, databases={DEFAULT_DATABASE: record})
         named = {
-            segment_id: {file.name for file in (*part.rows.record.files, *part.rows.record.indexes.values())}
+            segment_id: {file.name for file in part.rows.record.all_files}
             for collection in self._names.collections.values()
             for segment_id, part in collection.contents.sealed.items()
             if isinstance(part.rows, Segment)

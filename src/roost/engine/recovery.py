@@ -8,7 +8,7 @@ from pathlib import Path
 from roost.engine.contents import Contents
 from roost.engine.log import replay
 from roost.engine.records import CollectionRecord
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, unpack_bitmap
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, SegmentSketch, unpack_bitmap
 from roost.engine.snapshot import Part
 from roost.engine.storage.catalog import Catalog, CatalogState
 
@@ -49,7 +49,7 @@ def recover_contents(
             segment.record = manifest
         else:
             segment, opened = Segment(directory / str(manifest.segment_id), manifest, record.schema), {}
-        indexes = {i: opened.get(i, index) for i, index in open_indexes(segment, record.indexes).items()}
+        indexes = {i: _known(opened.get(i), index) for i, index in open_indexes(segment, record.indexes).items()}
         contents.sealed[manifest.segment_id] = Part(segment, dead, indexes)
     with closing(catalog.read_log(record.collection_id)) as entries:
         for entry in entries:
@@ -57,10 +57,25 @@ def recover_contents(
     return contents
 
 
+def _known(known: SegmentIndex | None, index: SegmentIndex) -> SegmentIndex:
+    """Return an index as it was opened before, with the sketch that it may have been given since."""
+    if known is None or known.record != index.record:
+        return index
+    if index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record):
+        known.sketch = index.sketch
+    return known
+
+
 def open_indexes(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, SegmentIndex]:
     """Return the indexes of a segment that `specs` name."""
     return {
-        spec.index_id: SegmentIndex(segment.directory / file.name, file, spec)
+        spec.index_id: SegmentIndex(segment.directory / file.name, file, spec, open_sketch(segment, spec))
         for spec in specs
         if (file := segment.record.indexes.get(spec.index_id)) is not None
     }
+
+
+def open_sketch(segment: Segment, spec: IndexSpec) -> SegmentSketch | None:
+    """Return the sketch of a segment for the searches of one index, if it has one."""
+    file = segment.record.sketches.get(spec.index_id)
+    return None if file is None else SegmentSketch(segment.directory / file.name, file, spec.metric)

@@ -137,7 +137,8 @@ def _search_part(part: Part, request: Request, k: int) -> Neighbours:
         return index.search(request.queries, k, None, request.params)
     norms = part.rows.inverse_norms(request.field) if request.metric == "COSINE" else None
     vectors = part.rows.vectors(request.field)
-    return search_segment(index, vectors, request.queries, k, request.metric, allowed, request.params, norms)
+    sketch = None if allowed is None or held is None or held.sketch is None else held.sketch.usable()
+    return search_segment(index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch)
 
 
 def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neighbours, IntArray]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,14 @@ from roost.engine.columns import FloatArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.sketch import Sketch
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
 from roost.errors import Corruption
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class SegmentRecord:
     Attributes:
         files: the column files.
         indexes: index id to the index's file; an index that is not built yet is not in it.
+        sketches: index id to the file of the sketch that its filtered searches use, likewise.
     """
 
     segment_id: int
@@ -58,6 +63,7 @@ class SegmentRecord:
     n_rows: int
     files: tuple[FileRecord, ...]
     indexes: dict[int, FileRecord]
+    sketches: dict[int, FileRecord] = dataclasses.field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -65,6 +71,7 @@ class SegmentRecord:
             "n_rows": self.n_rows,
             "files": [asdict(f) for f in self.files],
             "indexes": {str(i): asdict(f) for i, f in self.indexes.items()},
+            "sketches": {str(i): asdict(f) for i, f in self.sketches.items()},
         }
 
     @classmethod
@@ -75,11 +82,17 @@ class SegmentRecord:
             document["n_rows"],
             tuple(FileRecord(**f) for f in document["files"]),
             {int(i): FileRecord(**f) for i, f in document["indexes"].items()},
+            {int(i): FileRecord(**f) for i, f in document.get("sketches", {}).items()},
         )
 
     @property
     def size_bytes(self) -> int:
         return sum(f.size_bytes for f in self.files)
+
+    @property
+    def all_files(self) -> tuple[FileRecord, ...]:
+        """The column files and what was built of them."""
+        return (*self.files, *self.indexes.values(), *self.sketches.values())
 
     def file(self, name: str) -> FileRecord:
         return next(f for f in self.files if f.name == name)
@@ -157,44 +170,80 @@ class Segment:
         return self._keys
 
 
-class SegmentIndex:
-    """A built index of a segment, opened and verified when first searched.
+class Derived(ABC, Generic[_T]):
+    """What was built of a segment's columns and lies in a file; opened and verified when first used.
 
     Attributes:
-        is_damaged: its file was found to be damaged or missing: the rows are compared one by one, and upkeep builds
-            it again from the segment's columns.
+        is_damaged: its file was found to be damaged or missing: searches do without, and upkeep builds it again from
+            the segment's columns.
         on_damage: called when that is found.
     """
 
-    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, opened: VectorIndex | None = None) -> None:
+    without: ClassVar[str]
+    """What happens while it is damaged."""
+
+    def __init__(self, path: Path, record: FileRecord) -> None:
         self.path = path
         self.record = record
-        self.spec = spec
         self.is_damaged = False
         self.on_damage: Callable[[], None] | None = None
-        self._opened = opened
+        self._opened: _T | None = None
         self._opening = threading.Lock()
 
-    def usable(self) -> VectorIndex | None:
-        """Return the index; None where it is damaged."""
+    def usable(self) -> _T | None:
+        """Return what the file holds; None where it is damaged."""
         if self._opened is None and not self.is_damaged:
             with self._opening:
                 if self._opened is None and not self.is_damaged:
                     self._open()
         return self._opened
 
+    @abstractmethod
+    def _load(self) -> _T:
+        """Raises: Corruption: the file does not hold it."""
+
     def _open(self) -> None:
         try:
             verify(self.path, self.record)
-            kind = resolve_index(self.spec.index_type)
-            params = resolve_params(self.spec.index_type, self.spec.params)
-            self._opened = kind.load(self.path, self.spec.metric, params, mmap=True)
+            self._opened = self._load()
         except Corruption as error:
             self.is_damaged = True
-            reason = error.message.partition(";")[0]
-            _log.warning("%s; its rows are compared one by one until it is built again", reason)
+            _log.warning("%s; %s until it is built again", error.message.partition(";")[0], self.without)
             if self.on_damage is not None:
                 self.on_damage()
+
+
+class SegmentSketch(Derived[Sketch]):
+    """The sketch of a segment's vectors."""
+
+    without: ClassVar[str] = "filtered searches are slower"
+
+    def __init__(self, path: Path, record: FileRecord, metric: str) -> None:
+        super().__init__(path, record)
+        self._metric = metric
+
+    def _load(self) -> Sketch:
+        return Sketch.load(self.path, self._metric)
+
+
+class SegmentIndex(Derived[VectorIndex]):
+    """A built index of a segment.
+
+    Attributes:
+        sketch: for filtered searches, where there is one.
+    """
+
+    without: ClassVar[str] = "its rows are compared one by one"
+
+    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, sketch: SegmentSketch | None = None) -> None:
+        super().__init__(path, record)
+        self.spec = spec
+        self.sketch = sketch
+
+    def _load(self) -> VectorIndex:
+        kind = resolve_index(self.spec.index_type)
+        params = resolve_params(self.spec.index_type, self.spec.params)
+        return kind.load(self.path, self.spec.metric, params, mmap=True)
 
 
 def pack_bitmap(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:

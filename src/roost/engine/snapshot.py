@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from roost.engine.columns import Mask
 from roost.engine.filter import Predicate
-from roost.engine.index.filtered import Allowed
+from roost.engine.index.allowed import Allowed
 from roost.engine.schema import PARTITION_FIELD, Schema
 from roost.engine.segment import Segment, SegmentIndex
 from roost.engine.tail import TailView
@@ -89,6 +89,8 @@ class Part:
         self.rows.scalar(PARTITION_FIELD)
         for index in self.indexes.values():
             index.usable()
+            if index.sketch is not None:
+                index.sketch.usable()
 
     def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | npt.NDArray[np.float32]:
         """Return a field's values at some rows: Arrow for scalars, (n, dim) float32 for vectors."""

@@ -24,14 +24,17 @@ from roost.engine.compaction import (
     merge_sources,
     plan_merge,
     save_index,
+    sketch_path,
+    takes_sketch,
     write_segment,
 )
 from roost.engine.contents import Contents
 from roost.engine.host import remove_when_unused
-from roost.engine.recovery import open_indexes
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, pack_bitmap
+from roost.engine.index.sketch import Sketch
+from roost.engine.recovery import open_indexes, open_sketch
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentSketch, pack_bitmap
 from roost.engine.snapshot import Part
-from roost.engine.storage.durable import FileRecord, sync_directory
+from roost.engine.storage.durable import FileRecord, sync_directory, write_durable
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
 from roost.errors import Closed, CollectionNotFound
@@ -92,6 +95,8 @@ class Upkeep:
         while not self._host.maintenance.stopping() and (missing := self._missing_index()):
             if not self._build(*missing):
                 return
+        while not self._host.maintenance.stopping() and (bare := self._missing_sketch()):
+            self._sketch(*bare)
 
     # Sealing
 
@@ -259,7 +264,7 @@ class Upkeep:
         path = segment.directory / file.name
         try:
             sync_directory(segment.directory)
-            self._swap_indexed(segment, SegmentIndex(path, file, spec))
+            self._swap_indexed(segment, SegmentIndex(path, file, spec, open_sketch(segment, spec)))
         except BaseException:
             manifest = host.catalog.segment(segment_id)
             if manifest is None or str(spec.index_id) not in manifest["indexes"]:
@@ -281,6 +286,35 @@ class Upkeep:
             indexes = {**part.indexes, index_id: index}
             collection.contents.sealed[segment.segment_id] = replace(part, indexes=indexes)
             collection.publish()
+
+    # Sketching
+
+    def _missing_sketch(self) -> tuple[Segment, SegmentIndex] | None:
+        for part in list(self._collection.contents.sealed.values()):
+            for index in part.indexes.values():
+                lacks = index.sketch is None or index.sketch.is_damaged
+                if lacks and takes_sketch(index.spec, self._collection.schema, part.n_rows):
+                    return _segment(part), index
+        return None
+
+    def _sketch(self, segment: Segment, index: SegmentIndex) -> None:
+        """Build the sketch of one segment for the searches of one index, and give it to the index."""
+        host, spec = self._host, index.spec
+        sketch = Sketch.build(segment.vectors(spec.field), spec.metric)
+        path = sketch_path(segment.directory, spec)
+        path.unlink(missing_ok=True)
+        file = write_durable(path, sketch.save)
+        sync_directory(segment.directory)
+        with self._collection.changing():
+            part = self._collection.contents.sealed.get(segment.segment_id)
+            if part is None or part.indexes.get(spec.index_id) is not index:
+                raise _Superseded
+            record = replace(segment.record, sketches={**segment.record.sketches, spec.index_id: file})
+            with host.catalog.transaction() as change:
+                change.put("segment", segment.segment_id, record.to_document())
+            segment.record = record
+            index.sketch = SegmentSketch(path, file, spec.metric)
+            self._collection.publish()
 
     # Pieces
 

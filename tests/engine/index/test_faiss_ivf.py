@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from roost.engine.columns import FloatArray
+from roost.engine.index.allowed import Allowed
 from roost.engine.index.faiss_ivf import FaissIvfFlat, FaissIvfPq, FaissIvfRabitq, FaissIvfSq8, FaissScann
-from roost.engine.index.filtered import Allowed, search_segment
+from roost.engine.index.filtered import search_segment
 from roost.errors import InvalidArgument
 from roost.testing.index_contract import IndexContract, brute_force, recall
 

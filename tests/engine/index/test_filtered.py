@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
+from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
-from roost.engine.index.filtered import Allowed, _search_graph, search_segment
+from roost.engine.index.filtered import _search_graph, search_segment
 from roost.errors import DimensionMismatch, InvalidArgument
 
 K = 10
@@ -153,11 +154,11 @@ def test_bad_arguments_are_refused_whatever_the_plan(index: FaissHnsw, kept: flo
 def test_doubt_follows_the_share_of_scans_and_fades() -> None:
     allowed = Allowed(np.ones(8, bool))
     for _ in range(200):
-        allowed.note(1, 1)
-    assert allowed.doubt > 0.9
+        allowed.doubt.note(1, 1)
+    assert allowed.doubt.share > 0.9
     for _ in range(200):
-        allowed.note(1, 0)
-    assert allowed.doubt < 0.1
+        allowed.doubt.note(1, 0)
+    assert allowed.doubt.share < 0.1
 
 
 def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:

@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("nmslib", reason="needs the extra: pip install 'roost[nmslib]'")
 
 from roost.engine.columns import Mask
+from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search
-from roost.engine.index.filtered import Allowed, search_segment
+from roost.engine.index.filtered import search_segment
 from roost.engine.index.nmslib import NmslibGraph, NmslibHnsw, NmslibSwGraph, _SharedSetting
 from roost.errors import Corruption, InvalidArgument
 from roost.testing.index_contract import IndexContract, packed, same

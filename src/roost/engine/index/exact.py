@@ -100,24 +100,41 @@ def rank_again(
         found: (n_queries, at least k) int64 row numbers, -1 where there is none.
         vectors, queries, k, metric, inverse_norms: as in `exact_search`.
     """
+    distances = compare(vectors, queries, found, metric, inverse_norms)
+    return _select(distances, k, found)
+
+
+def compare(
+    vectors: FloatArray, queries: FloatArray, found: IntArray, metric: str, inverse_norms: FloatArray | None = None
+) -> FloatArray:
+    """Return the (n_queries, n) distances of each query to its rows `found` (int64; inf where they are -1)."""
     missing = found < 0
     rows = np.ascontiguousarray(np.where(missing, 0, found) if missing.any() else found, np.int64)
     queries = normalised(queries) if metric == "COSINE" else np.ascontiguousarray(queries, np.float32)
     distances = np.empty(rows.shape, np.float32)
     of_query = np.repeat(np.arange(len(queries)), rows.shape[1])
-    compare = faiss.pairwise_indexed_L2sqr if metric == "L2" else faiss.pairwise_indexed_inner_product
+    pairwise = faiss.pairwise_indexed_L2sqr if metric == "L2" else faiss.pairwise_indexed_inner_product
     x, q, y, listed, out = (faiss.swig_ptr(a) for a in (queries, of_query, vectors, rows, distances))
     if len(queries) < GATHER_FROM_QUERIES:
-        with _one_thread():
-            compare(vectors.shape[1], rows.size, x, q, y, listed, out)
+        with one_thread():
+            pairwise(vectors.shape[1], rows.size, x, q, y, listed, out)
     else:
-        compare(vectors.shape[1], rows.size, x, q, y, listed, out)
+        pairwise(vectors.shape[1], rows.size, x, q, y, listed, out)
     if metric == "COSINE":
         distances *= _inverse_of(vectors, rows) if inverse_norms is None else inverse_norms[rows]
     if metric != "L2":
         np.negative(distances, out=distances)
     distances[missing] = np.inf
-    return _select(distances, k, np.where(missing, -1, rows))
+    return distances
+
+
+def nearest_slots(distances: FloatArray, k: int) -> IntArray:
+    """Return the slots of the k smallest distances of each query, nearest first ((n_queries, k) int64).
+
+    Args:
+        distances: (n_queries, at least k) float32.
+    """
+    return _select(distances, k, None).ids if len(distances) > 1 else distances.argsort(axis=1)[:, :k]
 
 
 def _inverse_of(vectors: FloatArray, rows: IntArray) -> FloatArray:
@@ -160,7 +177,7 @@ def _score_all(vectors: FloatArray, queries: FloatArray, metric: str) -> FloatAr
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep Faiss on the calling thread: waking others for one query costs milliseconds on a busy machine."""
     n_threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
@@ -176,7 +193,7 @@ def _score_listed(vectors: FloatArray, queries: FloatArray, metric: str, rows: I
     listed = rows if n_queries == 1 else np.tile(rows, n_queries)
     out, x, y, ids = (faiss.swig_ptr(a) for a in (scores, queries, vectors, listed))
     by_row = faiss.fvec_L2sqr_by_idx if metric == "L2" else faiss.fvec_inner_products_by_idx
-    with _one_thread():
+    with one_thread():
         by_row(out, x, y, ids, dim, n_queries, len(rows))
     return scores
 

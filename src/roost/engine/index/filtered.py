@@ -12,86 +12,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 
-from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
+from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours
+from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, exact_search, rank_again
-from roost.engine.plan import EXACT, Method, Plan, Task, is_trusted, plan_again, plan_search
+from roost.engine.index.scan import Scan
+from roost.engine.index.sketch import Sketch
+from roost.engine.plan import SCAN, Method, Plan, Task, is_trusted, plan_again, plan_search
 
-# The fraction of the dropped rows that is in the sample: two random bytes, and-ed.
-SAMPLED_FRACTION = 0.25
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
 # bitmap, which costs a test of every row met, and the candidates are sifted afterwards.
 SIFTED_FROM = 2
-# Weight of the newest query in `Allowed.doubt`.
-DOUBT_WEIGHT = 0.05
-
-
-class Allowed:
-    """The rows of a segment that a filter keeps, in the forms that searches need.
-
-    Each form is computed on first use and kept: hold on to the object while the filter and the
-    segment stay the same. Safe for any number of threads; the mask must not change.
-    """
-
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        # The planner's `doubt`. Threads may lose an update to each other: it is an average all the same.
-        self.doubt = 0.0
-
-    @cached_property
-    def count(self) -> int:
-        return int(np.count_nonzero(self.mask))
-
-    @cached_property
-    def bitmap(self) -> Bitmap:
-        """(ceil(n_rows / 8),) uint8, little-endian bits."""
-        return np.packbits(self.mask, bitorder="little")
-
-    @cached_property
-    def rows(self) -> IntArray:
-        """The numbers of the allowed rows, ascending."""
-        return np.flatnonzero(self.mask)
-
-    @cached_property
-    def sampled(self) -> Bitmap:
-        """The bitmap, with the sample of the other rows added."""
-        return self.bitmap | _sample(len(self.bitmap))
-
-    def note(self, n_queries: int, n_exact: int) -> None:
-        """Move `doubt` towards the fraction of queries that needed an exact scan."""
-        if not (n_exact or self.doubt):
-            return
-        kept = (1 - DOUBT_WEIGHT) ** n_queries
-        self.doubt = kept * self.doubt + (1 - kept) * n_exact / n_queries
-
-
-@lru_cache(maxsize=64)
-def _sample(n_bytes: int) -> Bitmap:
-    random = np.random.default_rng(n_bytes)
-    halves = random.integers(0, 256, (2, n_bytes), np.uint8)
-    sample: Bitmap = halves[0] & halves[1]
-    return sample
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """An exact search whose queries are still open."""
-
-    vectors: FloatArray
-    k: int
-    metric: str
-    rows: IntArray | None
-    inverse_norms: FloatArray | None
-
-    def __call__(self, queries: FloatArray) -> Neighbours:
-        return exact_search(self.vectors, queries, self.k, self.metric, self.rows, self.inverse_norms)
 
 
 def search_segment(
@@ -103,6 +41,7 @@ def search_segment(
     allowed: Allowed | None = None,
     params: Mapping[str, Any] | None = None,
     inverse_norms: FloatArray | None = None,
+    sketch: Sketch | None = None,
 ) -> Neighbours:
     """Return the k nearest allowed rows of each query, nearest first.
 
@@ -115,6 +54,7 @@ def search_segment(
         allowed: the rows that may be returned; None for all.
         params: search parameters of the index's type.
         inverse_norms: (n_rows,) float32, for COSINE; see `exact_search`.
+        sketch: of all rows of `vectors`; None where there is none.
     Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf.
     Raises:
         InvalidArgument: a search parameter or k is not allowed.
@@ -124,7 +64,7 @@ def search_segment(
     params = params or {}
     if index is not None and index.compresses:
         n_found, wider = _widened(index, k, params)
-        found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms)
+        found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch)
         answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)
         n_rows = len(vectors) if allowed is None else allowed.count
         # The lists that were read may hold too few rows, and codes that are all equal may hide some.
@@ -133,7 +73,7 @@ def search_segment(
             rows = None if allowed is None else allowed.rows
             _put(answer, short, exact_search(vectors, queries[short], k, metric, rows, inverse_norms))
         return answer
-    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms)
+    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch)
 
 
 def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -151,6 +91,7 @@ def _search_once(
     allowed: Allowed | None,
     params: Mapping[str, Any],
     inverse_norms: FloatArray | None,
+    sketch: Sketch | None,
 ) -> Neighbours:
     """Search once, by the index's own distances."""
     width = 0 if index is None else index.search_width(k, params)
@@ -158,17 +99,24 @@ def _search_once(
         return index.search(queries, k, None, params)
     if index is None or allowed is None or not len(queries):
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
-    comparisons = partial(index.comparisons, k=k, params=params)
-    is_rough = index.compresses and index.n_refined(1, {}) > 1
     task = Task(
-        len(vectors), allowed.count, vectors.shape[1], k, width, comparisons, len(queries), _n_threads(), is_rough
+        len(vectors),
+        allowed.count,
+        vectors.shape[1],
+        k,
+        width,
+        partial(index.comparisons, k=k, params=params),
+        len(queries),
+        _n_threads(),
+        is_rough=index.compresses and index.n_refined(1, {}) > 1,
+        n_sketched=0 if sketch is None else sketch.n_numbers,
     )
-    plan = plan_search(task, allowed.doubt)
+    plan = plan_search(task, allowed.doubt.share)
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
-    scan = _Scan(vectors, k, metric, allowed.rows, inverse_norms)
-    if plan.method is Method.EXACT:
-        allowed.note(1, 0)
+    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch)
+    if plan == SCAN:
+        allowed.doubt.note(1, 0)
         return scan(queries)
     return _traverse(index, queries, task, plan, allowed, scan, params)
 
@@ -183,22 +131,22 @@ def _traverse(
     task: Task,
     plan: Plan,
     allowed: Allowed,
-    scan: _Scan,
+    scan: Scan,
     params: Mapping[str, Any],
 ) -> Neighbours:
     """Search the graph, and search again the queries whose answer cannot be trusted."""
     answer, ranks = _search_graph(index, queries, task.k, allowed, plan.width, params)
     doubtful = [q for q, rank in enumerate(ranks) if not is_trusted(task, rank, plan.width)]
     if not doubtful:
-        allowed.note(len(queries), 0)
+        allowed.doubt.note(len(queries), 0)
         return answer
     one = replace(task, n_queries=1)
     plans = {q: plan_again(one, plan.width, ranks[q]) for q in doubtful}
-    by_scan = [q for q, wider in plans.items() if wider == EXACT]
-    by_graph = [q for q, wider in plans.items() if wider != EXACT]
+    by_scan = [q for q, wider in plans.items() if wider == SCAN]
+    by_graph = [q for q, wider in plans.items() if wider != SCAN]
     if by_scan:
         _put(answer, by_scan, scan(queries[by_scan]))
-        allowed.note(len(queries), len(by_scan))
+        allowed.doubt.note(len(queries), len(by_scan))
     if by_graph:
         widest = Plan(Method.TRAVERSE, max(plans[q].width for q in by_graph))
         _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan, params))

@@ -1,0 +1,82 @@
+"""The rows of a segment that a filter keeps, and what its searches have shown of it."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any
+
+import faiss
+import numpy as np
+
+from roost.engine.columns import Bitmap, IntArray, Mask
+
+SAMPLED_FRACTION = 0.25
+"""The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
+
+_NEWEST_WEIGHT = 0.05
+
+
+class Doubt:
+    """The share of recent queries whose answers could not be trusted.
+
+    Threads may lose an update to each other: it is an average all the same.
+    """
+
+    def __init__(self) -> None:
+        self.share = 0.0
+
+    def note(self, n_queries: int, n_doubtful: int) -> None:
+        """Move the share towards that of these queries."""
+        if not (n_doubtful or self.share):
+            return
+        kept = (1 - _NEWEST_WEIGHT) ** n_queries
+        self.share = kept * self.share + (1 - kept) * n_doubtful / n_queries
+
+
+class Allowed:
+    """The rows of a segment that a filter keeps, in the forms that searches need.
+
+    Each form is computed on first use and kept: hold on to the object while the filter and the
+    segment stay the same. Safe for any number of threads; the mask must not change.
+
+    Attributes:
+        doubt: of traversals of the graph.
+        sketch_doubt: of scans of the sketch.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.doubt = Doubt()
+        self.sketch_doubt = Doubt()
+
+    @cached_property
+    def count(self) -> int:
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def bitmap(self) -> Bitmap:
+        """(ceil(n_rows / 8),) uint8, little-endian bits."""
+        return np.packbits(self.mask, bitorder="little")
+
+    @cached_property
+    def selector(self) -> Any:
+        """The bitmap as Faiss's indexes take it."""
+        return faiss.IDSelectorBitmap(self.bitmap)
+
+    @cached_property
+    def rows(self) -> IntArray:
+        """The numbers of the allowed rows, ascending."""
+        return np.flatnonzero(self.mask)
+
+    @cached_property
+    def sampled(self) -> Bitmap:
+        """The bitmap, with the sample of the other rows added."""
+        return self.bitmap | _sample(len(self.bitmap))
+
+
+@lru_cache(maxsize=64)
+def _sample(n_bytes: int) -> Bitmap:
+    random = np.random.default_rng(n_bytes)
+    halves = random.integers(0, 256, (2, n_bytes), np.uint8)
+    sample: Bitmap = halves[0] & halves[1]
+    return sample

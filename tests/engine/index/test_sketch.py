@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from roost.engine.columns import FloatArray, Mask, Neighbours
+from roost.engine.index.allowed import Allowed
+from roost.engine.index.exact import exact_search, inverse_norms
+from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.engine.index.filtered import search_segment
+from roost.engine.index.scan import Scan
+from roost.engine.index.sketch import MAX_NUMBERS, Sketch
+from roost.engine.plan import Task
+from roost.errors import Corruption
+
+N_ROWS, DIM, K = 12_000, 160, 10
+METRICS = ("L2", "IP", "COSINE")
+
+
+def images(n: int, seed: int) -> FloatArray:
+    """Vectors whose axes differ in spread, as those of images and texts do."""
+    spread = 4 / np.sqrt(np.arange(1, DIM + 1))
+    centres = np.random.default_rng(0).normal(size=(40, DIM)) * spread
+    rng = np.random.default_rng(seed)
+    return (centres[rng.integers(0, 40, n)] + rng.normal(size=(n, DIM)) * spread / 2).astype(np.float32)
+
+
+VECTORS, QUERIES = images(N_ROWS, 1), images(60, 2)
+ALL = np.ones(N_ROWS, bool)
+
+
+@pytest.fixture(scope="module", params=METRICS)
+def sketch(request: pytest.FixtureRequest) -> Sketch:
+    return Sketch.build(VECTORS, request.param)
+
+
+def recall(found: Neighbours, queries: FloatArray, mask: Mask, metric: str, vectors: FloatArray = VECTORS) -> float:
+    kth = exact_search(vectors, queries, K, metric, np.flatnonzero(mask)).distances[:, -1:]
+    return float((found.distances <= kth + 1e-5 * np.abs(kth)).mean())
+
+
+def filters() -> dict[str, Mask]:
+    rng = np.random.default_rng(5)
+    along = VECTORS @ rng.normal(size=DIM).astype(np.float32)
+    from_query = np.square(VECTORS - QUERIES[0]).sum(axis=1)
+    return {
+        "a tenth": rng.random(N_ROWS) < 0.1,
+        "half": rng.random(N_ROWS) < 0.5,
+        "half of the space": along < np.median(along),
+        "near one query": from_query < np.quantile(from_query, 0.3),
+        "far from one query": from_query > np.quantile(from_query, 0.5),
+    }
+
+
+def test_the_rows_that_seem_nearest_hold_the_nearest(sketch: Sketch) -> None:
+    allowed = Allowed(filters()["half"])
+    found = sketch.search(QUERIES, 100, 600, allowed.selector)
+    assert sketch.n_numbers == MAX_NUMBERS
+    assert allowed.mask[found].all()
+    true = exact_search(VECTORS, QUERIES, K, sketch.metric, allowed.rows).ids
+    assert np.mean([len(set(f) & set(t)) / K for f, t in zip(found.tolist(), true.tolist(), strict=True)]) > 0.97
+
+
+def test_where_fewer_rows_are_allowed_the_rest_is_padded(sketch: Sketch) -> None:
+    mask = np.zeros(N_ROWS, bool)
+    mask[[3, 70, 900]] = True
+    found = sketch.search(QUERIES[:2], 8, 40, Allowed(mask).selector)
+    assert [sorted(row) for row in found.tolist()] == [[-1, -1, -1, -1, -1, 3, 70, 900]] * 2
+
+
+def test_what_was_saved_is_loaded(sketch: Sketch, tmp_path: Path) -> None:
+    sketch.save(tmp_path / "s.bin")
+    loaded = Sketch.load(tmp_path / "s.bin", sketch.metric)
+    everything = Allowed(ALL).selector
+    assert loaded.n_rows == N_ROWS
+    assert (loaded.search(QUERIES, 20, 100, everything) == sketch.search(QUERIES, 20, 100, everything)).all()
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no sketch at all")
+    with pytest.raises(Corruption, match="cannot be read as a sketch"):
+        Sketch.load(tmp_path / "text", "L2")
+    flat = faiss.IndexFlatL2(4)
+    faiss.write_index(flat, str(tmp_path / "flat"))
+    with pytest.raises(Corruption, match="does not hold a sketch"):
+        Sketch.load(tmp_path / "flat", "L2")
+
+
+@pytest.mark.parametrize("dim", [24, 63, 64, 65])
+def test_every_dimension(dim: int) -> None:
+    vectors = np.random.default_rng(3).normal(size=(1_500, dim)).astype(np.float32)
+    sketch = Sketch.build(vectors, "L2")
+    found = sketch.search(vectors[:20], 5, 40, Allowed(np.ones(1_500, bool)).selector)
+    assert (found[:, 0] == np.arange(20)).all()
+
+
+@pytest.mark.parametrize("vectors", [np.zeros((1_100, 32), np.float32), np.ones((1_100, 100), np.float32)])
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_that_are_all_equal(vectors: FloatArray, metric: str) -> None:
+    task = Task(100_000, 1_000, 10_000, 5, 16, lambda width: 10**9, 2, 1, n_sketched=1)
+    allowed = Allowed(np.arange(1_100) >= 100)
+    found = Scan(vectors, task, metric, allowed, inverse_norms(vectors), Sketch.build(vectors, metric))(vectors[:2])
+    assert (found.ids >= 100).all()
+
+
+@pytest.mark.parametrize("name", filters())
+@pytest.mark.parametrize("n_at_once", [1, 60])
+def test_a_scan_holds_recall_whatever_the_filter(sketch: Sketch, name: str, n_at_once: int) -> None:
+    mask = filters()[name]
+    task = Task(N_ROWS, int(mask.sum()), DIM, K, 16, lambda width: 10**9, n_at_once, 1, n_sketched=sketch.n_numbers)
+    scan = Scan(VECTORS, task, sketch.metric, Allowed(mask), inverse_norms(VECTORS), sketch)
+    parts = [scan(QUERIES[q : q + n_at_once]) for q in range(0, 60, n_at_once)]
+    found = Neighbours(np.concatenate([p.ids for p in parts]), np.concatenate([p.distances for p in parts]))
+    assert mask[found.ids].all()
+    assert recall(found, QUERIES, mask, sketch.metric) >= 0.98
+
+
+def test_rows_that_no_axes_describe_are_compared_one_by_one() -> None:
+    rng = np.random.default_rng(7)
+    vectors, queries = (rng.normal(size=(n, 768)).astype(np.float32) for n in (8_000, 40))
+    mask = rng.random(8_000) < 0.5
+    allowed = Allowed(mask)
+    task = Task(8_000, int(mask.sum()), 768, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
+    scan = Scan(vectors, task, "L2", allowed, None, Sketch.build(vectors, "L2"))
+    parts = [scan(queries[q : q + 1]) for q in range(40)]
+    found = Neighbours(np.concatenate([p.ids for p in parts]), np.concatenate([p.distances for p in parts]))
+    assert recall(found, queries, mask, "L2", vectors) >= 0.98
+    assert allowed.sketch_doubt.share > 0
+
+
+@pytest.mark.parametrize("name", ["half of the space", "far from one query"])
+def test_a_filtered_search_of_a_graph_may_use_it(name: str) -> None:
+    graph = FaissHnsw.build(VECTORS, "L2", {"M": 8, "efConstruction": 60})
+    mask = filters()[name]
+    found = search_segment(
+        graph, VECTORS, QUERIES, K, "L2", Allowed(mask), {"ef": 16}, None, Sketch.build(VECTORS, "L2")
+    )
+    assert mask[found.ids].all()
+    assert recall(found, QUERIES, mask, "L2") >= recall(graph.search(QUERIES, K, None, {"ef": 16}), QUERIES, ALL, "L2")
