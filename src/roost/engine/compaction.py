@@ -34,6 +34,9 @@ MIN_INDEXED_ROWS = 1_024
 MAX_SEGMENT_BYTES = 2 << 30
 """Merging stops here; larger collections have several segments."""
 
+FULL_SEGMENT_BYTES = MAX_SEGMENT_BYTES * 3 // 4
+"""A segment from this size on takes in hardly any other."""
+
 MERGE_RATIO = 0.25
 """A segment is merged with the smaller ones when they come to this share of it."""
 
@@ -54,19 +57,23 @@ class SegmentStats:
     size_bytes: int
 
 
-def plan_merge(segments: Sequence[SegmentStats]) -> list[int]:
+def plan_merge(segments: Sequence[SegmentStats], min_bytes: int = 0) -> list[int]:
     """Return the ids of the segments to merge into one, largest first; empty when none is due.
 
     A single id means that the segment is rewritten without its deleted rows.
+
+    Args:
+        min_bytes: plan no merge into a smaller segment.
     """
     ordered = sorted(segments, key=lambda s: (-s.size_bytes, s.segment_id))
     for i, largest in enumerate(ordered[:-1]):
         smaller = ordered[i + 1 :]
         total = sum(s.size_bytes for s in smaller)
-        if total >= MERGE_RATIO * largest.size_bytes and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
+        is_due = total >= MERGE_RATIO * largest.size_bytes and min_bytes <= total + largest.size_bytes
+        if is_due and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
             return [s.segment_id for s in (largest, *smaller)]
     for segment in ordered:
-        if segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
+        if segment.size_bytes >= min_bytes and segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
             return [segment.segment_id]
     return []
 

@@ -51,6 +51,8 @@ class SegmentRecord:
     Attributes:
         files: the column files.
         indexes: index id to the index's file; an index that is not built yet is not in it.
+        log_seq: the last record of the collection's log when the segment was named; its rows and their deletes are
+            newer than that record and those before it.
     """
 
     segment_id: int
@@ -58,6 +60,7 @@ class SegmentRecord:
     n_rows: int
     files: tuple[FileRecord, ...]
     indexes: dict[int, FileRecord]
+    log_seq: int = 0
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -65,6 +68,7 @@ class SegmentRecord:
             "n_rows": self.n_rows,
             "files": [asdict(f) for f in self.files],
             "indexes": {str(i): asdict(f) for i, f in self.indexes.items()},
+            "log_seq": self.log_seq,
         }
 
     @classmethod
@@ -75,6 +79,7 @@ class SegmentRecord:
             document["n_rows"],
             tuple(FileRecord(**f) for f in document["files"]),
             {int(i): FileRecord(**f) for i, f in document["indexes"].items()},
+            document.get("log_seq", 0),
         )
 
     @property
