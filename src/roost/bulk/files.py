@@ -19,7 +19,7 @@ from roost.errors import InvalidArgument, StorageFailure
 
 _ARROW: Final = frozenset({".arrow", ".feather", ".ipc"})
 _KINDS: Final = {".parquet": "parquet", ".npy": "npy", **dict.fromkeys(_ARROW, "arrow")}
-_READ_ROWS: Final = 16_384
+_READ_ROWS: Final = 4_096
 """Rows of a Parquet file that are decoded at once."""
 
 
@@ -53,8 +53,9 @@ class Files:
 class ParquetSource(Source):
     """Parquet files, one after the other."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, columns: Sequence[str] | None = None) -> None:
         self._files = files
+        self._columns = None if columns is None else list(columns)
         opened = [_parquet(path) for path in files.paths]
         self.names = tuple(opened[0].schema_arrow.names)
         self.n_rows = sum(file.metadata.num_rows for file in opened)
@@ -67,6 +68,9 @@ class ParquetSource(Source):
 
     def describe(self) -> dict[str, Any]:
         return self._files.describe()
+
+    def only(self, columns: Sequence[str]) -> Source:
+        return ParquetSource(self._files, columns)
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         n_skipped = 0
@@ -81,7 +85,7 @@ class ParquetSource(Source):
                 else:
                     kept.append(group)
             groups += [(path, kept)] if kept else []
-        return gather(self._tables(groups, None), start - n_skipped, n_rows)
+        return gather(self._tables(groups, self._columns), start - n_skipped, n_rows)
 
     def column(self, name: str) -> Iterator[Column] | None:
         every = [(path, list(range(_parquet(path).num_row_groups))) for path in self._files.paths]
@@ -90,7 +94,9 @@ class ParquetSource(Source):
     def _tables(self, groups: list[tuple[Path, list[int]]], columns: list[str] | None) -> Iterator[pa.Table]:
         for path, wanted in groups:
             try:
-                for batch in _parquet(path).iter_batches(_READ_ROWS, row_groups=wanted, columns=columns):
+                # Threads would decode whole row groups ahead, and are no faster.
+                batches = _parquet(path).iter_batches(_READ_ROWS, wanted, columns, use_threads=False)
+                for batch in batches:
                     yield pa.Table.from_batches([batch])
             except (pa.ArrowException, OSError) as error:
                 raise StorageFailure(f"{path} cannot be read as Parquet: {error}") from error

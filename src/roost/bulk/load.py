@@ -103,6 +103,9 @@ def bulk_load(
     if columns is not None:
         chosen = columns if isinstance(columns, Mapping) else {column: column for column in columns}
         source = Renamed(source, chosen)
+    twice = next((column for column in source.names if source.names.count(column) > 1), None)
+    if twice is not None:
+        raise InvalidData(f"two columns are called {twice!r}")
     load_name = name or source.name
     n_resumed, is_finished = target.begin(_full_name(load_name, partition_name), source.describe(), restart)
     if is_finished:

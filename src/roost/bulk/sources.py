@@ -7,7 +7,7 @@ again has its keys checked before anything is written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,6 +45,10 @@ class Source(ABC):
     @abstractmethod
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         """Yield the rows from `start` on, `n_rows` at a time."""
+
+    def only(self, columns: Sequence[str]) -> Source:
+        """Return the source with these columns, and maybe others."""
+        return self
 
     @abstractmethod
     def column(self, name: str) -> Iterator[Column] | None:
@@ -146,7 +150,7 @@ class Renamed(Source):
                     f"columns={{{field!r}: {column!r}}}: there is no column {column!r}; there are "
                     f"{', '.join(source.names)}"
                 )
-        self._source, self._columns = source, dict(columns)
+        self._source, self._columns = source.only(list(columns.values())), dict(columns)
         self.names = tuple(columns)
         self.n_rows, self.bytes_per_row = source.n_rows, source.bytes_per_row
 
@@ -167,12 +171,7 @@ class Renamed(Source):
 
 def columns_of(table: pa.Table) -> Columns:
     """Return the columns of a table, each in one piece."""
-    found: dict[str, Column] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in found:
-            raise InvalidData(f"two columns are called {name!r}")
-        found[name] = _in_one(column)
-    return found
+    return {name: _in_one(column) for name, column in zip(table.column_names, table.columns, strict=True)}
 
 
 def _in_one(column: pa.ChunkedArray) -> pa.Array:

@@ -47,7 +47,7 @@ def start_load(collection: Collection, name: str, source: dict[str, object], *, 
     if held is not None and not restart:
         if held.source == source:
             return held
-        if held.finished_at is None:
+        if held.finished_at is None and held.n_rows:
             raise LoadConflict(
                 f"the load {name!r} was interrupted after {held.n_rows} rows, and its source has changed since: it was "
                 f"{_shown(held.source)}, it is {_shown(source)}; bring back what it was, or load it from its beginning "
