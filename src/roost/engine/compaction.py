@@ -188,7 +188,17 @@ def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Ma
 def _gather(sources: Sequence[Source], name: str) -> FloatArray:
     if len(sources) == 1 and len(sources[0].rows) == sources[0].part.n_rows:
         return sources[0].part.rows.vectors(name)
-    return np.concatenate([source.part.rows.vectors(name)[source.rows] for source in sources])
+    columns = [source.part.rows.vectors(name) for source in sources]
+    gathered = np.empty((sum(len(source.rows) for source in sources), columns[0].shape[1]), columns[0].dtype)
+    start = 0
+    for source, vectors in zip(sources, columns, strict=True):
+        end = start + len(source.rows)
+        if len(source.rows) == len(vectors):
+            gathered[start:end] = vectors
+        else:
+            np.take(vectors, source.rows, axis=0, out=gathered[start:end], mode="clip")  # "raise" would copy
+        start = end
+    return gathered
 
 
 def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:
