@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("roost.engine.schema", "roost.engine.columns", "roost.engine.plan"),),
     (("roost.engine.storage",), ("roost.engine.index",), ("roost.engine.filter",)),
     (("roost.engine",),),
-    (("roost.client", "roost.embedded"),),
+    (("roost.client", "roost.embedded", "roost.bulk"),),
     (("roost.lifecycle",),),
     (("roost.workspace",),),
     (("roost.server",),),

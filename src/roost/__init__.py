@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from roost import errors
+    from roost.bulk.load import bulk_load
     from roost.client import connect
     from roost.embedded import EmbeddedClient
     from roost.lifecycle.models.embedders.cached import CachedEmbedder
@@ -40,6 +41,7 @@ __all__ = [
     "SklearnPredictor",
     "Workspace",
     "__version__",
+    "bulk_load",
     "connect",
     "errors",
 ]
@@ -56,6 +58,7 @@ _HOMES = {
     "SklearnEmbedder": "roost.lifecycle.models.embedders.sklearn",
     "SklearnPredictor": "roost.lifecycle.models.predictors.sklearn",
     "Workspace": "roost.workspace",
+    "bulk_load": "roost.bulk.load",
     "connect": "roost.client",
 }
 

@@ -244,6 +244,13 @@ class StorageFailure(RoostError):
     name = "storage_failure"
 
 
+class LoadConflict(RoostError):
+    """A bulk load cannot go on: its source has changed, its collection was emptied, or another call carries it on."""
+
+    name = "load_conflict"
+    milvus_code = 2100
+
+
 class Timeout(RoostError):
     """The call's `timeout` passed before the work was done; the work goes on in the background."""
 

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from roost.engine.bulk import load_batch
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
+from roost.engine.records import DEFAULT_PARTITION
 from roost.errors import IndexNotFound
 from tests.engine.model import Key, Model, hnsw, lower_thresholds, make_batch, make_schema
 
@@ -33,6 +35,7 @@ _KINDS = {
     "insert_part": 6,
     "drop_part": 1,
     "pause": 6,
+    "load": 15,
 }
 
 
@@ -77,6 +80,8 @@ def perform(database: Database, operation: Operation) -> None:
         case "insert_part":
             collection.create_partition("part")
             collection.insert(make_batch(collection.schema, operation.keys, operation.g), "part")
+        case "load":
+            load_batch(collection, make_batch(collection.schema, operation.keys, operation.g), DEFAULT_PARTITION)
         case "drop_part":
             collection.drop_partition("part")
         case "delete":
@@ -106,7 +111,7 @@ def apply(model: Model, parts: set[Key], operation: Operation) -> tuple[Model, s
     """Return the rows of the operation's collection after it, and which of them lie in the partition "part"."""
     keys = set(operation.keys)
     match operation.kind:
-        case "insert":
+        case "insert" | "load":
             return {**model, **dict.fromkeys(operation.keys, operation.g)}, parts - keys
         case "insert_part":
             return {**model, **dict.fromkeys(operation.keys, operation.g)}, parts | keys

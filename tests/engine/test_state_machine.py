@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from roost.engine.bulk import load_batch
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
@@ -92,6 +93,14 @@ class CollectionMachine(RuleBasedStateMachine):
         self.g += 1
         keys = self.keys(wanted)
         self.collection.insert(make_batch(self.collection.schema, keys, self.g), partition)
+        self.rows.update(dict.fromkeys(keys, (self.g, partition)))
+
+    @rule(wanted=some_keys, partition=st.sampled_from(PARTITIONS))
+    def load(self, wanted: list[int], partition: str) -> None:
+        self.g += 1
+        keys = self.keys(wanted)
+        with self.collection.loading():
+            load_batch(self.collection, make_batch(self.collection.schema, keys, self.g), partition)
         self.rows.update(dict.fromkeys(keys, (self.g, partition)))
 
     @rule(wanted=some_keys)

@@ -20,6 +20,7 @@ from roost.cli import (
     info,
     ledger,
     livetest,
+    load,
     model,
     monitor,
     promotion,
@@ -54,6 +55,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("info")(info.info)
 app.command("check")(info.check)
+app.command("load")(load.load)
 app.add_typer(model.app, name="model")
 app.add_typer(endpoint.app, name="endpoint")
 app.command("deploy")(deploy.deploy)

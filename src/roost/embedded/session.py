@@ -75,6 +75,11 @@ class Session:
         return collection
 
 
+def collection_of(session: Session, name: Any) -> Collection:
+    """Return a collection of a client. Raises: InvalidArgument, CollectionNotFound, Closed."""
+    return session._collection(name)
+
+
 def readable_partitions(collection: Collection, names: list[str] | None) -> tuple[int, ...] | None:
     """Return the ids of the partitions to read, or None for all.
 

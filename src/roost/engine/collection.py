@@ -225,10 +225,14 @@ class Collection:
         """Remove every row; schema, indexes and partitions stay."""
         with self.changing():
             old = list(self.contents.sealed.items())
+            record = replace(self.record, loads={})
             with self.host.catalog.transaction() as change:
                 for segment_id, _ in old:
                     change.remove("segment", segment_id)
                 change.truncate_log(self.collection_id, self.host.catalog.log_range(self.collection_id)[1])
+                if record != self.record:
+                    change.put("collection", self.collection_id, record.to_document())
+            self.record = record
             self.contents = Contents(self.schema)
             self.publish()
         for _, part in old:
@@ -337,6 +341,18 @@ class Collection:
     def resume_upkeep(self) -> None:
         """Plan what a crash or a short run may have left undone. Called when the database opens."""
         self._touch()
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Put off upkeep until rows have been loaded in bulk, so that they are merged and indexed once."""
+        with self.host.catalog.lock:
+            self._upkeep.n_loads += 1
+        try:
+            yield
+        finally:
+            with self.host.catalog.lock:
+                self._upkeep.n_loads -= 1
+            self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
     def n_unindexed(self, field_name: str) -> int:
         """Return how many live rows of sealed and unsealed parts an index on the field does not cover yet."""

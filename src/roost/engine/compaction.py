@@ -36,6 +36,9 @@ MIN_INDEXED_ROWS = 1_024
 MAX_SEGMENT_BYTES = 2 << 30
 """Merging stops here; larger collections have several segments."""
 
+FULL_SEGMENT_BYTES = MAX_SEGMENT_BYTES * 3 // 4
+"""A segment from this size on takes in hardly any other."""
+
 MERGE_RATIO = 0.25
 """A segment is merged with the smaller ones when they come to this share of it."""
 
@@ -56,19 +59,23 @@ class SegmentStats:
     size_bytes: int
 
 
-def plan_merge(segments: Sequence[SegmentStats]) -> list[int]:
+def plan_merge(segments: Sequence[SegmentStats], min_bytes: int = 0) -> list[int]:
     """Return the ids of the segments to merge into one, largest first; empty when none is due.
 
     A single id means that the segment is rewritten without its deleted rows.
+
+    Args:
+        min_bytes: plan no merge into a smaller segment.
     """
     ordered = sorted(segments, key=lambda s: (-s.size_bytes, s.segment_id))
     for i, largest in enumerate(ordered[:-1]):
         smaller = ordered[i + 1 :]
         total = sum(s.size_bytes for s in smaller)
-        if total >= MERGE_RATIO * largest.size_bytes and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
+        is_due = total >= MERGE_RATIO * largest.size_bytes and min_bytes <= total + largest.size_bytes
+        if is_due and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
             return [s.segment_id for s in (largest, *smaller)]
     for segment in ordered:
-        if segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
+        if segment.size_bytes >= min_bytes and segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
             return [segment.segment_id]
     return []
 
@@ -196,7 +203,17 @@ def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Ma
 def _gather(sources: Sequence[Source], name: str) -> FloatArray:
     if len(sources) == 1 and len(sources[0].rows) == sources[0].part.n_rows:
         return sources[0].part.rows.vectors(name)
-    return np.concatenate([source.part.rows.vectors(name)[source.rows] for source in sources])
+    columns = [source.part.rows.vectors(name) for source in sources]
+    gathered = np.empty((sum(len(source.rows) for source in sources), columns[0].shape[1]), columns[0].dtype)
+    start = 0
+    for source, vectors in zip(sources, columns, strict=True):
+        end = start + len(source.rows)
+        if len(source.rows) == len(vectors):
+            gathered[start:end] = vectors
+        else:
+            np.take(vectors, source.rows, axis=0, out=gathered[start:end], mode="clip")  # "raise" would copy
+        start = end
+    return gathered
 
 
 def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from roost.engine.columns import Batch, IntArray
+from roost.engine.columns import Batch, IntArray, Mask
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.schema import Schema
 from roost.engine.segment import Segment, SegmentIndex, SegmentRecord
@@ -46,19 +46,27 @@ class Contents:
             parts.append(Part(view, view.dead))
         return Snapshot(self.schema, tuple(parts))
 
-    def find(self, keys: KeyArray) -> dict[int, IntArray]:
+    def find(self, keys: KeyArray, log_seq: int | None = None) -> dict[int, IntArray]:
         """Return the live rows of the keys outside the tail: segment id (-1: being sealed) to rows.
 
+        Args:
+            log_seq: leave out segments that are newer than this record of the log.
         Raises: Corruption: a segment's file is damaged; nothing was changed.
         """
         found: dict[int, IntArray] = {}
         for segment_id, part in self._outside_tail():
+            if log_seq is not None and isinstance(part.rows, Segment) and part.rows.record.log_seq >= log_seq:
+                continue
             rows = part.rows.keys.find(keys)
             if part.dead is not None and len(rows):
                 rows = rows[~part.dead[rows]]
             if len(rows):
                 found[segment_id] = rows
         return found
+
+    def is_unsealed(self, keys: KeyArray, found: dict[int, IntArray]) -> bool:
+        """Whether the log, and not a segment, holds a live row of the keys (`found` of those keys)."""
+        return -1 in found or bool(self.tail.find(keys))
 
     def count(self, keys: KeyArray, found: dict[int, IntArray]) -> int:
         """Return how many live rows the keys have, given what `find` found."""
@@ -80,6 +88,10 @@ class Contents:
                 self.sealed[segment_id] = _without(self.sealed[segment_id], rows)
                 self.dirty.add(segment_id)
                 self.n_unfolded += len(rows)
+
+    def without(self, segment_id: int, rows: IntArray) -> Mask:
+        """Return the mask of a segment's deleted rows, were these rows deleted too."""
+        return _dead_with(self.sealed[segment_id], rows)
 
     def folded(self) -> None:
         """Note that the manifest holds every delete."""
@@ -127,6 +139,10 @@ class Contents:
 
 
 def _without(part: Part, rows: IntArray) -> Part:
+    return replace(part, dead=_dead_with(part, rows), _selections={})
+
+
+def _dead_with(part: Part, rows: IntArray) -> Mask:
     dead = np.zeros(part.n_rows, dtype=bool) if part.dead is None else part.dead.copy()
     dead[rows] = True
-    return replace(part, dead=dead, _selections={})
+    return dead

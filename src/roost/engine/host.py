@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +56,18 @@ class Host:
         with self.catalog.lock:
             self.next_id += 1
             return self.next_id - 1
+
+    @contextmanager
+    def new_segment(self) -> Iterator[tuple[int, Path]]:
+        """A fresh segment's number and directory, removed again when the block fails before the manifest names it."""
+        segment_id = self.new_id()
+        directory = self.segment_directory(segment_id)
+        try:
+            yield segment_id, directory
+        except BaseException:
+            if self.catalog.segment(segment_id) is None:
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
 
     def save_counter(self, change: Transaction) -> None:
         """Store the numbering, in the transaction that stores what was numbered."""

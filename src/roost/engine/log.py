@@ -61,7 +61,7 @@ def replay(contents: Contents, record: LogRecord) -> None:
     if record.op == INSERT:
         batch, partition_id = decode_insert(record.body, schema)
         keys = key_array(batch.scalars.column(schema.primary.name))
-        contents.insert(batch, partition_id, contents.find(keys))
+        contents.insert(batch, partition_id, contents.find(keys, record.seq))
     else:
         keys = decode_delete(record.body, schema)
-        contents.delete(keys, contents.find(keys))
+        contents.delete(keys, contents.find(keys, record.seq))

@@ -46,6 +46,21 @@ class AliasRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadRecord:
+    """How far a bulk load has come.
+
+    Attributes:
+        source: what the rows are read from, as JSON values.
+        n_rows: rows of the source that are stored.
+        finished_at: Unix time in nanoseconds of the end; None while there may be more rows.
+    """
+
+    source: dict[str, Any]
+    n_rows: int = 0
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionRecord:
     """A collection without its rows.
 
@@ -53,6 +68,7 @@ class CollectionRecord:
         partitions: name to id, in the order of creation.
         indexes: in the order of creation.
         created_at: Unix time in nanoseconds.
+        loads: bulk loads by their names.
     """
 
     collection_id: int
@@ -64,6 +80,7 @@ class CollectionRecord:
     partitions: dict[str, int] = field(default_factory=lambda: {DEFAULT_PARTITION: 0})
     indexes: tuple[IndexSpec, ...] = ()
     loaded: bool = False
+    loads: dict[str, LoadRecord] = field(default_factory=dict)
 
     def index_of(self, field_name: str) -> IndexSpec | None:
         """Return the index on a vector field, if there is one."""
@@ -79,6 +96,7 @@ class CollectionRecord:
             "partitions": self.partitions,
             "indexes": [asdict(spec) for spec in self.indexes],
             "loaded": self.loaded,
+            "loads": {name: asdict(load) for name, load in self.loads.items()},
         }
 
     @classmethod
@@ -94,4 +112,5 @@ class CollectionRecord:
             dict(sorted(document["partitions"].items(), key=lambda item: item[1])),
             tuple(IndexSpec(**spec) for spec in document["indexes"]),
             document["loaded"],
+            {name: LoadRecord(**load) for name, load in document.get("loads", {}).items()},
         )

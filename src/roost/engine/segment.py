@@ -55,6 +55,8 @@ class SegmentRecord:
     Attributes:
         files: the column files.
         indexes: index id to the index's file; an index that is not built yet is not in it.
+        log_seq: the last record of the collection's log when the segment was named; its rows and their deletes are
+            newer than that record and those before it.
         sketches: index id to the file of the sketch that its filtered searches use, likewise.
     """
 
@@ -63,6 +65,7 @@ class SegmentRecord:
     n_rows: int
     files: tuple[FileRecord, ...]
     indexes: dict[int, FileRecord]
+    log_seq: int = 0
     sketches: dict[int, FileRecord] = dataclasses.field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
@@ -71,6 +74,7 @@ class SegmentRecord:
             "n_rows": self.n_rows,
             "files": [asdict(f) for f in self.files],
             "indexes": {str(i): asdict(f) for i, f in self.indexes.items()},
+            "log_seq": self.log_seq,
             "sketches": {str(i): asdict(f) for i, f in self.sketches.items()},
         }
 
@@ -82,6 +86,7 @@ class SegmentRecord:
             document["n_rows"],
             tuple(FileRecord(**f) for f in document["files"]),
             {int(i): FileRecord(**f) for i, f in document["indexes"].items()},
+            document.get("log_seq", 0),
             {int(i): FileRecord(**f) for i, f in document.get("sketches", {}).items()},
         )
 

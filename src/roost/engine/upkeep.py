@@ -7,13 +7,11 @@ the rows before or after, never in between; writers wait only for the swap.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roost.engine.compaction import (
+    FULL_SEGMENT_BYTES,
     MIN_INDEXED_ROWS,
     SegmentStats,
     Source,
@@ -65,6 +63,8 @@ class Upkeep:
         self._collection = collection
         self._host = collection.host
         self._sealed_upto = 0
+        self.n_loads = 0
+        """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
 
     def overdue(self) -> bool:
         """Whether the tail is so long that it is sealed at once. Asked after each write."""
@@ -89,10 +89,11 @@ class Upkeep:
             self._seal()
         if full or self._is_log_long():
             self._seal()
-        while not self._host.maintenance.stopping() and (ids := self._due_merge()):
+        min_bytes = FULL_SEGMENT_BYTES if self.n_loads and not full else 0
+        while not self._host.maintenance.stopping() and (ids := self._due_merge(min_bytes)):
             if not self._merge(ids):
                 return
-        while not self._host.maintenance.stopping() and (missing := self._missing_index()):
+        while not self._host.maintenance.stopping() and (missing := self._missing_index(min_bytes)):
             if not self._build(*missing):
                 return
         while not self._host.maintenance.stopping() and (bare := self._missing_sketch()):
@@ -133,7 +134,7 @@ class Upkeep:
         if not len(source.rows):
             self._swap_sealed(contents, None, source, upto)
             return
-        with self._new_directory() as (segment_id, directory):
+        with host.new_segment() as (segment_id, directory):
             written = write_segment(
                 directory, segment_id, collection.collection_id, collection.schema, [source], [], lambda: False
             )
@@ -174,13 +175,14 @@ class Upkeep:
 
     # Merging
 
-    def _due_merge(self) -> list[int]:
+    def _due_merge(self, min_bytes: int) -> list[int]:
         sealed = self._collection.contents.sealed
         return plan_merge(
             [
                 SegmentStats(segment_id, part.n_rows, part.n_dead, _segment(part).record.size_bytes)
                 for segment_id, part in list(sealed.items())
-            ]
+            ],
+            min_bytes,
         )
 
     def _merge(self, ids: list[int]) -> bool:
@@ -195,7 +197,7 @@ class Upkeep:
         if not sum(len(source.rows) for source in sources):
             self._swap_merged(contents, None, sources, ids)
             return True
-        with self._new_directory() as (segment_id, directory):
+        with host.new_segment() as (segment_id, directory):
             written = write_segment(
                 directory,
                 segment_id,
@@ -219,7 +221,7 @@ class Upkeep:
             replaced = [contents.sealed[segment_id] for segment_id in ids]
             merged = None
             if written is not None:
-                segment = self._open(written)
+                segment = self._open(written, host.catalog.log_range(collection.collection_id)[1])
                 dead = carried_deletes(sources, [part.dead for part in replaced])
                 merged = Part(segment, dead, self._indexes(segment))
             with host.catalog.transaction() as change:
@@ -239,9 +241,9 @@ class Upkeep:
 
     # Indexing
 
-    def _missing_index(self) -> tuple[int, IndexSpec] | None:
+    def _missing_index(self, min_bytes: int) -> tuple[int, IndexSpec] | None:
         for segment_id, part in list(self._collection.contents.sealed.items()):
-            if part.n_rows >= MIN_INDEXED_ROWS:
+            if part.n_rows >= MIN_INDEXED_ROWS and _segment(part).record.size_bytes >= min_bytes:
                 for spec in self._collection.record.indexes:
                     held = part.indexes.get(spec.index_id)
                     if held is None or held.is_damaged:
@@ -318,8 +320,12 @@ class Upkeep:
 
     # Pieces
 
-    def _open(self, written: Written) -> Segment:
-        """Return the segment, without the indexes that were dropped while they were built."""
+    def _open(self, written: Written, log_seq: int = 0) -> Segment:
+        """Return the segment, without the indexes that were dropped while they were built.
+
+        Args:
+            log_seq: the last record of the log whose deletes the segment's bitmap will hold.
+        """
         wanted = {spec.index_id for spec in self._collection.record.indexes}
         kept: dict[int, FileRecord] = {}
         for index_id, file in written.record.indexes.items():
@@ -327,7 +333,8 @@ class Upkeep:
                 kept[index_id] = file
             else:
                 (written.directory / file.name).unlink(missing_ok=True)
-        return Segment(written.directory, replace(written.record, indexes=kept), self._collection.schema)
+        record = replace(written.record, indexes=kept, log_seq=log_seq)
+        return Segment(written.directory, record, self._collection.schema)
 
     def _indexes(self, segment: Segment) -> dict[int, SegmentIndex]:
         """Return the segment's indexes that the collection still has."""
@@ -341,18 +348,6 @@ class Upkeep:
     def _put_deletes(self, change: Transaction, segment_id: int, part: Part) -> None:
         if part.dead is not None:
             change.set_deletes(segment_id, pack_bitmap(part.dead))
-
-    @contextmanager
-    def _new_directory(self) -> Iterator[tuple[int, Path]]:
-        """A fresh segment directory, removed again when the block fails before the manifest names it."""
-        segment_id = self._host.new_id()
-        directory = self._host.segment_directory(segment_id)
-        try:
-            yield segment_id, directory
-        except BaseException:
-            if self._host.catalog.segment(segment_id) is None:
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
 
 
 def _segment(part: Part) -> Segment:

@@ -1,0 +1,1 @@
+"""Loading many rows at once: files, tables, arrays and frames into a collection."""

@@ -1,0 +1,164 @@
+"""Columns become the batch that the same rows would have become, and are refused where those would have been."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pymilvus import DataType
+
+from roost.engine.rows import batch_from_rows
+from roost.engine.schema import DYNAMIC_FIELD, Field, Schema
+from roost.engine.tables import batch_from_columns
+from roost.errors import DimensionMismatch, InvalidData, NotFinite
+
+SCHEMA = Schema(
+    (
+        Field("id", DataType.INT64, 100, is_primary=True),
+        Field("vector", DataType.FLOAT_VECTOR, 101, dim=2),
+        Field("small", DataType.INT8, 102),
+        Field("price", DataType.FLOAT, 103),
+        Field("exact", DataType.DOUBLE, 104),
+        Field("on", DataType.BOOL, 105),
+        Field("text", DataType.VARCHAR, 106, max_length=8),
+        Field("info", DataType.JSON, 107),
+        Field("stars", DataType.INT32, 108, default=3),
+        Field(DYNAMIC_FIELD, DataType.JSON, 109),
+    )
+)
+N = 4
+
+
+def columns(**changed: Any) -> dict[str, Any]:
+    given = {
+        "id": pa.array(range(10, 10 + N)),
+        "vector": pa.array([[i, i + 0.5] for i in range(N)], pa.list_(pa.float32(), 2)),
+        "small": pa.array([-128, 127, 0, 1]),
+        "price": pa.array([1.5, 2.5, -3.0, 0.0]),
+        "exact": pa.array([0.1, 1e300, 2.0, 3.0]),
+        "on": pa.array([True, False, True, False]),
+        "text": pa.array(["a", "äöü", "", "12345678"]),
+        "info": pa.array(['{"a": [1, 2]}', "3", "null", '"x"']),
+        "stars": pa.array([1, None, 2, None], pa.int32()),
+        "season": pa.array(["summer", "winter", None, "x"]),
+    }
+    return {name: value for name, value in {**given, **changed}.items() if value is not None}
+
+
+def test_columns_make_the_batch_that_rows_make() -> None:
+    given = columns()
+    rows = [{name: column[i].as_py() for name, column in given.items()} for i in range(N)]
+    batch, expected = batch_from_columns(SCHEMA, given), batch_from_rows(SCHEMA, rows)
+    assert batch.scalars.equals(expected.scalars)
+    np.testing.assert_array_equal(batch.vectors["vector"], expected.vectors["vector"])
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.array([[i, i + 0.5] for i in range(N)], np.float64),
+        np.array([[i, i + 0.5] for i in range(N)], np.float16),
+        np.array([[i, i + 0.5] for i in range(N)], np.float32)[:, ::1][::-1][::-1],
+        pa.array([[i, i + 0.5] for i in range(N)]),
+        pa.array([[i, i + 0.5] for i in range(-1, N)], pa.large_list(pa.float64())).slice(1),
+        np.array([*(np.array([i, i + 0.5]) for i in range(N)), None], dtype=object)[:-1],
+    ],
+)
+def test_vectors_may_come_in_many_forms(vectors: Any) -> None:
+    found = batch_from_columns(SCHEMA, columns(vector=vectors)).vectors["vector"]
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+    np.testing.assert_array_equal(found, [[i, i + 0.5] for i in range(N)])
+
+
+def test_vectors_that_fit_are_not_copied() -> None:
+    given = np.ones((N, 2), np.float32)
+    assert np.shares_memory(batch_from_columns(SCHEMA, columns(vector=given)).vectors["vector"], given)
+    listed = pa.FixedSizeListArray.from_arrays(pa.array(given.ravel()), 2)
+    assert np.shares_memory(
+        batch_from_columns(SCHEMA, columns(vector=listed)).vectors["vector"],
+        listed.flatten().to_numpy(),
+    )
+
+
+def test_scalars_may_come_in_many_forms() -> None:
+    given = columns(
+        id=np.arange(10, 10 + N, dtype=np.uint32),
+        small=pa.array([1, 2, 3, 4], pa.uint64()),
+        price=np.arange(N),
+        on=np.array([0, 1, 1, 0]),
+        text=pa.array(["a", "b", "a", "b"]).dictionary_encode(),
+        info=np.array([{"a": 1}, [1], 2, True], dtype=object),
+        stars=None,
+    )
+    found = batch_from_columns(SCHEMA, given).scalars
+    assert found.column("small").to_pylist() == [1, 2, 3, 4]
+    assert found.column("price").to_pylist() == [0.0, 1.0, 2.0, 3.0]
+    assert found.column("on").to_pylist() == [False, True, True, False]
+    assert found.column("text").to_pylist() == ["a", "b", "a", "b"]
+    assert [json.loads(text) for text in found.column("info").to_pylist()] == [{"a": 1}, [1], 2, True]
+    assert found.column("stars").to_pylist() == [3] * N
+
+
+def test_keys_are_made_where_the_schema_says_so() -> None:
+    fields = tuple(f for f in SCHEMA.fields if f.name in ("vector", "text"))
+    numbers = Schema((Field("id", DataType.INT64, 100, is_primary=True, auto_id=True), *fields))
+    texts = Schema((Field("id", DataType.VARCHAR, 100, is_primary=True, auto_id=True, max_length=20), *fields))
+    given = {name: columns()[name] for name in ("vector", "text")}
+    made = batch_from_columns(numbers, given, new_keys=lambda n: range(5, 5 + n)).scalars
+    assert made.column("id").to_pylist() == [5, 6, 7, 8]
+    made = batch_from_columns(texts, given, new_keys=lambda n: range(5, 5 + n)).scalars
+    assert made.column("id").to_pylist() == ["5", "6", "7", "8"]
+    with pytest.raises(InvalidData, match="nothing gives them"):
+        batch_from_columns(numbers, given)
+    with pytest.raises(InvalidData, match="makes its own"):
+        batch_from_columns(numbers, {**given, "id": np.arange(N)}, new_keys=lambda n: range(n))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"vector": None}, InvalidData, "field 'vector' .* is missing; there are the columns 'id'"),
+        ({"small": pa.array([1, 2, 128, 3])}, InvalidData, r"row 102, field 'small' \(INT8\): given 128 .*-128 to 127"),
+        ({"id": pa.array([1, 2, 2**64 - 1, 3], pa.uint64())}, InvalidData, "row 102, field 'id'"),
+        ({"small": pa.array([1, None, 2, 3])}, InvalidData, "row 101, field 'small' .*given None"),
+        ({"small": pa.array([1.0, 2.0, 3.0, 4.0])}, InvalidData, "given a column of double"),
+        ({"small": pa.array([True] * N)}, InvalidData, "given a column of bool"),
+        ({"price": pa.array([1.0, 1e39, 2.0, 3.0])}, InvalidData, r"row 101, field 'price' .*1e\+39"),
+        ({"price": pa.array([1.0, 2.0, float("nan"), 3.0])}, NotFinite, "row 102, field 'price'"),
+        ({"price": pa.array(["1"] * N)}, InvalidData, "given a column of string"),
+        ({"on": pa.array([0, 1, 2, 0])}, InvalidData, "row 102, field 'on' .*allowed: True or False"),
+        ({"on": pa.array(["yes"] * N)}, InvalidData, "given a column of string"),
+        ({"text": pa.array(["a", "äöüäö", "b", "c"])}, InvalidData, "row 101, field 'text' .*8 bytes"),
+        ({"text": pa.array([1, 2, 3, 4])}, InvalidData, "given a column of int64"),
+        ({"text": np.ones((N, 2))}, InvalidData, "allowed: a 1-d array"),
+        ({"text": np.array([1, "a", None, 2], dtype=object)}, InvalidData, "field 'text'"),
+        ({"info": pa.array(["1", "2", "{", "3"])}, InvalidData, "row 102, field 'info' .*not JSON text"),
+        ({"season": pa.array([b"a", b"b", b"c", b"d"])}, InvalidData, "row 100, dynamic keys"),
+        ({"vector": np.ones((N, 3), np.float32)}, DimensionMismatch, "length 3; the field has dimension 2"),
+        ({"vector": pa.array([[1.0]] * N, pa.list_(pa.float32(), 1))}, DimensionMismatch, "length 1"),
+        ({"vector": pa.array([[1.0, 2.0], [1.0], [2.0], [3.0]])}, DimensionMismatch, "row 101.* length 1"),
+        ({"vector": pa.array([[1.0, 2.0], None] * 2)}, InvalidData, "row 101.*given None"),
+        ({"vector": pa.array([[1.0, 2.0], [3.0, None]] * 2)}, InvalidData, "row 101.*element 1 is None"),
+        ({"vector": pa.array([[1.0, 2.0], [3.0, float("inf")]] * 2)}, NotFinite, "row 101.*element 1"),
+        ({"vector": np.full((N, 2), 1e39)}, NotFinite, "row 100.*element 0"),
+        ({"vector": np.ones((N, 2), np.int64)}, InvalidData, r"\.astype\('float32'\)"),
+        ({"vector": pa.array(["x"] * N)}, InvalidData, "given a column of string"),
+        ({"season": pa.array(["a"])}, InvalidData, "not equally long"),
+        ({DYNAMIC_FIELD: pa.array(["{}"] * N)}, InvalidData, "reserved"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_row_and_field(
+    changed: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        batch_from_columns(SCHEMA, columns(**changed), first_row=100)
+
+
+def test_a_column_that_the_schema_does_not_name_needs_a_dynamic_field() -> None:
+    strict = Schema(SCHEMA.fields[:-1])
+    with pytest.raises(InvalidData, match="column 'season' is not in the schema"):
+        batch_from_columns(strict, columns())
+    assert batch_from_columns(strict, columns(season=None)).n_rows == N
