@@ -40,7 +40,7 @@ class VectorIndex(ABC):
 
     vector_types: ClassVar[tuple[DataType, ...]] = FLOAT_ONLY
     """The types of vector fields that it takes. It is built of arrays of their stored types (`schema.VECTOR_TYPES`),
-    and asked with float32 whatever the type, but for binary vectors, whose queries are uint8 as the rows are."""
+    and asked with float32 of numbers that the type can hold; for binary vectors with uint8, as the rows are."""
 
     learns: ClassVar[bool] = False
     """Whether it is made for the very rows that it is built of: it learns from them, or takes them all at once.
