@@ -37,8 +37,11 @@ def brute_force(vectors: VectorArray, queries: VectorArray, metric: str) -> Floa
     v, q = as_float32(vectors).astype(np.float64), queries.astype(np.float64)
     if metric == "COSINE":
         v, q = (a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-30) for a in (v, q))
-    distances = np.square(q[:, None] - v[None]).sum(axis=2) if metric == "L2" else -(q @ v.T)
-    return np.asarray(distances, np.float32)
+    products = q @ v.T
+    if metric != "L2":
+        return np.asarray(-products, np.float32)
+    squares = np.square(q).sum(axis=1)[:, None] + np.square(v).sum(axis=1)[None]
+    return np.asarray(np.maximum(squares - 2 * products, 0.0), np.float32)
 
 
 def _brute_force_bits(vectors: Bitmap, queries: Bitmap, metric: str) -> FloatArray:

@@ -88,7 +88,7 @@ def resolve_index(index_type: str) -> type[VectorIndex]:
 
 
 def named_type(index_type: str, vector_type: DataType) -> str:
-    """Return the index type that is meant for a type of vectors: AUTOINDEX compares all binary ones, as that is quick."""
+    """Return the index type that is meant for a type of vectors; AUTOINDEX compares all binary ones."""
     return _AUTO_BINARY if index_type.upper() in AUTO_TYPES and vector_type == DataType.BINARY_VECTOR else index_type
 
 
