@@ -52,12 +52,28 @@ def pair(tmp_path_factory: pytest.TempPathFactory, milvus_uri: str) -> Iterator[
         client.create_index(f"{name}_fixed", client.prepare_index_params("vector", index_type="FLAT", metric_type="IP"))
         client.load_collection(f"{name}_fixed")
         client.create_collection(f"{name}_bare", schema=fixed_schema(client))
+        for metric in ("HAMMING", "JACCARD"):
+            bits = f"{name}_{metric}"
+            client.create_collection(bits, schema=bits_schema(client), consistency_level="Strong")
+            client.create_index(bits, client.prepare_index_params("bits", index_type="BIN_FLAT", metric_type=metric))
+            client.load_collection(bits)
+            client.insert(bits, [{"id": i, "bits": row} for i, row in enumerate(BITS)])
     yield Pair(embedded, milvus, name)
     embedded.close()
     milvus.drop_alias(f"{name}_alias")
-    for suffix in ("", "_fixed", "_bare"):
+    for suffix in ("", "_fixed", "_bare", "_HAMMING", "_JACCARD"):
         milvus.drop_collection(f"{name}{suffix}")
     milvus.close()
+
+
+BITS = [bytes([(1 << i) - 1, i]) for i in range(8)]
+
+
+def bits_schema(client: Any, dim: int = 16) -> Any:
+    schema = client.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("bits", DataType.BINARY_VECTOR, dim=dim)
+    return schema
 
 
 def fixed_schema(client: Any) -> Any:
@@ -297,6 +313,44 @@ SAME: dict[str, Call] = {
     "search level": lambda c, n: c.search(n, ONE, consistency_level="x"),
     "search missing": lambda c, n: c.search("missing", ONE),
     "search no name": lambda c, n: c.search(None, ONE),
+    # Binary vectors
+    "bits describe": lambda c, n: c.describe_collection(f"{n}_HAMMING"),
+    "bits index": lambda c, n: c.describe_index(f"{n}_HAMMING", "bits"),
+    "bits query": lambda c, n: c.query(f"{n}_HAMMING", ids=[3, 5], output_fields=["*"]),
+    "bits hamming": lambda c, n: c.search(f"{n}_HAMMING", [b"\x0d\xf0"], limit=1, output_fields=["bits"]),
+    "bits jaccard": lambda c, n: c.search(f"{n}_JACCARD", [b"\x0f\x04"], limit=3),
+    "bits of none": lambda c, n: c.search(f"{n}_JACCARD", [b"\x00\x00"], filter="id == 0"),
+    "bits without a one": lambda c, n: c.search(f"{n}_JACCARD", [b"\x00\x00"], filter="id == 7"),
+    "bits arrays": lambda c, n: c.search(f"{n}_HAMMING", [np.array([15, 4], np.uint8)], limit=1),
+    "bits array": lambda c, n: c.search(f"{n}_HAMMING", np.array([[15, 4], [0, 0]], np.uint8), limit=1),
+    "bits filter": lambda c, n: c.search(f"{n}_HAMMING", [BITS[4]], filter="id > 5", limit=1),
+    "bits radius": lambda c, n: c.search(f"{n}_HAMMING", [BITS[0]], search_params={"params": {"radius": 2}}),
+    "bits ring": lambda c, n: c.search(
+        f"{n}_HAMMING", [BITS[0]], search_params={"params": {"radius": 4, "range_filter": 2}}
+    ),
+    "bits short": lambda c, n: c.search(f"{n}_HAMMING", [b"\x00"]),
+    "bits long": lambda c, n: c.search(f"{n}_HAMMING", [b"\x00\x00\x00"]),
+    "bits floats": lambda c, n: c.search(f"{n}_HAMMING", [[0.0] * 16]),
+    "bits other metric": lambda c, n: c.search(f"{n}_HAMMING", [BITS[0]], search_params={"metric_type": "JACCARD"}),
+    "bits insert short": lambda c, n: c.insert(f"{n}_HAMMING", [{"id": 9, "bits": b"\x00"}]),
+    "bits insert number": lambda c, n: c.insert(f"{n}_HAMMING", [{"id": 9, "bits": 3}]),
+    "bits insert str": lambda c, n: c.insert(f"{n}_HAMMING", [{"id": 9, "bits": "ab"}]),
+    "bits insert large": lambda c, n: c.insert(f"{n}_HAMMING", [{"id": 9, "bits": [256, 0]}]),
+    "bits insert arrays": lambda c, n: (
+        c.upsert(f"{n}_JACCARD", [{"id": 8, "bits": np.array([255, 1], np.uint8)}, {"id": 9, "bits": [255, 2]}]),
+        c.query(f"{n}_JACCARD", ids=[8, 9]),
+        c.delete(f"{n}_JACCARD", ids=[8, 9]),
+    ),
+    "bits odd": lambda c, n: c.create_collection(f"{n}_x", schema=bits_schema(c, 12)),
+    "bits large": lambda c, n: c.create_collection(f"{n}_x", schema=bits_schema(c, 262_152)),
+    "bits by L2": lambda c, n: c.create_collection(
+        f"{n}_y",
+        schema=bits_schema(c),
+        index_params=c.prepare_index_params("bits", index_type="BIN_FLAT", metric_type="L2"),
+    ),
+    "floats among bits": lambda c, n: c.create_index(
+        f"{n}_bare", c.prepare_index_params("vector", index_type="BIN_FLAT", metric_type="HAMMING")
+    ),
     # Writes
     "insert none": lambda c, n: c.insert(n, []),
     "insert missing": lambda c, n: c.insert("missing", ROWS),
@@ -350,6 +404,11 @@ DIFFERENCES: dict[str, Call] = {
     "JSON beside objects": lambda c, n: c.insert(f"{n}_fixed", fixed_row(document=[1, 2])),
     "delete_count": lambda c, n: c.delete(n, ids=[999]),
     "describe_database": lambda c, n: c.describe_database("default"),
+    "binary vectors in a graph": lambda c, n: c.create_collection(
+        f"{n}_x",
+        schema=bits_schema(c),
+        index_params=c.prepare_index_params("bits", index_type="HNSW", metric_type="HAMMING", M=8, efConstruction=8),
+    ),
     "several vector fields": lambda c, n: c.create_collection(f"{n}_two", schema=two_vectors(c)),
     "no vector field": lambda c, n: c.create_collection(f"{n}_none", schema=no_vector(c)),
     "sparse vectors": lambda c, n: c.create_collection(f"{n}_sparse", schema=sparse(c)),
@@ -385,5 +444,5 @@ def test_the_two_differ_as_documented(pair: Pair, title: str) -> None:
         with pytest.raises(AssertionError):
             assert_same(outcome(pair.embedded, call, pair.name), outcome(pair.milvus, call, pair.name))
     finally:
-        for suffix in ("_two", "_none", "_sparse"):
+        for suffix in ("_two", "_none", "_sparse", "_x", "_y"):
             pair.milvus.drop_collection(f"{pair.name}{suffix}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from pymilvus import CollectionSchema, DataType, Function, FunctionType, MilvusClient
 
@@ -101,6 +102,22 @@ def test_bad_schemas(fields: list[Any], message: str) -> None:
         schema_from_milvus(declared(*fields))
 
 
+def test_types_of_vectors() -> None:
+    schema = schema_from_milvus(
+        declared(KEY, ("bits", DataType.BINARY_VECTOR, {"dim": 262_144}), ("half", DataType.FLOAT16_VECTOR, {"dim": 3}))
+    )
+    bits, half = schema.vectors
+    assert (bits.row_shape, bits.vector_dtype) == ((32_768,), np.dtype(np.uint8))
+    assert (half.row_shape, half.vector_dtype) == ((3,), np.dtype(np.float16))
+    assert Schema.from_json(schema.to_json()) == schema
+
+
+@pytest.mark.parametrize(("dim", "message"), [(12, "multiple of 8"), (262_152, "from 1 to 262144"), (0, "dim=0")])
+def test_a_dimension_of_bits_makes_whole_bytes(dim: int, message: str) -> None:
+    with pytest.raises(InvalidSchema, match=message):
+        schema_from_milvus(declared(KEY, ("bits", DataType.BINARY_VECTOR, {"dim": dim})))
+
+
 def test_a_bad_field_name() -> None:
     with pytest.raises(InvalidFieldName):
         schema_from_milvus(declared(KEY, VECTOR, ("a b", DataType.INT64, {})))
@@ -110,8 +127,6 @@ def test_a_bad_field_name() -> None:
     "field",
     [
         ("v", DataType.SPARSE_FLOAT_VECTOR, {}),
-        ("v", DataType.BINARY_VECTOR, {"dim": 8}),
-        ("v", DataType.FLOAT16_VECTOR, {"dim": 8}),
         ("v", DataType.ARRAY, {"element_type": DataType.INT64, "max_capacity": 4}),
         ("v", DataType.INT64, {"nullable": True}),
         ("v", DataType.INT64, {"is_clustering_key": True}),

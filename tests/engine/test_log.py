@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pymilvus import DataType
 
+from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.keys import as_keys
 from roost.engine.log import DELETE, INSERT, decode_delete, decode_insert, encode_delete, encode_insert, replay
+from roost.engine.schema import VECTOR_TYPES, Field, Schema
 from roost.engine.storage.catalog import LogRecord
 from tests.engine.model import make_batch, make_schema
 
@@ -43,3 +47,16 @@ def test_a_record_that_is_repeated_twice_changes_nothing() -> None:
     for contents in (once, twice):
         assert contents.snapshot().n_rows == 3
         assert len(contents.tail.find(np.array([0, 3, 4]))) == 3
+
+
+def test_vectors_of_every_type_come_back() -> None:
+    types = [t for t in VECTOR_TYPES if t != DataType.FLOAT_VECTOR] + [DataType.FLOAT_VECTOR]
+    fields = [Field("id", DataType.INT64, 100, is_primary=True)]
+    fields += [Field(t.name, t, 101 + i, dim=24) for i, t in enumerate(types)]
+    schema = Schema(tuple(fields))
+    keys = pa.RecordBatch.from_arrays([pa.array([3, 5, 7])], schema=schema.arrow_schema)
+    vectors = {f.name: np.arange(3 * f.row_shape[0]).reshape(3, -1).astype(f.vector_dtype) for f in schema.vectors}
+    found, _ = decode_insert(b"".join(encode_insert(Batch(keys, vectors), 0, schema)), schema)
+    for field in schema.vectors:
+        assert found.vectors[field.name].dtype == field.vector_dtype
+        np.testing.assert_array_equal(found.vectors[field.name], vectors[field.name])

@@ -15,7 +15,7 @@ def rows(start: int, end: int) -> np.ndarray:
 
 
 def test_views_stay_as_they_were() -> None:
-    buffer = VectorBuffer(3)
+    buffer = VectorBuffer((3,), np.dtype(np.float32))
     views = []
     for start in range(0, 2000, 100):
         buffer.append(rows(start, start + 100))
@@ -29,11 +29,11 @@ def test_views_stay_as_they_were() -> None:
 
 
 def test_an_empty_buffer_has_its_dimension() -> None:
-    assert VectorBuffer(3).first(0).shape == (0, 3)
+    assert VectorBuffer((3,), np.dtype(np.float32)).first(0).shape == (0, 3)
 
 
 def test_readers_beside_the_writer() -> None:
-    buffer = VectorBuffer(3)
+    buffer = VectorBuffer((3,), np.dtype(np.float32))
     n_rows = [0]
     wrong = []
 

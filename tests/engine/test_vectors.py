@@ -139,3 +139,112 @@ def test_large_finite_vectors_are_taken() -> None:
 def test_values_are_shown_short() -> None:
     assert shown("x" * 100) == f"'{'x' * 56}... (str)"
     assert shown(np.ones((2, 3))) == "an array of shape (2, 3) and type float64"
+
+
+HALF = Field("vector", DataType.FLOAT16_VECTOR, 101, dim=3)
+BRAIN = Field("vector", DataType.BFLOAT16_VECTOR, 101, dim=3)
+BYTES = Field("vector", DataType.INT8_VECTOR, 101, dim=3)
+BITS = Field("vector", DataType.BINARY_VECTOR, 101, dim=24)
+HALVES = EXPECTED.astype(np.float16)
+BRAINS = (EXPECTED.view(np.uint32) >> 16).astype(np.uint16)
+INTEGERS = np.array([[1, -128, 127], [4, 5, 6]], np.int8)
+OCTETS = INTEGERS.view(np.uint8)
+
+TYPED: list[tuple[Field, Any, Any]] = [
+    (HALF, HALVES, list(HALVES)),
+    (HALF, HALVES, [row.tobytes() for row in HALVES]),
+    (HALF, HALVES, EXPECTED.tolist()),
+    (HALF, HALVES, list(EXPECTED.astype(np.float64))),
+    (HALF, HALVES, [HALVES[0], [4, 5, 6]]),
+    (HALF, HALVES, [HALVES[0].tobytes(), EXPECTED[1]]),
+    (HALF, HALVES, list(np.repeat(HALVES, 2, axis=1)[:, ::2])),
+    (BRAIN, BRAINS, list(BRAINS)),
+    (BRAIN, BRAINS, [row.tobytes() for row in BRAINS]),
+    (BRAIN, BRAINS, [EXPECTED[0], [4, 5.003, 6]]),
+    (BYTES, INTEGERS, list(INTEGERS)),
+    (BYTES, INTEGERS, INTEGERS.tolist()),
+    (BYTES, INTEGERS, [row.tobytes() for row in INTEGERS]),
+    (BYTES, INTEGERS, [[np.int64(1), -128, 127], INTEGERS[1]]),
+    (BITS, OCTETS, [row.tobytes() for row in OCTETS]),
+    (BITS, OCTETS, list(OCTETS)),
+    (BITS, OCTETS, OCTETS.tolist()),
+]
+
+
+@pytest.mark.parametrize(("field", "expected", "values"), TYPED)
+def test_forms_of_other_types(field: Field, expected: Any, values: Any) -> None:
+    column = vector_column(field, values)
+    assert column.dtype == field.vector_dtype
+    assert column.flags.c_contiguous
+    np.testing.assert_array_equal(column, expected)
+    numbers = expected.view(np.uint8) if field is BITS else EXPECTED if field is not BYTES else INTEGERS
+    asked = query_matrix(field, values)
+    assert asked.dtype == (np.uint8 if field is BITS else np.float32)
+    np.testing.assert_array_equal(asked, numbers)
+
+
+@pytest.mark.parametrize(("field", "matrix"), [(HALF, HALVES), (BRAIN, BRAINS), (BYTES, INTEGERS), (BITS, OCTETS)])
+def test_queries_of_other_types_as_one_array(field: Field, matrix: Any) -> None:
+    one_by_one = query_matrix(field, list(matrix))
+    for data in (matrix, np.asfortranarray(matrix)):
+        np.testing.assert_array_equal(query_matrix(field, data), one_by_one)
+    with pytest.raises(InvalidArgument, match=r"pass data=\[vector\]"):
+        query_matrix(field, matrix[0])
+
+
+def test_arrays_of_ml_dtypes_are_taken() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="needs the extra: pip install 'roost[onnx]'")
+    rows = EXPECTED.astype(ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(vector_column(BRAIN, list(rows)), BRAINS)
+    np.testing.assert_array_equal(query_matrix(BRAIN, rows), EXPECTED)
+
+
+def test_numbers_are_rounded_to_their_type() -> None:
+    rows = [[1.0001, 0.1, 70.03], [1, 2, 3]]
+    np.testing.assert_array_equal(vector_column(HALF, rows), np.array(rows, np.float32).astype(np.float16))
+    np.testing.assert_array_equal(query_matrix(HALF, rows), np.array(rows, np.float16).astype(np.float32))
+
+
+def test_rows_of_other_types_are_copied() -> None:
+    given = HALVES.copy()
+    column = vector_column(HALF, [given[0]])
+    given[0, 0] = 9
+    assert column[0, 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "message"),
+    [
+        (HALF, [1, 2], DimensionMismatch, "row 1, field 'vector': given a vector of length 2"),
+        (HALF, HALVES[0, :2], DimensionMismatch, "given a vector of 2 numbers; .* has 3"),
+        (HALF, b"1234", DimensionMismatch, r"given 4 bytes; .*FLOAT16_VECTOR, dimension 3\) has 6"),
+        (HALF, [1, 70_000, 2], NotFinite, "row 1, field 'vector': element 1 .* too large for FLOAT16_VECTOR"),
+        (HALF, np.array([1, np.nan, 2], np.float16), NotFinite, "element 1"),
+        (HALF, np.array([np.inf, 1, 2]), NotFinite, "element 0"),
+        (HALF, b"\x00\x00\x00\x7c\x00\x00", NotFinite, "element 1"),
+        (HALF, [1, "2", 3], InvalidData, r"element 1 is '2' \(str\)"),
+        (HALF, BRAINS[0], InvalidData, "array of shape .3,. and type uint16; a vector of FLOAT16_VECTOR is a list of"),
+        (BRAIN, [1, 3.4e38, 2], NotFinite, "too large for BFLOAT16_VECTOR"),
+        (BRAIN, [1, float("nan"), 2], NotFinite, "element 1"),
+        (BRAIN, HALVES[0], InvalidData, "type float16; a vector of BFLOAT16_VECTOR is"),
+        (BYTES, [1, 128, 3], InvalidData, "element 1 is 128 .*from -128 to 127"),
+        (BYTES, [1, 2.0, 3], InvalidData, r"element 1 is 2.0 \(float\)"),
+        (BYTES, [1, 2], DimensionMismatch, "given a vector of 2 numbers"),
+        (BYTES, np.ones(3, np.int64), InvalidData, "type int64; a vector of INT8_VECTOR is"),
+        (BYTES, np.ones(3, np.float32), InvalidData, "type float32"),
+        (BYTES, np.ones((1, 3), np.int8), InvalidData, "an array of shape .1, 3."),
+        (BYTES, None, InvalidData, "given None"),
+        (BITS, b"12", DimensionMismatch, r"given 2 bytes; .*BINARY_VECTOR, dimension 24\) has 3"),
+        (BITS, [1] * 24, DimensionMismatch, "given a vector of 24 numbers; .* dimension 24. has 3"),
+        (BITS, [1, -1, 3], InvalidData, "element 1 is -1"),
+        (BITS, "abc", InvalidData, r"given 'abc' \(str\); a vector of BINARY_VECTOR is the bytes"),
+        (BITS, 3, InvalidData, "given 3"),
+    ],
+)
+def test_bad_vectors_of_other_types_are_named(field: Field, value: Any, error: type[Exception], message: str) -> None:
+    good = {HALF: HALVES, BRAIN: BRAINS, BYTES: INTEGERS, BITS: OCTETS}[field][0]
+    with pytest.raises(error, match=message):
+        vector_column(field, [good, value])
+    if isinstance(value, (list, bytes, np.ndarray)):
+        with pytest.raises(error, match=message.replace("row 1, field 'vector'", "query 1")):
+            query_matrix(field, [good, value])

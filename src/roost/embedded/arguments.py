@@ -11,6 +11,7 @@ import numpy as np
 from pymilvus import exceptions as milvus
 from pymilvus.client.types import ConsistencyLevel, get_consistency_level
 
+from roost.engine.index.parameters import SIMILARITIES
 from roost.engine.index.registry import resolve_index
 from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec
@@ -243,10 +244,10 @@ def _range(metric: str, radius: Any, range_filter: Any) -> tuple[float | None, f
             raise InvalidArgument(f"{name}={value!r} is not allowed: it is a number")
     if range_filter is not None and radius is None:
         raise InvalidArgument("range_filter needs radius: together they bound the distance from both sides")
-    sign = 1.0 if metric == "L2" else -1.0
+    sign = -1.0 if metric in SIMILARITIES else 1.0
     within = None if radius is None else sign * _bound(radius)
     beyond = None if range_filter is None else sign * _bound(range_filter)
     if within is not None and beyond is not None and beyond >= within:
-        wanted = "less than" if metric == "L2" else "greater than"
+        wanted = "greater than" if metric in SIMILARITIES else "less than"
         raise InvalidArgument(f"range_filter={range_filter} must be {wanted} radius={radius} for metric {metric}")
     return within, beyond

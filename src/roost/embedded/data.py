@@ -336,7 +336,7 @@ def _partitions(collection: Collection, names: Any) -> tuple[int, ...] | None:
 
 def _rows(collection: Collection, places: Places, output_fields: list[str] | None) -> HybridExtraList:
     output = results.choose_output(collection.schema, output_fields or [results.ALL_FIELDS], with_primary=True)
-    return results.query_result(results.entities(collection.schema, places, output, len(places)))
+    return results.query_result(results.entities(collection.schema, places, output, len(places), wraps_bytes=True))
 
 
 def _count(

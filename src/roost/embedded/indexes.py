@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
+from pymilvus import DataType
 from pymilvus.milvus_client.index import IndexParam, IndexParams
 
 from roost.embedded import arguments
@@ -14,7 +14,7 @@ from roost.embedded.session import RELEASED, Session
 from roost.engine.collection import Collection
 from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.declare import check_name
-from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.registry import check_definition, named_type
 from roost.engine.records import CollectionRecord
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec
@@ -22,6 +22,7 @@ from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, Invali
 
 AUTO_INDEX: Final = "AUTOINDEX"
 DEFAULT_METRIC: Final = "COSINE"
+DEFAULT_BINARY_METRIC: Final = "HAMMING"
 
 _STORAGE_PARAMS: Final = frozenset({"mmap.enabled", "mmap_enabled"})
 """Index parameters that say where Milvus keeps an index; the answer does not depend on them."""
@@ -205,13 +206,12 @@ def read_index(schema: Schema, param: IndexParam) -> IndexSpec:
             f"an index of type {index_type} on {field.name!r}: the embedded engine does not have scalar indexes yet; "
             f"filters on the field work without one"
         )
-    metric = configs.pop("metric_type", None) or DEFAULT_METRIC
+    default = DEFAULT_BINARY_METRIC if field.dtype == DataType.BINARY_VECTOR else DEFAULT_METRIC
+    metric = configs.pop("metric_type", None) or default
     params = {} if index_type == AUTO_INDEX else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
     name = check_name("index", param.index_name) if param.index_name else field.name
-    # An empty index is made and thrown away: each type checks its own parameters.
-    resolve_index(index_type).build(
-        np.empty((0, field.dim or 0), dtype=np.float32), metric, resolve_params(index_type, params)
-    )
+    index_type = named_type(index_type, field.dtype)
+    check_definition(field, index_type, metric, params)
     return IndexSpec(field.name, name, index_type, metric, params)
 
 

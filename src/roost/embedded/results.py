@@ -1,6 +1,6 @@
 """Columns of the engine to the result objects of pymilvus.
 
-Milvus's sign of distances lives here: squared distance for L2, similarity for IP and COSINE.
+Milvus's sign of distances lives here: similarity for IP and COSINE, distance for other metrics.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pymilvus.client.constants import ITERATOR_SESSION_TS_FIELD
 from pymilvus.client.search_result import Hit, HybridHits, SearchResult
 from pymilvus.client.types import HybridExtraList, OmitZeroDict
 
+from roost.engine.index.parameters import SIMILARITIES
 from roost.engine.schema import DYNAMIC_FIELD, Schema
 from roost.engine.search import Hits
 from roost.errors import FieldNotFound, InvalidArgument
@@ -72,12 +73,18 @@ def choose_output(schema: Schema, wanted: Sequence[str] | None, *, with_primary:
 _NOTHING = Output(())
 
 
-def entities(schema: Schema, rows: Rows, output: Output, n_rows: int) -> list[dict[str, Any]]:
-    """Return the chosen fields of rows, one dict a row."""
+def entities(
+    schema: Schema, rows: Rows, output: Output, n_rows: int, *, wraps_bytes: bool = False
+) -> list[dict[str, Any]]:
+    """Return the chosen fields of rows, one dict a row.
+
+    Args:
+        wraps_bytes: give a vector that is bytes as a list of one, as pymilvus does for the rows of a query.
+    """
     if not output.names:
         found: list[dict[str, Any]] = [{} for _ in range(n_rows)]
     else:
-        columns = [_values(schema, rows, name) for name in output.names]
+        columns = [_values(schema, rows, name, wraps_bytes) for name in output.names]
         found = [dict(zip(output.names, values, strict=True)) for values in zip(*columns, strict=True)]
     keys = output.dynamic_keys
     if schema.enable_dynamic and (keys is None or keys):
@@ -86,13 +93,13 @@ def entities(schema: Schema, rows: Rows, output: Output, n_rows: int) -> list[di
     return found
 
 
-def _values(schema: Schema, rows: Rows, name: str) -> list[Any]:
-    """Return a field of rows as Python's own values."""
+def _values(schema: Schema, rows: Rows, name: str, wraps_bytes: bool = False) -> list[Any]:
+    """Return a field of rows as Python's own values; vectors of other types than FLOAT_VECTOR are bytes."""
     field = schema.field(name)
     column = rows.take(name)
     if isinstance(column, np.ndarray):
-        vectors: list[Any] = column.tolist()
-        return vectors
+        vectors: list[Any] = column.tolist() if field.dtype == DataType.FLOAT_VECTOR else list(map(bytes, column))
+        return [[v] for v in vectors] if wraps_bytes and field.dtype != DataType.FLOAT_VECTOR else vectors
     values: list[Any] = column.to_pylist()
     return [orjson.loads(v) for v in values] if field.dtype == DataType.JSON else values
 
@@ -158,7 +165,7 @@ def search_result(hits: Hits, metric: str, output: Output, offset: int = 0, roun
     primary = schema.primary.name
     make = _hit_type(primary)
     ids = hits.keys.tolist()
-    distances = (hits.distances if metric == "L2" else -hits.distances).tolist()
+    distances = (-hits.distances if metric in SIMILARITIES else hits.distances).tolist()
     if round_decimal > 0:
         distances = [round(distance, round_decimal) for distance in distances]
     if output is _NOTHING:

@@ -22,7 +22,7 @@ from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
-from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.registry import check_definition
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
@@ -284,8 +284,7 @@ class Collection:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
         """
-        empty = np.empty((0, self.schema.field(spec.field).dim or 0), dtype=np.float32)
-        resolve_index(spec.index_type).build(empty, spec.metric, resolve_params(spec.index_type, spec.params))
+        check_definition(self.schema.field(spec.field), spec.index_type, spec.metric, spec.params)
         with self.changing():
             for held in self.record.indexes:
                 if held.field == spec.field or held.name == spec.name:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+VectorArray: TypeAlias = npt.NDArray[Any]
+"""Vectors as they are stored, a row each: see `schema.VECTOR_TYPES`."""
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Bitmap: TypeAlias = npt.NDArray[np.uint8]
@@ -24,11 +26,11 @@ class Batch:
     Attributes:
         scalars: every field that is not a vector, in the schema's order, the primary key and the
             dynamic field included; types as in `Schema.arrow_schema`.
-        vectors: field name to (n_rows, dim) float32, C-contiguous and finite.
+        vectors: field name to (n_rows, *row_shape) of the field's stored type, C-contiguous and finite.
     """
 
     scalars: pa.RecordBatch
-    vectors: dict[str, FloatArray]
+    vectors: dict[str, VectorArray]
 
     @property
     def n_rows(self) -> int:

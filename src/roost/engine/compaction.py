@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pymilvus import DataType
 
-from roost.engine.columns import FloatArray, IntArray, Mask
+from roost.engine.columns import IntArray, Mask, VectorArray
 from roost.engine.index import sketch
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
@@ -125,7 +125,7 @@ def write_segment(
     batches = tuple(source.part.rows.scalars.take(pa.array(source.rows)) for source in sources)
     scalars = join_batches(batches, schema.stored_schema)
     files = [write_scalars(directory, scalars)]
-    vectors: dict[str, FloatArray] = {}
+    vectors: dict[str, VectorArray] = {}
     for field in schema.vectors:
         vectors[field.name] = _gather(sources, field.name)
         files.append(write_vectors(directory, field.field_id, vectors[field.name]))
@@ -143,7 +143,7 @@ def write_segment(
 
 
 def build_index(
-    spec: IndexSpec, vectors: FloatArray, base: VectorIndex | None, stopping: Callable[[], bool]
+    spec: IndexSpec, vectors: VectorArray, base: VectorIndex | None, stopping: Callable[[], bool]
 ) -> VectorIndex | None:
     """Return an index over the vectors; None when told to stop.
 
@@ -200,7 +200,7 @@ def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Ma
     return mask if mask.any() else None
 
 
-def _gather(sources: Sequence[Source], name: str) -> FloatArray:
+def _gather(sources: Sequence[Source], name: str) -> VectorArray:
     if len(sources) == 1 and len(sources[0].rows) == sources[0].part.n_rows:
         return sources[0].part.rows.vectors(name)
     columns = [source.part.rows.vectors(name) for source in sources]

@@ -10,6 +10,7 @@ from pymilvus import CollectionSchema, DataType, FieldSchema
 from roost.engine.rows import scalar_array
 from roost.engine.schema import (
     DYNAMIC_FIELD,
+    MAX_BINARY_DIM,
     MAX_DIM,
     MAX_FIELDS,
     MAX_NAME_LENGTH,
@@ -110,13 +111,26 @@ def _field(declared: FieldSchema, field_id: int, schema: CollectionSchema) -> Fi
         auto_id=declared.is_primary and bool(declared.auto_id or schema.auto_id),
         is_partition_key=declared.is_partition_key,
         default=_default(declared),
-        dim=_bounded(declared, "dim", MAX_DIM) if dtype in VECTOR_TYPES else None,
+        dim=_dim(declared) if dtype in VECTOR_TYPES else None,
         max_length=_bounded(declared, "max_length", MAX_VARCHAR_LENGTH) if dtype == DataType.VARCHAR else None,
         description=declared.description or "",
     )
     if made.default is not None:
         _check_default(made)
     return made
+
+
+def _dim(declared: FieldSchema) -> int:
+    """Return the dimension of a vector field."""
+    if declared.dtype != DataType.BINARY_VECTOR:
+        return _bounded(declared, "dim", MAX_DIM)
+    dim = _bounded(declared, "dim", MAX_BINARY_DIM)
+    if dim % 8:
+        raise InvalidSchema(
+            f"field {declared.name!r}: dim={dim} is not allowed; eight numbers of a BINARY_VECTOR are one byte, so its "
+            f"dimension is a multiple of 8"
+        )
+    return dim
 
 
 def _check_default(field: Field) -> None:

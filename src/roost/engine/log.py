@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import Batch, FloatArray
+from roost.engine.columns import Batch, VectorArray
 from roost.engine.contents import Contents
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.schema import Schema
@@ -33,11 +34,12 @@ def decode_insert(body: bytes, schema: Schema) -> tuple[Batch, int]:
     start = _INSERT_LAYOUT.size
     scalars = pa.ipc.read_record_batch(pa.py_buffer(body)[start : start + size], schema.arrow_schema)
     start += size
-    vectors: dict[str, FloatArray] = {}
+    vectors: dict[str, VectorArray] = {}
     for field in schema.vectors:
-        dim = field.dim or 0
-        vectors[field.name] = np.frombuffer(body, np.float32, n_rows * dim, start).reshape(n_rows, dim)
-        start += n_rows * dim * 4
+        shape = (n_rows, *field.row_shape)
+        rows = np.frombuffer(body, field.vector_dtype, math.prod(shape), start).reshape(shape)
+        vectors[field.name] = rows
+        start += rows.nbytes
     return Batch(scalars, vectors), partition_id
 
 

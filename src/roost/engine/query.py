@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from roost.engine.columns import FloatArray, IntArray
+from roost.engine.columns import IntArray, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.search import gather
@@ -32,8 +32,8 @@ class Places:
         """The primary keys of the rows."""
         return key_array(self.take(self.snapshot.schema.primary.name))
 
-    def take(self, name: str) -> pa.Array | FloatArray:
-        """Return a field of the rows: Arrow for scalars, (n, dim) float32 for vectors."""
+    def take(self, name: str) -> pa.Array | VectorArray:
+        """Return a field of the rows: Arrow for scalars, an array as it is stored for vectors."""
         return gather(self.snapshot.parts, self.part, self.row, name, self.snapshot)
 
     def page(self, offset: int, limit: int | None) -> Places:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pymilvus import DataType
 
@@ -26,6 +27,7 @@ PARTITION_FIELD = "$partition"
 MAX_NAME_LENGTH = 255
 MAX_VARCHAR_LENGTH = 65_535
 MAX_DIM = 32_768
+MAX_BINARY_DIM = 8 * MAX_DIM
 MAX_FIELDS = 64
 
 SCALAR_TYPES: Mapping[DataType, pa.DataType] = {
@@ -41,7 +43,15 @@ SCALAR_TYPES: Mapping[DataType, pa.DataType] = {
 }
 """How each scalar type is stored. JSON is its compact text in UTF-8."""
 
-VECTOR_TYPES = frozenset({DataType.FLOAT_VECTOR})
+VECTOR_TYPES: Mapping[DataType, np.dtype[Any]] = {
+    DataType.FLOAT_VECTOR: np.dtype(np.float32),
+    DataType.FLOAT16_VECTOR: np.dtype(np.float16),
+    DataType.BFLOAT16_VECTOR: np.dtype(np.uint16),
+    DataType.INT8_VECTOR: np.dtype(np.int8),
+    DataType.BINARY_VECTOR: np.dtype(np.uint8),
+}
+"""How the numbers of each vector type are stored. NumPy has no bfloat16: those are their 16 bits, the upper half of a
+float32. Binary vectors are eight to a byte, the first in the highest bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,17 @@ class Field:
     @property
     def is_vector(self) -> bool:
         return self.dtype in VECTOR_TYPES
+
+    @property
+    def vector_dtype(self) -> np.dtype[Any]:
+        """What a vector is stored as."""
+        return VECTOR_TYPES[self.dtype]
+
+    @property
+    def row_shape(self) -> tuple[int]:
+        """How many stored numbers make a vector: the dimension, or an eighth of it where eight are one byte."""
+        dim = self.dim or 0
+        return (dim // 8 if self.dtype == DataType.BINARY_VECTOR else dim,)
 
     @property
     def is_dynamic(self) -> bool:

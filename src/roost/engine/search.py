@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray, IntArray, Neighbours
+from roost.engine.columns import FloatArray, IntArray, Neighbours, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.registry import resolve_index
@@ -24,7 +24,7 @@ class Request(NamedTuple):
     """One search, checked.
 
     Attributes:
-        queries: (n_queries, dim) float32, C-contiguous and finite.
+        queries: (n_queries, dim) float32, C-contiguous and finite; for binary vectors (n_queries, dim / 8) uint8.
         field: the vector field.
         spec: the field's index, or None to scan exactly by `metric`.
         params: search parameters of the index type.
@@ -32,7 +32,7 @@ class Request(NamedTuple):
         beyond: keep only distances at or above this, or None.
     """
 
-    queries: FloatArray
+    queries: VectorArray
     field: str
     k: int
     metric: str
@@ -67,8 +67,8 @@ class Hits(NamedTuple):
             return self.snapshot.parts[0].rows.key_column[self.row]
         return key_array(self.take(self.snapshot.schema.primary.name))
 
-    def take(self, name: str) -> pa.Array | FloatArray:
-        """Return a field of the hits: Arrow for scalars, (n, dim) float32 for vectors."""
+    def take(self, name: str) -> pa.Array | VectorArray:
+        """Return a field of the hits: Arrow for scalars, an array as it is stored for vectors."""
         return gather(self.snapshot.parts, self.part, self.row, name, self.snapshot)
 
 
@@ -156,12 +156,12 @@ def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neigh
 
 def gather(
     parts: Sequence[Part], part: IntArray | None, row: IntArray, name: str, snapshot: Snapshot
-) -> pa.Array | FloatArray:
+) -> pa.Array | VectorArray:
     """Return a field at (part, row) places, in their order. `part` None means the only part."""
     field = snapshot.schema.field(name)
     if len(row) == 0:
         if field.is_vector:
-            return np.empty((0, field.dim or 0), dtype=np.float32)
+            return np.empty((0, *field.row_shape), field.vector_dtype)
         return pa.array([], type=field.arrow_type)
     if part is None:
         return parts[0].column(name, row)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray
+from roost.engine.columns import FloatArray, VectorArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import resolve_index, resolve_params
@@ -117,7 +117,7 @@ class Segment:
         self.memo: MutableMapping[Hashable, Any] = {}
         self._opening = threading.RLock()
         self._scalars: pa.RecordBatch | None = None
-        self._vectors: dict[str, FloatArray] = {}
+        self._vectors: dict[str, VectorArray] = {}
         self._norms: dict[str, FloatArray] = {}
         self._keys: KeyLookup | None = None
         self._key_column: KeyArray | None = None
@@ -142,8 +142,8 @@ class Segment:
     def scalar(self, name: str) -> pa.Array:
         return self.scalars.column(name)
 
-    def vectors(self, name: str) -> FloatArray:
-        """Return the (n_rows, dim) vectors of a field, mapped into memory."""
+    def vectors(self, name: str) -> VectorArray:
+        """Return the vectors of a field as they are stored, mapped into memory."""
         found = self._vectors.get(name)
         if found is None:
             with self._opening:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from roost.engine.columns import Mask
+from roost.engine.columns import Mask, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.allowed import Allowed
 from roost.engine.schema import PARTITION_FIELD, Schema
@@ -92,8 +92,8 @@ class Part:
             if index.sketch is not None:
                 index.sketch.usable()
 
-    def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | npt.NDArray[np.float32]:
-        """Return a field's values at some rows: Arrow for scalars, (n, dim) float32 for vectors."""
+    def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | VectorArray:
+        """Return a field's values at some rows: Arrow for scalars, an array as it is stored for vectors."""
         if self.rows.schema.field(name).is_vector:
             return self.rows.vectors(name)[rows]
         return self.rows.scalar(name).take(pa.array(rows))

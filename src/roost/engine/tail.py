@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import Batch, FloatArray, IntArray, Mask
+from roost.engine.columns import Batch, FloatArray, IntArray, Mask, VectorArray
 from roost.engine.index.exact import inverse_norms
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
@@ -55,9 +55,9 @@ class TailView:
     def scalar(self, name: str) -> pa.Array:
         return self.scalars.column(name)
 
-    def vectors(self, name: str) -> FloatArray:
-        """Return the (n_rows, dim) vectors of a field."""
-        found: FloatArray | None = self.memo.get(("vectors", name))
+    def vectors(self, name: str) -> VectorArray:
+        """Return the vectors of a field, as they are stored."""
+        found: VectorArray | None = self.memo.get(("vectors", name))
         if found is None:
             found = self.memo["vectors", name] = self._vectors[name].first(self.n_rows)
         return found
@@ -93,7 +93,7 @@ class Tail:
         self._schema = schema
         self._n_rows = 0
         self._batches: list[pa.RecordBatch] = []
-        self._vectors = {f.name: VectorBuffer(f.dim or 0) for f in schema.vectors}
+        self._vectors = {f.name: VectorBuffer(f.row_shape, f.vector_dtype) for f in schema.vectors}
         self._dead = np.zeros(_FIRST_CAPACITY, dtype=bool)
         self._n_dead = 0
         self._row_of: dict[Any, int] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 
-from roost.engine.columns import FloatArray
+from roost.engine.columns import VectorArray
 
 _FIRST_CAPACITY = 256
 
@@ -18,19 +19,19 @@ class VectorBuffer:
     buffer is made by the first search or by the seal, and only of the rows that are new since the last.
     """
 
-    def __init__(self, dim: int) -> None:
-        self._rows: FloatArray = np.empty((0, dim), dtype=np.float32)
+    def __init__(self, row_shape: tuple[int], dtype: np.dtype[Any]) -> None:
+        self._rows: VectorArray = np.empty((0, *row_shape), dtype)
         self._n_laid = 0
-        self._waiting: list[FloatArray] = []
+        self._waiting: list[VectorArray] = []
         self._laying = threading.Lock()
 
-    def append(self, vectors: FloatArray) -> None:
-        """Add (n, dim) rows; the array is kept and must not change."""
+    def append(self, vectors: VectorArray) -> None:
+        """Add rows; the array is kept and must not change."""
         with self._laying:
             self._waiting.append(vectors)
 
-    def first(self, n_rows: int) -> FloatArray:
-        """Return the first rows, (n_rows, dim), read-only; they stay as they are whatever is appended."""
+    def first(self, n_rows: int) -> VectorArray:
+        """Return the first rows, read-only; they stay as they are whatever is appended."""
         with self._laying:
             if self._n_laid < n_rows:
                 self._lay()
@@ -42,7 +43,7 @@ class VectorBuffer:
         needed = self._n_laid + sum(map(len, self._waiting))
         if needed > len(self._rows):
             # Readers keep the old buffer.
-            grown = np.empty((max(_FIRST_CAPACITY, needed, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32)
+            grown = np.empty((max(_FIRST_CAPACITY, needed, 2 * len(self._rows)), self._rows.shape[1]), self._rows.dtype)
             grown[: self._n_laid] = self._rows[: self._n_laid]
             self._rows = grown
         for vectors in self._waiting:

@@ -1,32 +1,51 @@
-"""Vectors as users give them (lists, arrays, bytes) to float32 matrices, checked."""
+"""Vectors as users give them (lists, arrays, bytes) to matrices of the stored type, checked."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from pymilvus import DataType
 
-from roost.engine.columns import FloatArray
+from roost.engine.columns import FloatArray, VectorArray
+from roost.engine.index.narrow import as_float32, not_finite, to_bfloat16
 from roost.engine.schema import Field
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
 _FLOAT_TYPES: Final = (np.dtype(np.float32), np.dtype(np.float64))
 _FLOAT32: Final = _FLOAT_TYPES[0]
+_FLOAT_VECTOR: Final = DataType.FLOAT_VECTOR
+_HALF_TYPES: Final = (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR)
+
+_FORMS: Final[Mapping[DataType, str]] = {
+    DataType.FLOAT16_VECTOR: "a list of numbers, an array of float16, float32 or float64, or the bytes of float16",
+    DataType.BFLOAT16_VECTOR: (
+        "a list of numbers, an array of bfloat16 (of ml_dtypes), of its bits as uint16, of float32 or float64, or the "
+        "bytes of bfloat16"
+    ),
+    DataType.INT8_VECTOR: "a list of whole numbers from -128 to 127, an array of int8, or the bytes of int8",
+    DataType.BINARY_VECTOR: "the bytes, an array of uint8 or a list of whole numbers from 0 to 255; each holds 8 bits",
+}
+"""How vectors of the types beside float32 are given."""
 
 
-def vector_column(field: Field, values: Sequence[Any]) -> FloatArray:
-    """Return the vectors of a batch of rows as one (n_rows, dim) float32 array.
+def vector_column(field: Field, values: Sequence[Any]) -> VectorArray:
+    """Return the vectors of a batch of rows as one array of the field's stored type, a row each.
 
     Args:
-        values: per row a list or tuple of numbers, or a 1-d float32 or float64 array.
+        values: per row a list or tuple of numbers, or a 1-d array; of FLOAT_VECTOR float32 or float64. Half-precision
+            types take arrays of their own type as well, and round others; these and INT8_VECTOR and BINARY_VECTOR
+            take the bytes of a vector.
     Raises:
         DimensionMismatch: a vector has another length than the field.
-        NotFinite: a vector holds NaN, infinity, or a number that float32 cannot hold.
+        NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold.
         InvalidData: a value is not a vector of numbers. Each message names the row.
     """
+    if field.dtype is not _FLOAT_VECTOR:
+        return _typed_matrix(field, values, "row {}, field " + repr(field.name))
     matrix = _stack_arrays(field, values)
     if matrix is None:
         matrix = np.empty((len(values), field.dim or 0), dtype=np.float32)
@@ -36,16 +55,20 @@ def vector_column(field: Field, values: Sequence[Any]) -> FloatArray:
     return matrix
 
 
-def query_matrix(field: Field, data: Any) -> FloatArray:
-    """Return query vectors as a (n_queries, dim) float32 array.
+def query_matrix(field: Field, data: Any) -> VectorArray:
+    """Return query vectors as a (n_queries, dim) float32 array; binary ones as they are stored.
 
     Args:
         data: a 2-d float32 or float64 array, or a list of vectors: lists of numbers, 1-d arrays, or
-            the bytes of little-endian float32.
+            the bytes of little-endian float32. For other types what `vector_column` takes; numbers are rounded
+            as those of rows are.
     Raises:
         InvalidArgument: it is a single vector, empty, or of a type that is not taken.
         DimensionMismatch, NotFinite, InvalidData: as in `vector_column`; the message names the query.
     """
+    if field.dtype is not _FLOAT_VECTOR:
+        asked = _typed_matrix(field, _listed(field, data), "query {}")
+        return asked if field.dtype is DataType.BINARY_VECTOR else as_float32(asked)
     if type(data) is np.ndarray and data.ndim == 2 and data.dtype in _FLOAT_TYPES and data.shape[0]:
         if data.shape[1] != field.dim:
             raise _wrong_length(data.shape[1], field, "every query")
@@ -58,17 +81,23 @@ def query_matrix(field: Field, data: Any) -> FloatArray:
 
 
 def _queries_one_by_one(field: Field, data: Any) -> FloatArray:
+    vectors = _listed(field, data)
+    matrix = np.empty((len(vectors), field.dim or 0), dtype=np.float32)
+    for i, value in enumerate(vectors):
+        decoded = np.frombuffer(value, dtype="<f4") if _is_float32_bytes(value) else value
+        matrix[i] = _vector(decoded, field, f"query {i}")
+    return matrix
+
+
+def _listed(field: Field, data: Any) -> list[Any]:
+    """Return query vectors as a list of at least one. Raises: InvalidArgument: they are given in no such form."""
     vectors = list(data) if isinstance(data, list) or (isinstance(data, np.ndarray) and data.ndim) else None
     if not vectors or not all(isinstance(v, (list, np.ndarray, bytes)) for v in vectors):
         raise InvalidArgument(
             f"data= is {shown(data)}; it must be a list of vectors or a 2-d array of at least one row: "
             f"for one vector of dimension {field.dim} pass data=[vector]"
         )
-    matrix = np.empty((len(vectors), field.dim or 0), dtype=np.float32)
-    for i, value in enumerate(vectors):
-        decoded = np.frombuffer(value, dtype="<f4") if _is_float32_bytes(value) else value
-        matrix[i] = _vector(decoded, field, f"query {i}")
-    return matrix
+    return vectors
 
 
 def _is_float32_bytes(value: Any) -> bool:
@@ -110,16 +139,8 @@ def _vector(value: Any, field: Field, where: str) -> Any:
     except OverflowError:
         return _to_float32(np.array(value, dtype=np.float64))
     except struct.error:
-        at, bad = next((i, v) for i, v in enumerate(value) if not _is_number(v))
+        at, bad = next((i, v) for i, v in enumerate(value) if not _fits(v, "d"))
         raise InvalidData(f"{where}: element {at} is {shown(bad)}; every element of a vector is a number") from None
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        struct.pack("d", value)
-    except struct.error:
-        return False
-    return True
 
 
 def _to_float32(values: Any) -> FloatArray:
@@ -139,6 +160,94 @@ def _check_finite(matrix: FloatArray, field: Field, where: str) -> None:
             f"{where.format(row)}: element {column} is NaN, infinite, or too large for float32; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
+
+
+def _typed_matrix(field: Field, values: Sequence[Any], where: str) -> VectorArray:
+    """Return vectors of a type beside float32 as one array.
+
+    Args:
+        where: what is read, with a place for its number.
+    """
+    shape, dtype = field.row_shape, field.vector_dtype
+    size_bytes = shape[0] * dtype.itemsize
+    kinds = set(map(type, values))
+    matrix: VectorArray
+    if kinds == {bytes} and {len(v) for v in values} == {size_bytes}:
+        matrix = np.frombuffer(b"".join(values), dtype).reshape(-1, *shape)
+    elif kinds == {np.ndarray} and {(v.dtype, v.shape) for v in values} == {(dtype, shape)}:
+        matrix = np.stack(values)
+    else:
+        matrix = np.empty((len(values), *shape), dtype)
+        for i, value in enumerate(values):
+            matrix[i] = _typed_vector(value, field, where.format(i))
+    bad = not_finite(matrix)
+    if bad.any():
+        row, column = np.argwhere(bad)[0].tolist()
+        raise NotFinite(
+            f"{where.format(row)}: element {column} is NaN, infinite, or too large for {field.dtype.name}; "
+            f"a vector of field {field.name!r} holds finite numbers only"
+        )
+    return matrix
+
+
+def _typed_vector(value: Any, field: Field, where: str) -> VectorArray:
+    """Return one vector of a type beside float32, as it is stored."""
+    dtype, length = field.vector_dtype, field.row_shape[0]
+    if isinstance(value, (bytes, bytearray)):
+        if len(value) != length * dtype.itemsize:
+            raise DimensionMismatch(
+                f"{where}: given {len(value)} bytes; a vector of field {field.name!r} ({field.dtype.name}, dimension "
+                f"{field.dim}) has {length * dtype.itemsize}"
+            )
+        return np.frombuffer(value, dtype)
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        if value.dtype == dtype or (field.dtype == DataType.BFLOAT16_VECTOR and value.dtype.name == "bfloat16"):
+            _check_length(value, field, where)
+            return np.ascontiguousarray(value).view(dtype)
+        if field.dtype in _HALF_TYPES and value.dtype in _FLOAT_TYPES:
+            return _half(_vector(value, field, where), field)
+    elif isinstance(value, (list, tuple)):
+        if field.dtype in _HALF_TYPES:
+            return _half(_vector(value, field, where), field)
+        _check_length(value, field, where)
+        return _whole_numbers(value, field, where)
+    raise InvalidData(f"{where}: given {shown(value)}; a vector of {field.dtype.name} is {_FORMS[field.dtype]}")
+
+
+def _half(vector: FloatArray, field: Field) -> VectorArray:
+    """Return float32 numbers rounded to a type of half the width; those that it cannot hold come out as infinity."""
+    if field.dtype == DataType.BFLOAT16_VECTOR:
+        return np.where(np.isfinite(vector), to_bfloat16(vector), np.uint16(0x7F80))
+    with np.errstate(over="ignore"):
+        return vector.astype(np.float16)
+
+
+def _whole_numbers(value: Sequence[Any], field: Field, where: str) -> VectorArray:
+    code = field.vector_dtype.char
+    try:
+        return np.frombuffer(struct.pack(f"{len(value)}{code}", *value), field.vector_dtype)
+    except struct.error:
+        at, bad = next((i, v) for i, v in enumerate(value) if not _fits(v, code))
+        raise InvalidData(
+            f"{where}: element {at} is {shown(bad)}; a vector of {field.dtype.name} is {_FORMS[field.dtype]}"
+        ) from None
+
+
+def _check_length(value: Any, field: Field, where: str) -> None:
+    given, length = len(value), field.row_shape[0]
+    if given != length:
+        raise DimensionMismatch(
+            f"{where}: given a vector of {given} numbers; one of field {field.name!r} ({field.dtype.name}, dimension "
+            f"{field.dim}) has {length}"
+        )
+
+
+def _fits(value: Any, code: str) -> bool:
+    try:
+        struct.pack(code, value)
+    except struct.error:
+        return False
+    return True
 
 
 def _wrong_length(given: int, field: Field, where: str) -> DimensionMismatch:

@@ -4,11 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pymilvus import DataType
 
 from roost.engine.index import registry
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
-from roost.engine.index.registry import index_types, register_index, resolve_index, resolve_params
+from roost.engine.index.registry import (
+    check_definition,
+    index_types,
+    named_type,
+    register_index,
+    resolve_index,
+    resolve_params,
+)
+from roost.engine.schema import Field
 from roost.errors import InvalidArgument, MissingDependency, NotSupported
 
 PLUGIN = """
@@ -97,3 +106,27 @@ def test_a_missing_library_is_named_with_what_installs_it() -> None:
         resolve_index("ANNOY")
     with pytest.raises(MissingDependency, match="needs_annoy:Other"):
         resolve_index("OTHER")
+
+
+def test_autoindex_of_bits_compares_all() -> None:
+    assert named_type("autoindex", DataType.BINARY_VECTOR) == "BIN_FLAT"
+    assert named_type("BIN_IVF_FLAT", DataType.BINARY_VECTOR) == "BIN_IVF_FLAT"
+    assert named_type("AUTOINDEX", DataType.INT8_VECTOR) == "AUTOINDEX"
+
+
+def test_an_index_is_for_some_types_of_vectors() -> None:
+    bits, half = Field("b", DataType.BINARY_VECTOR, 101, dim=16), Field("h", DataType.FLOAT16_VECTOR, 102, dim=4)
+    with pytest.raises(
+        InvalidArgument, match=r"HNSW does not take .*BINARY_VECTOR; use one of: BIN_FLAT, BIN_IVF_FLAT"
+    ):
+        check_definition(bits, "HNSW", "HAMMING", {})
+    with pytest.raises(
+        InvalidArgument, match=r"BIN_FLAT does not take .*FLOAT16_VECTOR; use one of: FLAT, HNSW, .*SCANN"
+    ):
+        check_definition(half, "BIN_FLAT", "HAMMING", {})
+    with pytest.raises(InvalidArgument, match="unknown index type"):
+        check_definition(half, "TREE", "L2", {})
+    with pytest.raises(InvalidArgument, match="metric 'L2' is not allowed for BIN_FLAT"):
+        check_definition(bits, "BIN_FLAT", "L2", {})
+    check_definition(bits, "bin_ivf_flat", "JACCARD", {"nlist": 4})
+    check_definition(half, "AUTOINDEX", "COSINE", {"anything": 1})

@@ -28,6 +28,16 @@ def test_vectors_come_back_without_a_copy(tmp_path: Path, shape: tuple[int, int]
     assert found.dtype == np.float32 and not found.flags.writeable and not found.flags.owndata
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.uint16, np.int8, np.uint8])
+def test_vectors_are_written_in_their_own_width(tmp_path: Path, dtype: type[np.generic]) -> None:
+    vectors = np.arange(3_000).reshape(1_000, 3).astype(dtype)
+    record = write_vectors(tmp_path, 7, vectors)
+    found = read_vectors(tmp_path, record)
+    np.testing.assert_array_equal(found, vectors)
+    assert found.dtype == vectors.dtype and not found.flags.owndata
+    assert record.size_bytes < vectors.nbytes + 1_000
+
+
 def test_vectors_of_any_layout_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
     vectors = rng.random((6, 4), np.float32)[::2, ::2]
     np.testing.assert_array_equal(read_vectors(tmp_path, write_vectors(tmp_path, 1, vectors)), vectors)

@@ -7,8 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours
+from pymilvus import DataType
+
+from roost.engine.columns import Bitmap, Neighbours, VectorArray
 from roost.engine.index.parameters import METRICS
+
+FLOAT_ONLY = (DataType.FLOAT_VECTOR,)
+NUMBERS = (*FLOAT_ONLY, DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR, DataType.INT8_VECTOR)
+"""The types of vectors whose numbers have a sum and a product; all of them are compared in float32."""
 
 
 class VectorIndex(ABC):
@@ -32,6 +38,10 @@ class VectorIndex(ABC):
     metrics: ClassVar[tuple[str, ...]] = METRICS
     """The metrics that the type takes."""
 
+    vector_types: ClassVar[tuple[DataType, ...]] = FLOAT_ONLY
+    """The types of vector fields that it takes. It is built of arrays of their stored types (`schema.VECTOR_TYPES`),
+    and asked with float32 of numbers that the type can hold; for binary vectors with uint8, as the rows are."""
+
     learns: ClassVar[bool] = False
     """Whether it is made for the very rows that it is built of: it learns from them, or takes them all at once.
 
@@ -48,8 +58,8 @@ class VectorIndex(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> VectorIndex:
-        """Return an index over `vectors` ((n, dim) float32, not modified).
+    def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> VectorIndex:
+        """Return an index over `vectors` ((n, dim) of a type in `vector_types`, not modified).
 
         Raises: InvalidArgument: a parameter or the metric is not allowed for this type.
         """
@@ -68,17 +78,17 @@ class VectorIndex(ABC):
         """Write the index to `path` (one file). The caller makes it durable."""
 
     @abstractmethod
-    def add(self, vectors: FloatArray) -> None:
+    def add(self, vectors: VectorArray) -> None:
         """Append rows; their numbers go on from `n_rows`."""
 
     @abstractmethod
     def search(
-        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+        self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
         """Return the k nearest rows of each query, nearest first.
 
         Args:
-            queries: (n_queries, dim) float32, C-contiguous; not modified.
+            queries: (n_queries, dim) float32 (binary: uint8, eight numbers each), C-contiguous; not modified.
             allowed: (ceil(n_rows / 8),) uint8, little-endian bits; a zero bit skips the row.
             params: search parameters of the type, for example {"ef": 64}; unknown keys are refused.
         Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) padded with inf.

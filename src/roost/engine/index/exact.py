@@ -11,7 +11,10 @@ from contextlib import contextmanager
 import faiss
 import numpy as np
 
-from roost.engine.columns import FloatArray, IntArray, Neighbours
+from roost.engine.columns import FloatArray, IntArray, Neighbours, VectorArray
+from roost.engine.index import narrow
+from roost.engine.index.binary import bit_distances
+from roost.engine.index.narrow import BITS, FLOAT32, as_float32
 from roost.errors import DimensionMismatch, InvalidArgument
 
 # With this many queries, copying the listed rows once costs less than reading them once per query.
@@ -29,14 +32,17 @@ def normalised(vectors: FloatArray) -> FloatArray:
     return copy
 
 
-def inverse_norms(vectors: FloatArray) -> FloatArray:
-    """Return 1 / length of each of (n, dim) float32 vectors, (n,) float32; 0 for a zero vector."""
+def inverse_norms(vectors: VectorArray) -> FloatArray:
+    """Return 1 / length of each of (n, dim) vectors, (n,) float32; 0 for a zero vector."""
+    if vectors.dtype != FLOAT32:
+        parts = [inverse_norms(as_float32(vectors[block])) for block in narrow.blocks(*vectors.shape)]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     inverse: FloatArray = np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0)
     return inverse
 
 
-def check_queries(queries: FloatArray, k: int, dim: int) -> None:
+def check_queries(queries: VectorArray, k: int, dim: int) -> None:
     """Refuse queries that do not fit.
 
     Raises:
@@ -50,8 +56,8 @@ def check_queries(queries: FloatArray, k: int, dim: int) -> None:
 
 
 def exact_search(
-    vectors: FloatArray,
-    queries: FloatArray,
+    vectors: VectorArray,
+    queries: VectorArray,
     k: int,
     metric: str,
     rows: IntArray | None = None,
@@ -60,10 +66,10 @@ def exact_search(
     """Return the k nearest rows of each query by comparing every row, nearest first.
 
     Args:
-        vectors: (n_rows, dim) float32, C-contiguous; may be memory-mapped and read-only.
-        queries: (n_queries, dim) float32; not modified.
+        vectors: (n_rows, dim) float32 or another stored type, C-contiguous; may be memory-mapped and read-only.
+        queries: (n_queries, dim) float32, of binary vectors uint8; not modified.
         k: neighbours of a query, at least 1.
-        metric: "L2", "IP" or "COSINE".
+        metric: "L2", "IP" or "COSINE"; "HAMMING" or "JACCARD" of binary vectors.
         rows: (m,) int64, the only rows to compare, each in [0, n_rows), which is not checked; None for all.
         inverse_norms: (n_rows,) float32, as `inverse_norms(vectors)` returns it; for COSINE only, and
             computed here when it is None.
@@ -77,6 +83,8 @@ def exact_search(
     n_compared = len(vectors) if rows is None else len(rows)
     if n_compared == 0 or len(queries) == 0:
         return _nothing(len(queries), k)
+    if vectors.dtype != FLOAT32:
+        return _converted(vectors, queries, k, metric, rows, inverse_norms)
     cosine = metric == "COSINE"
     queries = normalised(queries) if cosine else np.ascontiguousarray(queries, np.float32)
     if len(queries) < GATHER_FROM_QUERIES:
@@ -87,7 +95,7 @@ def exact_search(
 
 
 def rank_again(
-    vectors: FloatArray,
+    vectors: VectorArray,
     queries: FloatArray,
     found: IntArray,
     k: int,
@@ -100,8 +108,9 @@ def rank_again(
         found: (n_queries, at least k) int64 row numbers, -1 where there is none.
         vectors, queries, k, metric, inverse_norms: as in `exact_search`.
     """
-    distances = compare(vectors, queries, found, metric, inverse_norms)
-    return _select(distances, k, found)
+    if vectors.dtype != FLOAT32:
+        return _rank_converted(vectors, queries, found, k, metric)
+    return nearest(compare(vectors, queries, found, metric, inverse_norms), k, found)
 
 
 def compare(
@@ -134,7 +143,7 @@ def nearest_slots(distances: FloatArray, k: int) -> IntArray:
     Args:
         distances: (n_queries, at least k) float32.
     """
-    return _select(distances, k, None).ids if len(distances) > 1 else distances.argsort(axis=1)[:, :k]
+    return nearest(distances, k, None).ids if len(distances) > 1 else distances.argsort(axis=1)[:, :k]
 
 
 def _inverse_of(vectors: FloatArray, rows: IntArray) -> FloatArray:
@@ -147,7 +156,34 @@ def merge(parts: list[Neighbours], k: int) -> Neighbours:
         return parts[0]
     ids = np.concatenate([part.ids for part in parts], axis=1)
     distances = np.concatenate([part.distances for part in parts], axis=1)
-    return _select(distances, k, ids)
+    return nearest(distances, k, ids)
+
+
+def _converted(
+    vectors: VectorArray, queries: VectorArray, k: int, metric: str, rows: IntArray | None, inverse: FloatArray | None
+) -> Neighbours:
+    """Compare rows of fewer bits, of which one block at a time is converted to float32."""
+    best: Neighbours | None = None
+    n_compared = len(vectors) if rows is None else len(rows)
+    for block in narrow.blocks(n_compared, max(vectors.shape[1], len(queries))):
+        picked = block if rows is None else rows[block]
+        if vectors.dtype == BITS:
+            found = nearest(bit_distances(vectors[picked], queries, metric), k, None)
+        else:
+            lengths = None if inverse is None else inverse[picked]
+            found = exact_search(as_float32(vectors[picked]), queries, k, metric, None, lengths)
+        known = np.arange(block.start, block.stop) if rows is None else rows[block]
+        found = Neighbours(np.where(found.ids < 0, -1, known[found.ids]), found.distances)
+        best = found if best is None else merge([best, found], k)
+    return _nothing(len(queries), k) if best is None else best
+
+
+def _rank_converted(vectors: VectorArray, queries: FloatArray, found: IntArray, k: int, metric: str) -> Neighbours:
+    """Convert the rows that were found to float32, and rank them again."""
+    rows, places = np.unique(found, return_inverse=True)
+    full = as_float32(vectors[np.maximum(rows, 0)])
+    ranked = rank_again(full, queries, np.where(found < 0, -1, places.reshape(found.shape)), k, metric)
+    return Neighbours(np.where(ranked.ids < 0, -1, rows[ranked.ids]), ranked.distances)
 
 
 def _in_place(
@@ -164,7 +200,7 @@ def _in_place(
         scores *= inverse_norms(vectors[compared]) if inverse is None else inverse[compared]
     if metric != "L2":
         np.negative(scores, out=scores)
-    return _select(scores, k, rows)
+    return nearest(scores, k, rows)
 
 
 def _score_all(vectors: FloatArray, queries: FloatArray, metric: str) -> FloatArray:
@@ -211,7 +247,7 @@ def _all_rows(vectors: FloatArray, queries: FloatArray, k: int, metric: str) -> 
         _rescore_l2(vectors, queries, ids, distances)
     else:
         np.negative(distances, out=distances)
-    return _select(distances, k, ids)
+    return nearest(distances, k, ids)
 
 
 def _rescore_l2(vectors: FloatArray, queries: FloatArray, ids: IntArray, distances: FloatArray) -> None:
@@ -238,7 +274,7 @@ def _in_blocks(
         if metric == "COSINE":
             scores = queries @ gathered.T
             scores *= inverse_norms(gathered) if inverse is None else inverse[picked]
-            found = _select(np.negative(scores, out=scores), k, None)
+            found = nearest(np.negative(scores, out=scores), k, None)
         else:
             found = _all_rows(gathered, queries, k, metric)
         known = np.arange(block.start, block.stop) if rows is None else rows[block]
@@ -254,7 +290,7 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n))
 
 
-def _select(distances: FloatArray, k: int, ids: IntArray | None) -> Neighbours:
+def nearest(distances: FloatArray, k: int, ids: IntArray | None) -> Neighbours:
     """Return the k smallest distances of each query with the ids of their columns, sorted.
 
     `ids` is (m,), the same for every query, or (n_queries, m), or None for the columns' numbers.

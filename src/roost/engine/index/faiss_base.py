@@ -9,9 +9,10 @@ from typing import Any, ClassVar, TypeVar
 
 import faiss
 import numpy as np
+from pymilvus import DataType
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours
-from roost.engine.index.base import VectorIndex
+from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
+from roost.engine.index.base import NUMBERS, VectorIndex
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.parameters import require_metric
 from roost.errors import Corruption, InvalidArgument
@@ -33,6 +34,7 @@ class FaissIndex(VectorIndex):
     """
 
     faiss_class: ClassVar[Any]
+    vector_types: ClassVar[tuple[DataType, ...]] = NUMBERS
 
     def __init__(self, index: Any, metric: str) -> None:
         self.metric = metric
@@ -49,7 +51,7 @@ class FaissIndex(VectorIndex):
         """Return Faiss's search parameters, or None for its defaults."""
 
     @classmethod
-    def build(cls: type[_FaissT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _FaissT:
+    def build(cls: type[_FaissT], vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> _FaissT:
         require_metric(metric, cls.index_type, cls.metrics)
         built = cls(cls._make(vectors.shape[1], metric, params), metric)
         built.add(vectors)
@@ -64,6 +66,11 @@ class FaissIndex(VectorIndex):
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
         if not cls._holds(index, metric):
             raise Corruption(f"{path} does not hold an index of type {cls.index_type} with metric {metric}")
+        return cls._wrapped(index, metric)
+
+    @classmethod
+    def _wrapped(cls: type[_FaissT], index: Any, metric: str) -> _FaissT:
+        """Return Faiss's index as the class that searches it."""
         return cls(index, metric)
 
     def save(self, path: Path) -> None:
@@ -71,12 +78,12 @@ class FaissIndex(VectorIndex):
         with open(path, "wb") as file:
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
-    def add(self, vectors: FloatArray) -> None:
+    def add(self, vectors: VectorArray) -> None:
         rows = normalised(vectors) if self.metric == "COSINE" else vectors
         self._index.add(rows)
 
     def search(
-        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+        self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
         check_queries(queries, k, int(self._index.d))
         selector = None if allowed is None else self._selector(allowed)

@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 import faiss
 
+from roost.engine.columns import VectorArray
+from roost.engine.index import narrow
 from roost.engine.index.faiss_base import FaissIndex
-from roost.engine.index.parameters import integer, require_known
+from roost.engine.index.narrow import FLOAT32, SCALARS, as_float32
+from roost.engine.index.parameters import integer, require_known, require_metric
 from roost.errors import InvalidArgument
 
 DEFAULT_M = 30
@@ -75,12 +78,31 @@ class FaissHnsw(FaissIndex):
 
     index_type: ClassVar[str] = "HNSW"
     search_params: ClassVar[tuple[str, ...]] = ("ef",)
-    faiss_class: ClassVar[Any] = faiss.IndexHNSWFlat
+    faiss_class: ClassVar[Any] = (faiss.IndexHNSWFlat, faiss.IndexHNSWSQ)
 
     def __init__(self, index: Any, metric: str) -> None:
         super().__init__(index, metric)
         self._links = int(index.hnsw.nb_neighbors(0))
         self._unfiltered: dict[int, Any] = {}
+
+    @classmethod
+    def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> FaissHnsw:
+        if vectors.dtype == FLOAT32:
+            return super().build(vectors, metric, params)
+        require_metric(metric, cls.index_type, cls.metrics)
+        require_known(params, ("M", "efConstruction"), cls.index_type)
+        code = SCALARS[narrow.FLOAT16 if metric == "COSINE" else vectors.dtype]
+        held = faiss.IndexHNSWSQ(vectors.shape[1], code, graph_links(params), cls._metric_number(metric))
+        set_construction(held, params)
+        built = cls._wrapped(held, metric)
+        built.add(vectors)
+        return built
+
+    @classmethod
+    def _wrapped(cls, index: Any, metric: str) -> FaissHnsw:
+        if isinstance(index, faiss.IndexHNSWFlat):
+            return cls(index, metric)
+        return (NarrowHnswOfCosine if metric == "COSINE" else NarrowHnsw)(index, metric)
 
     @classmethod
     def _make(cls, dim: int, metric: str, params: Mapping[str, Any]) -> Any:
@@ -117,3 +139,24 @@ class FaissHnsw(FaissIndex):
     @property
     def memory_bytes(self) -> int:
         return 4 * self.n_rows * self.dim + graph_bytes(self._index)
+
+
+class NarrowHnsw(FaissHnsw):
+    """HNSW over rows of fewer bits than float32: the graph holds them exactly, in their own width."""
+
+    def add(self, vectors: VectorArray) -> None:
+        for block in narrow.blocks(*vectors.shape):
+            super().add(as_float32(vectors[block]))
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.n_rows * int(faiss.downcast_index(self._index.storage).code_size) + graph_bytes(self._index)
+
+
+class NarrowHnswOfCosine(NarrowHnsw):
+    """The same of normalised rows, which the graph holds in half precision whatever the width of the rows.
+
+    That rounds them, so what is found is compared again with the full vectors.
+    """
+
+    compresses: ClassVar[bool] = True

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import faiss
+import numpy as np
 
+from roost.engine.columns import FloatArray
 from roost.engine.index.faiss_learned import FaissLearned, lifted_dim, pq_bits, pq_shape, rotated, rotated_dim
+from roost.engine.index.narrow import FLOAT16, SCALARS
 from roost.engine.index.parameters import integer, require_known
 from roost.errors import InvalidArgument
 
@@ -76,18 +79,18 @@ class _FaissIvf(FaissLearned):
         Raises: InvalidArgument: a search parameter is unknown or out of its range.
         """
         require_known(params, cls.search_params, cls.index_type)
-        _nprobe(params)
+        n_lists_read(params)
         cls.n_refined(k, params)
         return WIDTH_PER_ROW * k
 
     @classmethod
     def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
-        return {**params, "nprobe": min(MAX_NLIST, math.ceil(_nprobe(params) * _growth(k, width)))}
+        return {**params, "nprobe": min(MAX_NLIST, math.ceil(n_lists_read(params) * list_growth(k, width)))}
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         if self._is_flat:
             return self.n_rows
-        share = min(1.0, _nprobe(params) * _growth(k, width) / self._nlist)
+        share = min(1.0, n_lists_read(params) * list_growth(k, width) / self._nlist)
         return self._nlist + int(COMPARED_SHARE * share * self.n_rows)
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
@@ -96,7 +99,7 @@ class _FaissIvf(FaissLearned):
     def _probing(self, k: int, params: Mapping[str, Any], selector: Any) -> dict[str, Any]:
         # Lists that hold too few rows for the answer are as good as none.
         least = math.ceil(WIDTH_PER_ROW * k * self._nlist / self.n_rows)
-        nprobe = min(self._nlist, max(least, _nprobe(params)))
+        nprobe = min(self._nlist, max(least, n_lists_read(params)))
         return {"nprobe": nprobe} if selector is None else {"nprobe": nprobe, "sel": selector}
 
     @property
@@ -111,14 +114,36 @@ class _FaissIvf(FaissLearned):
 
 
 class FaissIvfFlat(_FaissIvf):
-    """Lists of full vectors."""
+    """Lists of full vectors, in the width in which they are stored; of normalised ones in half precision at most."""
 
     index_type: ClassVar[str] = "IVF_FLAT"
-    faiss_class: ClassVar[Any] = faiss.IndexIVFFlat
+    faiss_class: ClassVar[Any] = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer)
 
     @classmethod
     def _lists(cls, width: int, nlist: int, n_parts: int, metric: int, params: Mapping[str, Any]) -> Any:
         return faiss.IndexIVFFlat(faiss.IndexFlat(width, metric), width, nlist, metric)
+
+    @classmethod
+    def _in_width(cls, made: Any, dtype: np.dtype[Any], space: str) -> Any:
+        code, metric = SCALARS[FLOAT16 if space == "COSINE" else dtype], made.metric_type
+        lists = faiss.IndexFlat(made.d, metric)
+        return faiss.IndexIVFScalarQuantizer(lists, made.d, made.nlist, code, metric, False)
+
+    @classmethod
+    def _add_rows(cls, made: Any, rows: FloatArray, n_lifted: int) -> None:
+        if not n_lifted or isinstance(made, faiss.IndexIVFFlat):
+            made.add(rows)
+            return
+        # The numbers that lift a row choose its list and need not fit its type: a query has zeros there.
+        _, lists = made.quantizer.search(rows, 1)
+        rows[:, -n_lifted:] = 0
+        made.add_core(len(rows), faiss.swig_ptr(rows), None, faiss.swig_ptr(lists))
+
+    @classmethod
+    def _holds(cls, index: Any, metric: str) -> bool:
+        if isinstance(index, faiss.IndexIVFScalarQuantizer) and index.sq.qtype not in SCALARS.values():
+            return False
+        return super()._holds(index, metric)
 
 
 class FaissIvfSq8(_FaissIvf):
@@ -229,12 +254,14 @@ class FaissScann(_FaissIvf):
         return reorder_k
 
 
-def _growth(k: int, width: int) -> float:
+def list_growth(k: int, width: int) -> float:
+    """Return how many times as many lists a search of that width reads."""
     growth: float = max(1.0, width / (WIDTH_PER_ROW * k)) ** WIDTH_GROWTH
     return growth
 
 
-def _nprobe(params: Mapping[str, Any]) -> int:
+def n_lists_read(params: Mapping[str, Any]) -> int:
+    """Return the `nprobe` of a search."""
     return integer(params, "nprobe", DEFAULT_NPROBE, 1, MAX_NLIST)
 
 

@@ -9,9 +9,11 @@ from typing import Any, ClassVar, TypeVar
 import faiss
 import numpy as np
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours
+from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
+from roost.engine.index import narrow
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_base import FaissIndex
+from roost.engine.index.narrow import FLOAT32, as_float32, float_sample
 from roost.engine.index.parameters import choice, integer, number, require_known, require_metric
 from roost.errors import InvalidArgument
 
@@ -20,6 +22,9 @@ _LearnedT = TypeVar("_LearnedT", bound="FaissLearned")
 REFINE_TYPES = ("SQ6", "SQ8", "BF16", "FP16", "FP32")
 MAX_REFINE_K = 1_000.0
 MAX_PQ_BITS = 12
+
+SAMPLED_ROWS = 1 << 16
+"""Rows of fewer bits than float32 that are learned from, at least, and 256 for each list."""
 
 LIFTED_TO = 0.99
 """Rows are lifted to the length that this share of them does not exceed; the few longer ones stay as they are."""
@@ -57,7 +62,7 @@ class FaissLearned(FaissIndex):
         self.dim -= self._n_lifted
 
     @classmethod
-    def build(cls: type[_LearnedT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _LearnedT:
+    def build(cls: type[_LearnedT], vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> _LearnedT:
         require_metric(metric, cls.index_type, cls.metrics)
         require_known(params, cls.build_params, cls.index_type)
         _check_refinement(params)
@@ -66,21 +71,49 @@ class FaissLearned(FaissIndex):
         made = cls._make(dim, space, cls._fitted(params, n_rows))
         if n_rows < cls._n_to_learn_from(params):
             made = faiss.IndexFlat(dim, faiss.METRIC_INNER_PRODUCT if metric == "IP" else faiss.METRIC_L2)
-            made.add(normalised(vectors) if metric == "COSINE" else vectors)
+            rows = as_float32(vectors)
+            made.add(normalised(rows) if metric == "COSINE" else rows)
             return cls(made, metric)
-        rows = _searched_rows(vectors, space, made.d - dim)
+        if vectors.dtype != FLOAT32:
+            made = cls._in_width(made, vectors.dtype, space)
         for clustering in (getattr(inner(made), "cp", None), getattr(_quantiser(made), "cp", None)):
             if clustering is not None:
                 clustering.min_points_per_centroid = 1  # Faiss would print a warning
-        made.train(rows)
-        made.add(rows)
+        cls._fill(made, vectors, space)
         return cls(made, metric)
 
-    def add(self, vectors: FloatArray) -> None:
+    @classmethod
+    def _fill(cls, made: Any, vectors: VectorArray, space: str) -> None:
+        """Let Faiss's empty index learn from the rows and take them; those of fewer bits block by block."""
+        n_lifted = made.d - vectors.shape[1]
+        if vectors.dtype == FLOAT32:
+            rows = _searched_rows(vectors, space, n_lifted, _lifted_to(vectors, space))
+            made.train(rows)
+            made.add(rows)
+            return
+        n_lists = int(getattr(inner(made), "nlist", 0))
+        sample = float_sample(vectors, max(SAMPLED_ROWS, 256 * n_lists))
+        square = _lifted_to(sample, space)
+        made.train(_searched_rows(sample, space, n_lifted, square))
+        for block in narrow.blocks(*vectors.shape):
+            rows = _searched_rows(as_float32(vectors[block]), space, n_lifted, square)
+            cls._add_rows(made, rows, n_lifted)
+
+    @classmethod
+    def _in_width(cls, made: Any, dtype: np.dtype[Any], space: str) -> Any:
+        """Return an empty index as `made` that holds rows of a stored type in their own width, where the type can."""
+        return made
+
+    @classmethod
+    def _add_rows(cls, made: Any, rows: FloatArray, n_lifted: int) -> None:
+        """Add rows as they are searched, whose last numbers lift them."""
+        made.add(rows)
+
+    def add(self, vectors: VectorArray) -> None:
         raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
     def search(
-        self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
+        self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
         check_queries(queries, k, self.dim)
         if self._n_lifted:
@@ -132,17 +165,25 @@ class FaissLearned(FaissIndex):
         return isinstance(held, cls.faiss_class) and held.metric_type == cls._metric_number(metric)
 
 
-def _searched_rows(vectors: FloatArray, space: str, n_lifted: int) -> FloatArray:
-    """Return the vectors as they are searched."""
+def _lifted_to(vectors: FloatArray, space: str) -> float:
+    """Return the square of the length that rows are lifted to."""
+    return float(np.quantile(np.einsum("ij,ij->i", vectors, vectors), LIFTED_TO)) if space == LIFTED else 0.0
+
+
+def _searched_rows(vectors: FloatArray, space: str, n_lifted: int, square: float) -> FloatArray:
+    """Return the vectors as they are searched.
+
+    Args:
+        square: of the length that they are lifted to.
+    """
     if space == "COSINE":
         return normalised(vectors)
     if space != LIFTED:
         return vectors
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    length = np.quantile(squares, LIFTED_TO)
     lifted = np.zeros((len(vectors), vectors.shape[1] + n_lifted), np.float32)
     lifted[:, : vectors.shape[1]] = vectors
-    lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(length - squares, 0.0))
+    lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(square - squares, 0.0))
     return lifted
 
 

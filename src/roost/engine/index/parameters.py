@@ -10,6 +10,9 @@ from roost.errors import InvalidArgument
 METRICS = ("L2", "IP", "COSINE")
 """The metrics of float vectors."""
 
+SIMILARITIES = frozenset({"IP", "COSINE"})
+"""The metrics whose larger values are nearer, as users see them."""
+
 INT32_MAX = 2**31 - 1
 
 

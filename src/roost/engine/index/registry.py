@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
+import numpy as np
+from pymilvus import DataType
+
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.binary_flat import BinaryFlat
+from roost.engine.index.binary_ivf import BinaryIvf
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.faiss_hnsw_compressed import FaissHnswPq, FaissHnswRabitq, FaissHnswSq
 from roost.engine.index.faiss_ivf import FaissIvfFlat, FaissIvfPq, FaissIvfRabitq, FaissIvfSq8, FaissScann
+from roost.engine.schema import Field
 from roost.errors import InvalidArgument, MissingDependency, NotSupported
 
 ENTRY_POINT_GROUP = "roost.indexes"
@@ -19,6 +25,8 @@ ENTRY_POINT_GROUP = "roost.indexes"
 AUTO_TYPES = frozenset({"", "AUTOINDEX"})
 AUTO_PARAMS: Mapping[str, Any] = {"M": 16, "efConstruction": 200}
 """What AUTOINDEX builds: HNSW with these parameters."""
+
+_AUTO_BINARY = "BIN_FLAT"
 
 # Types of Milvus's float vectors that the embedded engine does not have.
 _MILVUS_TYPES = frozenset(
@@ -79,6 +87,29 @@ def resolve_index(index_type: str) -> type[VectorIndex]:
     return _load(name) if found is None else found
 
 
+def named_type(index_type: str, vector_type: DataType) -> str:
+    """Return the index type that is meant for a type of vectors; AUTOINDEX compares all binary ones."""
+    return _AUTO_BINARY if index_type.upper() in AUTO_TYPES and vector_type == DataType.BINARY_VECTOR else index_type
+
+
+def check_definition(field: Field, index_type: str, metric: str, params: Mapping[str, Any]) -> None:
+    """Refuse an index that cannot be built on a vector field.
+
+    Raises:
+        InvalidArgument: the type does not take such vectors, or a metric or a parameter is not allowed.
+        NotSupported, MissingDependency: as `resolve_index`.
+    """
+    kind = resolve_index(index_type)
+    if field.dtype not in kind.vector_types:
+        taken = [name for name, known in sorted(_registered.items()) if field.dtype in known.vector_types]
+        raise InvalidArgument(
+            f"index type {index_type or 'AUTOINDEX'} does not take field {field.name!r} of type {field.dtype.name}; "
+            f"use one of: {', '.join(taken)}"
+        )
+    # An empty index is made and thrown away: each type checks its own parameters.
+    kind.build(np.empty((0, *field.row_shape), field.vector_dtype), metric, resolve_params(index_type, params))
+
+
 def resolve_params(index_type: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the build parameters of a type: AUTOINDEX chooses its own, and ignores what it is given."""
     return AUTO_PARAMS if index_type.upper() in AUTO_TYPES else params
@@ -110,6 +141,8 @@ def _installed() -> Any:
 
 
 for _own in (
+    BinaryFlat,
+    BinaryIvf,
     FaissFlat,
     FaissHnsw,
     FaissHnswPq,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray
+from roost.engine.columns import VectorArray
 from roost.engine.storage.durable import FileRecord, storage_errors, verify, write_durable
 from roost.errors import Corruption
 
@@ -27,11 +27,11 @@ def write_scalars(directory: Path, scalars: pa.RecordBatch) -> FileRecord:
     return _write(directory / FIELDS_FILE, scalars)
 
 
-def write_vectors(directory: Path, field_id: int, vectors: FloatArray) -> FileRecord:
-    """Write one vector field ((n, dim) float32) of a segment."""
-    n_rows, dim = vectors.shape
-    flat = pa.Array.from_buffers(pa.float32(), n_rows * dim, [None, pa.py_buffer(np.ascontiguousarray(vectors))])
-    column = pa.FixedSizeListArray.from_arrays(flat, dim)
+def write_vectors(directory: Path, field_id: int, vectors: VectorArray) -> FileRecord:
+    """Write one vector field of a segment, each vector as a list of its stored numbers."""
+    kind, buffer = pa.from_numpy_dtype(vectors.dtype), pa.py_buffer(np.ascontiguousarray(vectors))
+    flat = pa.Array.from_buffers(kind, vectors.size, [None, buffer])
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     return _write(directory / vectors_file(field_id), pa.record_batch([column], names=["vector"]))
 
 
@@ -43,15 +43,14 @@ def read_scalars(directory: Path, record: FileRecord) -> pa.RecordBatch:
     return _read(directory, record)
 
 
-def read_vectors(directory: Path, record: FileRecord) -> FloatArray:
-    """Return the vectors ((n, dim) float32, read-only), mapped into memory.
+def read_vectors(directory: Path, record: FileRecord) -> VectorArray:
+    """Return the vectors as they were written, read-only and mapped into memory.
 
     Raises: Corruption: the file does not match its record.
     """
     column = _read(directory, record).column(0)
-    dim = column.type.list_size
-    flat: FloatArray = column.flatten().to_numpy(zero_copy_only=True)
-    return flat.reshape(-1, dim)
+    flat: VectorArray = column.flatten().to_numpy(zero_copy_only=True)
+    return flat.reshape(-1, column.type.list_size)
 
 
 def _write(path: Path, batch: pa.RecordBatch) -> FileRecord:
