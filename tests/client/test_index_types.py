@@ -26,6 +26,7 @@ TYPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "IVF_SQ8": ({"nlist": 32}, {"nprobe": 20}),
     "IVF_PQ": ({"nlist": 32, "m": 8, "nbits": 8}, {"nprobe": 20, "refine_k": 8}),
     "IVF_RABITQ": ({"nlist": 32, "refine": True, "refine_type": "FP32"}, {"nprobe": 20, "refine_k": 30}),
+    "DISKANN": ({}, {"search_list": 60}),
     "SCANN": ({"nlist": 32, "with_raw_data": True}, {"nprobe": 20, "reorder_k": 100}),
 }
 """The parameters that each is built and searched with."""

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from roost.engine import compaction
-from roost.engine.compaction import SegmentStats, Source, carried_deletes, merge_sources, plan_merge, write_segment
+from roost.engine.compaction import (
+    MAX_SEGMENT_BYTES,
+    SegmentStats,
+    Source,
+    carried_deletes,
+    merge_sources,
+    plan_merge,
+    write_segment,
+)
 from roost.engine.segment import Segment, SegmentIndex
 from roost.engine.snapshot import Part
 from roost.engine.tail import Tail, live_rows
@@ -32,8 +40,8 @@ def stats(*sizes: int, n_dead: int = 0) -> list[SegmentStats]:
         (stats(100, 100, 1000), [0, 1]),
         (stats(100, n_dead=30), []),
         (stats(100, n_dead=31), [0]),
-        (stats(2**31, 2**30), []),
-        (stats(2**31, 2**20, 2**20), [1, 2]),
+        (stats(MAX_SEGMENT_BYTES, MAX_SEGMENT_BYTES // 2), []),
+        (stats(MAX_SEGMENT_BYTES, 2**20, 2**20), [1, 2]),
     ],
 )
 def test_which_segments_are_merged(segments: list[SegmentStats], expected: list[int]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,29 @@ def test_a_long_tail_is_overdue(collection: Collection, monkeypatch: pytest.Monk
         assert collection._upkeep.overdue()
     monkeypatch.setattr(upkeep, "MAX_TAIL_BYTES", 100)
     assert collection._upkeep.overdue()
+
+
+def test_a_tail_that_grows_too_long_while_an_index_is_built_is_sealed_meanwhile(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection.create_index(hnsw())
+    insert(collection, range(60), 1)
+    grown = iter([range(60, 100)])
+    build = upkeep.build_index
+
+    def slow(*arguments: Any) -> Any:
+        for keys in grown:
+            insert(collection, keys, 2)
+            with monkeypatch.context() as patch:
+                patch.setattr(upkeep, "MAX_TAIL_ROWS", 40)
+                assert not arguments[-1]()
+            assert collection.contents.tail.n_rows == 0
+        return build(*arguments)
+
+    monkeypatch.setattr(upkeep, "build_index", slow)
+    collection._upkeep.run(True)
+    assert next(grown, None) is None
+    assert read_all(collection) == {**dict.fromkeys(range(60), 1), **dict.fromkeys(range(60, 100), 2)}
 
 
 def test_rows_that_were_being_sealed_when_it_failed_and_those_since_then(

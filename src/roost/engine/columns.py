@@ -19,6 +19,20 @@ Bitmap: TypeAlias = npt.NDArray[np.uint8]
 """One bit a row, little-endian within a byte; a zero bit skips the row."""
 
 
+class StoredVectors(Protocol):
+    """Vectors that are read from where they lie when they are asked for; an array is read in place."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> VectorArray: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows as columns, checked against a schema and ready to be written.

@@ -20,6 +20,7 @@ from roost.engine.columns import IntArray, Mask, VectorArray
 from roost.engine.index import sketch
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.memory import physical_bytes
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Part
@@ -33,8 +34,9 @@ _log = logging.getLogger(__name__)
 MIN_INDEXED_ROWS = 1_024
 """Shorter segments are scanned exactly: that is as fast, and needs no index."""
 
-MAX_SEGMENT_BYTES = 2 << 30
-"""Merging stops here; larger collections have several segments."""
+MAX_SEGMENT_BYTES = max(1 << 30, physical_bytes() // 4)
+"""Merging stops here; larger collections have several segments. A merge holds a graph and the vectors in memory, which
+comes to about twice this."""
 
 FULL_SEGMENT_BYTES = MAX_SEGMENT_BYTES * 3 // 4
 """A segment from this size on takes in hardly any other."""

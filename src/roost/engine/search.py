@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray, IntArray, Neighbours, VectorArray
+from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.registry import resolve_index
 from roost.engine.keys import KeyArray, key_array
-from roost.engine.segment import IndexSpec
+from roost.engine.segment import IndexSpec, Segment
 from roost.engine.snapshot import Part, Partitions, Snapshot
 
 WIDTH_PER_ROW = 2
@@ -136,7 +136,11 @@ def _search_part(part: Part, request: Request, k: int) -> Neighbours:
     if index is not None and allowed is None and not index.compresses:
         return index.search(request.queries, k, None, request.params)
     norms = part.rows.inverse_norms(request.field) if request.metric == "COSINE" else None
-    vectors = part.rows.vectors(request.field)
+    vectors: StoredVectors
+    if index is not None and index.on_disk and isinstance(part.rows, Segment):
+        vectors = part.rows.vector_file(request.field)
+    else:
+        vectors = part.rows.vectors(request.field)
     sketch = None if allowed is None or held is None or held.sketch is None else held.sketch.usable()
     return search_segment(index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch)
 

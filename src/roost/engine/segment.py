@@ -23,6 +23,7 @@ from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
+from roost.engine.storage.vector_file import VectorFile
 from roost.errors import Corruption
 
 _T = TypeVar("_T")
@@ -118,6 +119,7 @@ class Segment:
         self._opening = threading.RLock()
         self._scalars: pa.RecordBatch | None = None
         self._vectors: dict[str, VectorArray] = {}
+        self._vector_files: dict[str, VectorFile] = {}
         self._norms: dict[str, FloatArray] = {}
         self._keys: KeyLookup | None = None
         self._key_column: KeyArray | None = None
@@ -151,11 +153,22 @@ class Segment:
                 found = self._vectors[name] = read_vectors(self.directory, record)
         return found
 
+    def vector_file(self, name: str) -> VectorFile:
+        """Return the vectors of a field as they are stored, left on disk."""
+        found = self._vector_files.get(name)
+        if found is None:
+            with self._opening:
+                record = self.record.file(vectors_file(self.schema.field(name).field_id))
+                if name not in self._vectors:
+                    verify(self.directory / record.name, record)
+                found = self._vector_files[name] = VectorFile(self.directory / record.name)
+        return found
+
     def inverse_norms(self, name: str) -> FloatArray:
         """Return one over the Euclidean length of each vector ((n_rows,) float32)."""
         found = self._norms.get(name)
         if found is None:
-            found = self._norms[name] = inverse_norms(self.vectors(name))
+            found = self._norms[name] = inverse_norms(self.vector_file(name))
         return found
 
     @property

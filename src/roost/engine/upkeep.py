@@ -205,7 +205,7 @@ class Upkeep:
                 collection.schema,
                 sources,
                 collection.record.indexes,
-                host.maintenance.stopping,
+                self._stopping,
             )
             if written is None:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -257,7 +257,7 @@ class Upkeep:
         if part is None:
             raise _Superseded
         segment = _segment(part)
-        index = build_index(spec, segment.vectors(spec.field), None, host.maintenance.stopping)
+        index = build_index(spec, segment.vectors(spec.field), None, self._stopping)
         if index is None:
             return False
         # A file that was damaged may be mapped elsewhere; it is not written over.
@@ -319,6 +319,14 @@ class Upkeep:
             self._collection.publish()
 
     # Pieces
+
+    def _stopping(self) -> bool:
+        """Whether long work is to end early. Asked now and then by a merge or a build, which first lets a tail that has
+        become too long meanwhile go into a segment of its own."""
+        stopping = self._host.maintenance.stopping()
+        if not stopping and self.overdue():
+            self._seal()
+        return stopping
 
     def _open(self, written: Written, log_seq: int = 0) -> Segment:
         """Return the segment, without the indexes that were dropped while they were built.

@@ -73,8 +73,8 @@ def test_an_unknown_type_is_refused_with_what_there_is() -> None:
 
 
 def test_a_type_that_only_milvus_has_is_not_supported() -> None:
-    with pytest.raises(NotSupported, match=r"DISKANN.*available: .*HNSW"):
-        resolve_index("diskann")
+    with pytest.raises(NotSupported, match=r"HNSW_PRQ.*available: .*HNSW"):
+        resolve_index("hnsw_prq")
 
 
 def test_a_name_belongs_to_one_class() -> None:
@@ -121,7 +121,7 @@ def test_an_index_is_for_some_types_of_vectors() -> None:
     ):
         check_definition(bits, "HNSW", "HAMMING", {})
     with pytest.raises(
-        InvalidArgument, match=r"BIN_FLAT does not take .*FLOAT16_VECTOR; use one of: FLAT, HNSW, .*SCANN"
+        InvalidArgument, match=r"BIN_FLAT does not take .*FLOAT16_VECTOR; use one of: DISKANN, FLAT, HNSW, .*SCANN"
     ):
         check_definition(half, "BIN_FLAT", "HAMMING", {})
     with pytest.raises(InvalidArgument, match="unknown index type"):

@@ -53,6 +53,9 @@ class VectorIndex(ABC):
     """Whether its distances only order the rows, as those of compressed vectors do. The engine then asks for
     `n_refined` rows, and compares these with the full vectors of the segment."""
 
+    on_disk: ClassVar[bool] = False
+    """Whether the full vectors are to stay on disk, and be read row by row where they are compared again."""
+
     metric: str
     dim: int
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import faiss
 import numpy as np
 
-from roost.engine.columns import FloatArray, IntArray, Neighbours, VectorArray
+from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors, VectorArray
 from roost.engine.index import narrow
 from roost.engine.index.binary import bit_distances
 from roost.engine.index.narrow import BITS, FLOAT32, as_float32
@@ -32,9 +33,9 @@ def normalised(vectors: FloatArray) -> FloatArray:
     return copy
 
 
-def inverse_norms(vectors: VectorArray) -> FloatArray:
+def inverse_norms(vectors: StoredVectors) -> FloatArray:
     """Return 1 / length of each of (n, dim) vectors, (n,) float32; 0 for a zero vector."""
-    if vectors.dtype != FLOAT32:
+    if not _in_memory(vectors):
         parts = [inverse_norms(as_float32(vectors[block])) for block in narrow.blocks(*vectors.shape)]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
@@ -56,7 +57,7 @@ def check_queries(queries: VectorArray, k: int, dim: int) -> None:
 
 
 def exact_search(
-    vectors: VectorArray,
+    vectors: StoredVectors,
     queries: VectorArray,
     k: int,
     metric: str,
@@ -83,7 +84,7 @@ def exact_search(
     n_compared = len(vectors) if rows is None else len(rows)
     if n_compared == 0 or len(queries) == 0:
         return _nothing(len(queries), k)
-    if vectors.dtype != FLOAT32:
+    if not _in_memory(vectors):
         return _converted(vectors, queries, k, metric, rows, inverse_norms)
     cosine = metric == "COSINE"
     queries = normalised(queries) if cosine else np.ascontiguousarray(queries, np.float32)
@@ -95,7 +96,7 @@ def exact_search(
 
 
 def rank_again(
-    vectors: VectorArray,
+    vectors: StoredVectors,
     queries: FloatArray,
     found: IntArray,
     k: int,
@@ -108,15 +109,17 @@ def rank_again(
         found: (n_queries, at least k) int64 row numbers, -1 where there is none.
         vectors, queries, k, metric, inverse_norms: as in `exact_search`.
     """
-    if vectors.dtype != FLOAT32:
-        return _rank_converted(vectors, queries, found, k, metric)
     return nearest(compare(vectors, queries, found, metric, inverse_norms), k, found)
 
 
 def compare(
-    vectors: FloatArray, queries: FloatArray, found: IntArray, metric: str, inverse_norms: FloatArray | None = None
+    vectors: StoredVectors, queries: FloatArray, found: IntArray, metric: str, inverse_norms: FloatArray | None = None
 ) -> FloatArray:
     """Return the (n_queries, n) distances of each query to its rows `found` (int64; inf where they are -1)."""
+    if not _in_memory(vectors):
+        rows, places = np.unique(found, return_inverse=True)
+        here = np.where(found < 0, -1, places.reshape(found.shape))
+        return compare(as_float32(vectors[np.maximum(rows, 0)]), queries, here, metric)
     missing = found < 0
     rows = np.ascontiguousarray(np.where(missing, 0, found) if missing.any() else found, np.int64)
     queries = normalised(queries) if metric == "COSINE" else np.ascontiguousarray(queries, np.float32)
@@ -159,10 +162,15 @@ def merge(parts: list[Neighbours], k: int) -> Neighbours:
     return nearest(distances, k, ids)
 
 
+def _in_memory(vectors: StoredVectors) -> TypeGuard[FloatArray]:
+    """Say whether vectors can be compared where they lie."""
+    return isinstance(vectors, np.ndarray) and vectors.dtype == FLOAT32
+
+
 def _converted(
-    vectors: VectorArray, queries: VectorArray, k: int, metric: str, rows: IntArray | None, inverse: FloatArray | None
+    vectors: StoredVectors, queries: VectorArray, k: int, metric: str, rows: IntArray | None, inverse: FloatArray | None
 ) -> Neighbours:
-    """Compare rows of fewer bits, of which one block at a time is converted to float32."""
+    """Compare rows of fewer bits, or on disk, of which one block at a time is made float32 in memory."""
     best: Neighbours | None = None
     n_compared = len(vectors) if rows is None else len(rows)
     for block in narrow.blocks(n_compared, max(vectors.shape[1], len(queries))):
@@ -176,14 +184,6 @@ def _converted(
         found = Neighbours(np.where(found.ids < 0, -1, known[found.ids]), found.distances)
         best = found if best is None else merge([best, found], k)
     return _nothing(len(queries), k) if best is None else best
-
-
-def _rank_converted(vectors: VectorArray, queries: FloatArray, found: IntArray, k: int, metric: str) -> Neighbours:
-    """Convert the rows that were found to float32, and rank them again."""
-    rows, places = np.unique(found, return_inverse=True)
-    full = as_float32(vectors[np.maximum(rows, 0)])
-    ranked = rank_again(full, queries, np.where(found < 0, -1, places.reshape(found.shape)), k, metric)
-    return Neighbours(np.where(ranked.ids < 0, -1, rows[ranked.ids]), ranked.distances)
 
 
 def _in_place(

@@ -84,9 +84,9 @@ class FaissLearned(FaissIndex):
 
     @classmethod
     def _fill(cls, made: Any, vectors: VectorArray, space: str) -> None:
-        """Let Faiss's empty index learn from the rows and take them; those of fewer bits block by block."""
+        """Let Faiss's empty index learn from the rows and take them; many, and those of fewer bits, block by block."""
         n_lifted = made.d - vectors.shape[1]
-        if vectors.dtype == FLOAT32:
+        if vectors.dtype == FLOAT32 and vectors.size <= _WHOLE_FLOATS:
             rows = _searched_rows(vectors, space, n_lifted, _lifted_to(vectors, space))
             made.train(rows)
             made.add(rows)
@@ -211,6 +211,9 @@ def _quantiser(index: Any) -> Any:
     holder = faiss.downcast_index(index.storage) if hasattr(index, "storage") else index
     return getattr(holder, "pq", None)
 
+
+_WHOLE_FLOATS = 1 << 26
+"""Up to so many numbers are learned from and added at once."""
 
 _BLOCK = 16
 """Numbers that the processor compares at once: vectors of another length are compared one by one."""

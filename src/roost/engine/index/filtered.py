@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours
+from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, exact_search, rank_again
@@ -34,7 +34,7 @@ SIFTED_FROM = 2
 
 def search_segment(
     index: VectorIndex | None,
-    vectors: FloatArray,
+    vectors: StoredVectors,
     queries: FloatArray,
     k: int,
     metric: str,
@@ -47,7 +47,7 @@ def search_segment(
 
     Args:
         index: over all rows of `vectors`; None where there is none yet.
-        vectors: (n_rows, dim) float32, C-contiguous.
+        vectors: (n_rows, dim) as they are stored; arrays are C-contiguous.
         queries: (n_queries, dim) float32; not modified.
         k: neighbours of a query, at least 1.
         metric: "L2", "IP" or "COSINE"; the index's own.
@@ -84,7 +84,7 @@ def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int
 
 def _search_once(
     index: VectorIndex | None,
-    vectors: FloatArray,
+    vectors: StoredVectors,
     queries: FloatArray,
     k: int,
     metric: str,

@@ -12,6 +12,7 @@ from pymilvus import DataType
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.binary_flat import BinaryFlat
 from roost.engine.index.binary_ivf import BinaryIvf
+from roost.engine.index.faiss_disk import FaissDisk
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.faiss_hnsw_compressed import FaissHnswPq, FaissHnswRabitq, FaissHnswSq
@@ -31,7 +32,6 @@ _AUTO_BINARY = "BIN_FLAT"
 # Types of Milvus's float vectors that the embedded engine does not have.
 _MILVUS_TYPES = frozenset(
     {
-        "DISKANN",
         "GPU_BRUTE_FORCE",
         "GPU_CAGRA",
         "GPU_IVF_FLAT",
@@ -143,6 +143,7 @@ def _installed() -> Any:
 for _own in (
     BinaryFlat,
     BinaryIvf,
+    FaissDisk,
     FaissFlat,
     FaissHnsw,
     FaissHnswPq,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roost.engine.columns import FloatArray, Neighbours
+from roost.engine.columns import FloatArray, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import GATHER_FROM_QUERIES, compare, exact_search, nearest_slots, one_thread
 from roost.engine.index.sketch import Sketch
@@ -22,7 +22,7 @@ from roost.engine.plan import Look, Method, Task, first_look, is_early, next_loo
 class Scan:
     """A search of the allowed rows of a segment whose queries are still open."""
 
-    vectors: FloatArray
+    vectors: StoredVectors
     task: Task
     metric: str
     allowed: Allowed
