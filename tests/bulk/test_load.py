@@ -396,3 +396,35 @@ def test_a_server_gets_the_same_rows(
             roost.bulk_load(client, name, {"id": np.array([1, 1]), "vector": vectors[:2]})
     finally:
         client.close()
+
+
+def test_vectors_of_every_type_are_loaded_from_parquet(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    half, bits = rng.normal(size=(2_000, 8)).astype(np.float16), rng.integers(0, 256, (2_000, 2), np.uint8)
+    sparse = [{int(i): 1.0 + i for i in rng.choice(500, 4, replace=False)} for _ in range(2_000)]
+    table = pa.table(
+        {
+            "id": range(2_000),
+            "half": pa.FixedSizeListArray.from_arrays(pa.array(half.ravel()), 8),
+            "bits": pa.array([row.tobytes() for row in bits]),
+            "sparse": pa.array([list(row.items()) for row in sparse], pa.map_(pa.uint32(), pa.float32())),
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with roost.connect(str(tmp_path / "db")) as client:
+        schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("half", DataType.FLOAT16_VECTOR, dim=8)
+        schema.add_field("bits", DataType.BINARY_VECTOR, dim=16)
+        schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+        index = client.prepare_index_params()
+        for name in ("half", "bits", "sparse"):
+            index.add_index(name, index_type="AUTOINDEX")
+        client.create_collection("rows", schema=schema, index_params=index)
+        assert roost.bulk_load(client, "rows", tmp_path / "rows.parquet").n_rows == 2_000
+        client.flush("rows")
+        for name, query in (("half", half[77]), ("bits", bits[77]), ("sparse", sparse[77])):
+            [hits] = client.search("rows", [query], anns_field=name, limit=1, output_fields=["*"])
+            held = hits[0]["entity"]
+            assert held[name] == (query if name == "sparse" else query.tobytes())
+    with roost.connect(str(tmp_path / "db"), read_only=True) as client:
+        assert client.query("rows", ids=[5], output_fields=["sparse"])[0]["sparse"] == sparse[5]

@@ -126,7 +126,6 @@ def test_a_bad_field_name() -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        ("v", DataType.SPARSE_FLOAT_VECTOR, {}),
         ("v", DataType.ARRAY, {"element_type": DataType.INT64, "max_capacity": 4}),
         ("v", DataType.INT64, {"nullable": True}),
         ("v", DataType.INT64, {"is_clustering_key": True}),

@@ -162,3 +162,86 @@ def test_a_column_that_the_schema_does_not_name_needs_a_dynamic_field() -> None:
     with pytest.raises(InvalidData, match="column 'season' is not in the schema"):
         batch_from_columns(strict, columns())
     assert batch_from_columns(strict, columns(season=None)).n_rows == N
+
+
+VECTORS = Schema(
+    (
+        Field("id", DataType.INT64, 100, is_primary=True),
+        Field("half", DataType.FLOAT16_VECTOR, 101, dim=2),
+        Field("brain", DataType.BFLOAT16_VECTOR, 102, dim=2),
+        Field("bytes", DataType.INT8_VECTOR, 103, dim=2),
+        Field("bits", DataType.BINARY_VECTOR, 104, dim=16),
+        Field("sparse", DataType.SPARSE_FLOAT_VECTOR, 105),
+    )
+)
+HALF, BRAIN = np.array([[1, 2.5], [-3, 4]], np.float16), np.array([[0x3F80, 0x4020], [0xC040, 0x4080]], np.uint16)
+NUMBERS, BITS = np.array([[-128, 127], [0, 1]], np.int8), np.array([[255, 0], [3, 4]], np.uint8)
+SPARSE = [{1: 0.5, 4_000_000_000: 2.0}, {}]
+FORMS: dict[str, list[Any]] = {
+    "half": [
+        HALF,
+        HALF.astype(np.float32),
+        pa.array(HALF.tolist(), pa.list_(pa.float64())),
+        pa.array(HALF.tolist(), pa.list_(pa.float32(), 2)),
+        pa.array([list(row.tobytes()) for row in HALF], pa.list_(pa.uint8())),
+        pa.array([list(row.tobytes()) for row in HALF], pa.list_(pa.uint8(), 4)),
+        pa.array([row.tobytes() for row in HALF]),
+    ],
+    "brain": [
+        BRAIN,
+        HALF.astype(np.float64),
+        pa.array(HALF.astype(np.float32).tolist()),
+        pa.array(BRAIN.tolist(), pa.list_(pa.uint16(), 2)),
+        pa.array([list(row.tobytes()) for row in BRAIN], pa.list_(pa.uint8(), 4)),
+    ],
+    "bytes": [NUMBERS, pa.array(NUMBERS.tolist()), pa.array(NUMBERS.tolist(), pa.list_(pa.int8(), 2))],
+    "bits": [
+        BITS,
+        pa.array([row.tobytes() for row in BITS], pa.binary(2)),
+        pa.array(BITS.tolist(), pa.list_(pa.uint8())),
+        pa.array(BITS.tolist(), pa.list_(pa.uint8(), 2)),
+    ],
+    "sparse": [
+        np.array(SPARSE, dtype=object),
+        pa.array(['{"4000000000": 2.0, "1": 0.5}', "{}"]),
+        pa.array([list(row.items()) for row in SPARSE], pa.map_(pa.uint32(), pa.float32())),
+    ],
+}
+
+
+def vector_columns(**changed: Any) -> dict[str, Any]:
+    return {"id": np.array([1, 2]), **{name: forms[0] for name, forms in FORMS.items()}, **changed}
+
+
+@pytest.mark.parametrize(("name", "form"), [(name, i) for name, forms in FORMS.items() for i in range(len(forms))])
+def test_vectors_of_every_type(name: str, form: int) -> None:
+    rows = [
+        {"id": i + 1, "half": HALF[i], "brain": BRAIN[i], "bytes": NUMBERS[i], "bits": BITS[i], "sparse": SPARSE[i]}
+        for i in range(2)
+    ]
+    expected = batch_from_rows(VECTORS, rows)
+    found = batch_from_columns(VECTORS, vector_columns(**{name: FORMS[name][form]}))
+    assert found.scalars.equals(expected.scalars)
+    assert found.vectors.keys() == expected.vectors.keys() == {"half", "brain", "bytes", "bits"}
+    for vectors in VECTORS.matrices:
+        assert found.vectors[vectors.name].dtype == vectors.vector_dtype
+        np.testing.assert_array_equal(found.vectors[vectors.name], expected.vectors[vectors.name])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"half": np.array([[1.0, 2], [3, 70_000]])}, NotFinite, "row 8, field 'half': element 1"),
+        ({"half": np.ones((2, 3), np.float16)}, DimensionMismatch, "row 7, field 'half': given a vector of 3 numbers"),
+        ({"bytes": pa.array([[1, 2], [3, 128]])}, InvalidData, "row 8, field 'bytes': element 1 is 128"),
+        ({"bytes": pa.array([[1, 2], None])}, InvalidData, "row 8, field 'bytes': given None"),
+        ({"bits": pa.array([b"12", b"1"])}, DimensionMismatch, "row 8, field 'bits': given 1 bytes"),
+        ({"bits": pa.array([[1, 2], [3]], pa.list_(pa.uint8()))}, DimensionMismatch, "row 8, .* vector of 1 numbers"),
+        ({"sparse": pa.array(["{}", '{"x": 1}'])}, InvalidData, "row 8, field 'sparse': given .* is a dict"),
+        ({"sparse": pa.array(["{}", '{"-1": 1}'])}, InvalidData, "row 8, field 'sparse': index -1"),
+        ({"sparse": pa.array(["{}", None])}, InvalidData, "row 8, field 'sparse': given None"),
+    ],
+)
+def test_bad_vectors_of_other_types_are_named(changed: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        batch_from_columns(VECTORS, vector_columns(**changed), first_row=7)

@@ -28,7 +28,7 @@ _IGNORED_SEARCH_PARAMS: Final = frozenset(
     {
         "ef", "nprobe", "level", "search_list", "reorder_k", "itopk_size", "search_width", "min_iterations",
         "max_iterations", "team_size", "refine_k", "max_empty_result_buckets", "hints", "rbq_query_bits",
-        "search_k", "efSearch",
+        "search_k", "efSearch", "drop_ratio_search",
     }
 )  # fmt: skip
 """Search parameters of Milvus's index types; a type ignores those of the others."""

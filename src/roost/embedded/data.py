@@ -19,7 +19,9 @@ from roost.engine.keys import key_array
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION
 from roost.engine.rows import batch_from_rows
+from roost.engine.schema import SPARSE
 from roost.engine.search import Request
+from roost.engine.sparse_vectors import sparse_queries
 from roost.engine.vectors import query_matrix
 from roost.errors import IndexNotFound, InvalidArgument, InvalidArgumentType, InvalidData, InvalidFilter, NotSupported
 
@@ -240,7 +242,7 @@ class RowMethods(Session):
         depth = arguments.check_depth(index, plan, limit)
         arguments.check_str_list("output_fields", output_fields)
         output = results.choose_output(schema, output_fields, with_primary=False)
-        queries = query_matrix(field, data)
+        queries = sparse_queries(field, data) if field.dtype is SPARSE else query_matrix(field, data)
         if len(queries) > arguments.MAX_WINDOW:
             raise InvalidArgument(f"{len(queries)} queries in one search; at most {arguments.MAX_WINDOW} are allowed")
         hits = collection.search(

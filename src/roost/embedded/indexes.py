@@ -22,7 +22,7 @@ from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, Invali
 
 AUTO_INDEX: Final = "AUTOINDEX"
 DEFAULT_METRIC: Final = "COSINE"
-DEFAULT_BINARY_METRIC: Final = "HAMMING"
+DEFAULT_METRICS: Final = {DataType.BINARY_VECTOR: "HAMMING", DataType.SPARSE_FLOAT_VECTOR: "IP"}
 
 _STORAGE_PARAMS: Final = frozenset({"mmap.enabled", "mmap_enabled"})
 """Index parameters that say where Milvus keeps an index; the answer does not depend on them."""
@@ -206,8 +206,7 @@ def read_index(schema: Schema, param: IndexParam) -> IndexSpec:
             f"an index of type {index_type} on {field.name!r}: the embedded engine does not have scalar indexes yet; "
             f"filters on the field work without one"
         )
-    default = DEFAULT_BINARY_METRIC if field.dtype == DataType.BINARY_VECTOR else DEFAULT_METRIC
-    metric = configs.pop("metric_type", None) or default
+    metric = configs.pop("metric_type", None) or DEFAULT_METRICS.get(field.dtype, DEFAULT_METRIC)
     params = {} if index_type == AUTO_INDEX else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
     name = check_name("index", param.index_name) if param.index_name else field.name
     index_type = named_type(index_type, field.dtype)

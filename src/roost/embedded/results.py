@@ -20,6 +20,7 @@ from pymilvus.client.types import HybridExtraList, OmitZeroDict
 from roost.engine.index.parameters import SIMILARITIES
 from roost.engine.schema import DYNAMIC_FIELD, Schema
 from roost.engine.search import Hits
+from roost.engine.sparse_vectors import sparse_value
 from roost.errors import FieldNotFound, InvalidArgument
 
 COUNT = "count(*)"
@@ -101,6 +102,8 @@ def _values(schema: Schema, rows: Rows, name: str, wraps_bytes: bool = False) ->
         vectors: list[Any] = column.tolist() if field.dtype == DataType.FLOAT_VECTOR else list(map(bytes, column))
         return [[v] for v in vectors] if wraps_bytes and field.dtype != DataType.FLOAT_VECTOR else vectors
     values: list[Any] = column.to_pylist()
+    if field.dtype == DataType.SPARSE_FLOAT_VECTOR:
+        return list(map(sparse_value, values))
     return [orjson.loads(v) for v in values] if field.dtype == DataType.JSON else values
 
 

@@ -105,7 +105,7 @@ def load_batch(
 def _write(directory: Path, segment_id: int, collection: Collection, scalars: pa.RecordBatch, batch: Batch) -> Written:
     directory.mkdir(parents=True, exist_ok=True)
     files = [write_scalars(directory, scalars)]
-    for field in collection.schema.vectors:
+    for field in collection.schema.matrices:
         files.append(write_vectors(directory, field.field_id, batch.vectors[field.name]))
     sync_directory(directory)
     sync_directory(directory.parent)

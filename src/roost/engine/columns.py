@@ -12,7 +12,7 @@ import pyarrow as pa
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 VectorArray: TypeAlias = npt.NDArray[Any]
-"""Vectors as they are stored, a row each: see `schema.VECTOR_TYPES`."""
+"""Vectors as they are stored, a row each: see `schema.VECTOR_TYPES`. `SparseRows` stand in for sparse ones."""
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Bitmap: TypeAlias = npt.NDArray[np.uint8]

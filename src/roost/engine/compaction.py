@@ -20,6 +20,7 @@ from roost.engine.columns import IntArray, Mask, VectorArray
 from roost.engine.index import sketch
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
@@ -129,6 +130,9 @@ def write_segment(
     files = [write_scalars(directory, scalars)]
     vectors: dict[str, VectorArray] = {}
     for field in schema.vectors:
+        if not field.is_matrix:
+            vectors[field.name] = sparse_column(scalars.column(field.name))
+            continue
         vectors[field.name] = _gather(sources, field.name)
         files.append(write_vectors(directory, field.field_id, vectors[field.name]))
     records: dict[int, FileRecord] = {}

@@ -16,6 +16,7 @@ from roost.engine.schema import (
     MAX_NAME_LENGTH,
     MAX_VARCHAR_LENGTH,
     SCALAR_TYPES,
+    SPARSE,
     VECTOR_TYPES,
     Field,
     Schema,
@@ -111,7 +112,7 @@ def _field(declared: FieldSchema, field_id: int, schema: CollectionSchema) -> Fi
         auto_id=declared.is_primary and bool(declared.auto_id or schema.auto_id),
         is_partition_key=declared.is_partition_key,
         default=_default(declared),
-        dim=_dim(declared) if dtype in VECTOR_TYPES else None,
+        dim=_dim(declared) if dtype in VECTOR_TYPES and dtype != SPARSE else None,
         max_length=_bounded(declared, "max_length", MAX_VARCHAR_LENGTH) if dtype == DataType.VARCHAR else None,
         description=declared.description or "",
     )

@@ -25,7 +25,7 @@ def encode_insert(batch: Batch, partition_id: int, schema: Schema) -> list[Piece
     """Return rows as the pieces of a record's body: partition, row count, scalars as Arrow IPC, raw vectors."""
     scalars = batch.scalars.serialize()
     header = _INSERT_LAYOUT.pack(partition_id, batch.n_rows, len(scalars))
-    return [header, scalars, *(batch.vectors[f.name].data.cast("B") for f in schema.vectors)]
+    return [header, scalars, *(batch.vectors[f.name].data.cast("B") for f in schema.matrices)]
 
 
 def decode_insert(body: bytes, schema: Schema) -> tuple[Batch, int]:
@@ -35,7 +35,7 @@ def decode_insert(body: bytes, schema: Schema) -> tuple[Batch, int]:
     scalars = pa.ipc.read_record_batch(pa.py_buffer(body)[start : start + size], schema.arrow_schema)
     start += size
     vectors: dict[str, VectorArray] = {}
-    for field in schema.vectors:
+    for field in schema.matrices:
         shape = (n_rows, *field.row_shape)
         rows = np.frombuffer(body, field.vector_dtype, math.prod(shape), start).reshape(shape)
         vectors[field.name] = rows

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from pymilvus import DataType
 
 from roost.engine.columns import Batch
-from roost.engine.schema import DYNAMIC_FIELD, Field, Schema
+from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
+from roost.engine.sparse_vectors import sparse_bytes
 from roost.engine.vectors import shown, vector_column
 from roost.errors import DuplicateKey, InvalidData, NotFinite
 
@@ -60,7 +61,7 @@ def batch_from_rows(
         else:
             arrays.append(scalar_array(field, values[field.name]))
     _check_unique(schema.primary, values[schema.primary.name])
-    vectors = {f.name: vector_column(f, values[f.name]) for f in schema.vectors}
+    vectors = {f.name: vector_column(f, values[f.name]) for f in schema.matrices}
     return Batch(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow_schema), vectors)
 
 
@@ -141,6 +142,8 @@ def scalar_array(field: Field, values: Sequence[Any]) -> pa.Array:
     """
     if field.dtype == DataType.JSON:
         return _json_array(field, values, len(values))
+    if field.dtype == SPARSE:
+        return pa.array(sparse_bytes(field, values, "row {}, field " + repr(field.name)), field.arrow_type)
     types = set(map(type, values))
     try:
         if field.dtype in _INTEGERS:

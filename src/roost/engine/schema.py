@@ -43,12 +43,16 @@ SCALAR_TYPES: Mapping[DataType, pa.DataType] = {
 }
 """How each scalar type is stored. JSON is its compact text in UTF-8."""
 
+SPARSE = DataType.SPARSE_FLOAT_VECTOR
+"""The one type of vectors that is a column of Arrow: the bytes of a vector's pairs of an index and a number."""
+
 VECTOR_TYPES: Mapping[DataType, np.dtype[Any]] = {
     DataType.FLOAT_VECTOR: np.dtype(np.float32),
     DataType.FLOAT16_VECTOR: np.dtype(np.float16),
     DataType.BFLOAT16_VECTOR: np.dtype(np.uint16),
     DataType.INT8_VECTOR: np.dtype(np.int8),
     DataType.BINARY_VECTOR: np.dtype(np.uint8),
+    SPARSE: np.dtype([("index", "<u4"), ("value", "<f4")]),
 }
 """How the numbers of each vector type are stored. NumPy has no bfloat16: those are their 16 bits, the upper half of a
 float32. Binary vectors are eight to a byte, the first in the highest bit."""
@@ -75,6 +79,11 @@ class Field:
         return self.dtype in VECTOR_TYPES
 
     @property
+    def is_matrix(self) -> bool:
+        """Whether the field's vectors are the rows of an array, apart from the columns of Arrow."""
+        return self.is_vector and self.dtype != SPARSE
+
+    @property
     def vector_dtype(self) -> np.dtype[Any]:
         """What a vector is stored as."""
         return VECTOR_TYPES[self.dtype]
@@ -91,8 +100,8 @@ class Field:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The type of the scalar column; vectors are stored apart from scalars."""
-        return SCALAR_TYPES[self.dtype]
+        """The type of the column; the vectors of a matrix are stored apart from columns."""
+        return pa.large_binary() if self.dtype == SPARSE else SCALAR_TYPES[self.dtype]
 
 
 @dataclass(frozen=True)
@@ -119,9 +128,14 @@ class Schema:
         return tuple(f for f in self.fields if f.is_vector)
 
     @cached_property
+    def matrices(self) -> tuple[Field, ...]:
+        """The vector fields that are stored as arrays: all but sparse ones."""
+        return tuple(f for f in self.fields if f.is_matrix)
+
+    @cached_property
     def scalars(self) -> tuple[Field, ...]:
-        """Every field that is not a vector, the primary key and the dynamic field included."""
-        return tuple(f for f in self.fields if not f.is_vector)
+        """Every field that is a column of Arrow: scalars, sparse vectors, the primary key and the dynamic field."""
+        return tuple(f for f in self.fields if not f.is_matrix)
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:

@@ -164,7 +164,7 @@ def gather(
     """Return a field at (part, row) places, in their order. `part` None means the only part."""
     field = snapshot.schema.field(name)
     if len(row) == 0:
-        if field.is_vector:
+        if field.is_matrix:
             return np.empty((0, *field.row_shape), field.vector_dtype)
         return pa.array([], type=field.arrow_type)
     if part is None:
@@ -174,6 +174,6 @@ def gather(
         return parts[int(used[0])].column(name, row)
     pieces = [parts[int(p)].column(name, row[part == p]) for p in used]
     order = np.argsort(np.concatenate([np.flatnonzero(part == p) for p in used]), kind="stable")
-    if field.is_vector:
+    if field.is_matrix:
         return np.concatenate(pieces)[order]
     return pa.concat_arrays(pieces).take(pa.array(order))

@@ -19,8 +19,9 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sketch import Sketch
+from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
-from roost.engine.schema import Schema
+from roost.engine.schema import Field, Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
 from roost.engine.storage.vector_file import VectorFile
@@ -149,8 +150,7 @@ class Segment:
         found = self._vectors.get(name)
         if found is None:
             with self._opening:
-                record = self.record.file(vectors_file(self.schema.field(name).field_id))
-                found = self._vectors[name] = read_vectors(self.directory, record)
+                found = self._vectors[name] = self._read_vectors(self.schema.field(name))
         return found
 
     def vector_file(self, name: str) -> VectorFile:
@@ -163,6 +163,11 @@ class Segment:
                     verify(self.directory / record.name, record)
                 found = self._vector_files[name] = VectorFile(self.directory / record.name)
         return found
+
+    def _read_vectors(self, field: Field) -> VectorArray:
+        if not field.is_matrix:
+            return sparse_column(self.scalar(field.name))
+        return read_vectors(self.directory, self.record.file(vectors_file(field.field_id)))
 
     def inverse_norms(self, name: str) -> FloatArray:
         """Return one over the Euclidean length of each vector ((n_rows,) float32)."""

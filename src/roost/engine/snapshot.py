@@ -94,7 +94,7 @@ class Part:
 
     def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | VectorArray:
         """Return a field's values at some rows: Arrow for scalars, an array as it is stored for vectors."""
-        if self.rows.schema.field(name).is_vector:
+        if self.rows.schema.field(name).is_matrix:
             return self.rows.vectors(name)[rows]
         return self.rows.scalar(name).take(pa.array(rows))
 

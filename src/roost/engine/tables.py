@@ -12,14 +12,15 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymilvus import DataType
 
-from roost.engine.columns import Batch, FloatArray
+from roost.engine.columns import Batch, FloatArray, VectorArray
 from roost.engine.rows import scalar_array
-from roost.engine.schema import DYNAMIC_FIELD, Field, Schema
-from roost.engine.vectors import shown
+from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
+from roost.engine.vectors import shown, vector_column
 from roost.errors import DimensionMismatch, InvalidData, NotFinite
 
 Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
@@ -39,7 +40,8 @@ def batch_from_columns(
     """Return columns of one length as a batch; vectors that fit as they are are not copied.
 
     Args:
-        columns: field name to values, one row at least. Vectors are 2-d arrays of floats, or Arrow lists of numbers.
+        columns: field name to values, one row at least. Vectors are 2-d arrays of floats, or Arrow lists of numbers;
+            for other types than FLOAT_VECTOR see `vector_matrix`, and for sparse ones `sparse_bytes`.
             What the schema does not name becomes keys of the dynamic field.
         first_row: the number that messages give the first row.
         new_keys: gives n unused primary keys; used where the schema sets auto_id.
@@ -59,7 +61,7 @@ def batch_from_columns(
             arrays.append(pa.array(map(str, keys) if field.max_length else keys, field.arrow_type))
         else:
             arrays.append(_scalar(field, columns.get(field.name), n_rows, first_row))
-    vectors = {field.name: float_matrix(field, columns[field.name], first_row) for field in schema.vectors}
+    vectors = {field.name: vector_matrix(field, columns[field.name], first_row) for field in schema.matrices}
     return Batch(pa.RecordBatch.from_arrays(arrays, schema=schema.arrow_schema), vectors)
 
 
@@ -111,6 +113,8 @@ def _scalar(field: Field, given: Column | None, n_rows: int, first_row: int) -> 
     """Return a scalar field as it is stored; the field's default stands in for what is missing."""
     if given is None:
         given = pa.nulls(n_rows, field.arrow_type)
+    if field.dtype == SPARSE:
+        return _in_rows(field, _sparse_values(given), first_row)
     if field.dtype == DataType.JSON and field.default is None:
         return _in_rows(field, _values(given), first_row)
     column = _arrow(field, given)
@@ -248,12 +252,60 @@ def _in_rows(field: Field, values: list[Any], first_row: int) -> pa.Array:
     try:
         return scalar_array(field, values)
     except InvalidData as error:
-        where, _, what = error.message.partition(",")
-        row = int(where.removeprefix("row "))
-        raise type(error)(f"row {first_row + row},{what}") from error
+        raise _from_first(error, first_row) from error
+
+
+def _from_first(error: InvalidData, first_row: int) -> InvalidData:
+    """Return an error that names the row of the whole input."""
+    where, _, what = error.message.partition(",")
+    return type(error)(f"row {first_row + int(where.removeprefix('row '))},{what}")
+
+
+def _sparse_values(given: Column) -> list[Any]:
+    """Return sparse vectors, which files may hold as JSON text, as dicts or lists of pairs."""
+    return [_from_json(value) if isinstance(value, str) else value for value in _values(given)]
+
+
+def _from_json(text: str) -> Any:
+    try:
+        held = orjson.loads(text)
+        return {int(index): value for index, value in held.items()}
+    except (ValueError, AttributeError):
+        return text
 
 
 # Vectors
+
+
+def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArray:
+    """Return vectors as the array that is stored.
+
+    Args:
+        given: of FLOAT_VECTOR see `float_matrix`. Of other types a 2-d array, or an Arrow array of lists or of bytes,
+            of what a row may be (`vectors.vector_column`); half-precision vectors also as lists of the bytes of each.
+    Raises: DimensionMismatch, NotFinite, InvalidData: the message names the row.
+    """
+    if field.dtype == DataType.FLOAT_VECTOR:
+        return float_matrix(field, given, first_row)
+    try:
+        return vector_column(field, _typed_rows(field, given))
+    except InvalidData as error:
+        raise _from_first(error, first_row) from error
+
+
+def _typed_rows(field: Field, given: Column) -> list[Any]:
+    """Return vectors of fewer bits one by one."""
+    if isinstance(given, np.ndarray):
+        return list(given)
+    column, size_bytes = _storage(given), field.row_shape[0] * field.vector_dtype.itemsize
+    if not pa.types.is_fixed_size_list(column.type) or column.null_count or column.flatten().null_count:
+        rows = column.to_pylist()
+        is_bytes = pa.types.is_list(column.type) and pa.types.is_uint8(column.type.value_type)
+        return [bytes(row) if is_bytes and row and len(row) == size_bytes else row for row in rows]
+    matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    if matrix.dtype == np.uint8 and matrix.shape[1] == size_bytes:
+        return list(np.ascontiguousarray(matrix).view(field.vector_dtype))
+    return list(matrix) if matrix.dtype.kind == "f" or matrix.dtype == field.vector_dtype else list(matrix.tolist())
 
 
 def float_matrix(field: Field, given: Column, first_row: int = 0) -> FloatArray:

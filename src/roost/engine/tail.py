@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from roost.engine.columns import Batch, FloatArray, IntArray, Mask, VectorArray
 from roost.engine.index.exact import inverse_norms
+from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
 from roost.engine.vector_buffer import VectorBuffer
@@ -59,7 +60,9 @@ class TailView:
         """Return the vectors of a field, as they are stored."""
         found: VectorArray | None = self.memo.get(("vectors", name))
         if found is None:
-            found = self.memo["vectors", name] = self._vectors[name].first(self.n_rows)
+            held = self._vectors.get(name)
+            found = sparse_column(self.scalar(name)) if held is None else held.first(self.n_rows)
+            self.memo["vectors", name] = found
         return found
 
     def inverse_norms(self, name: str) -> FloatArray:
@@ -93,7 +96,7 @@ class Tail:
         self._schema = schema
         self._n_rows = 0
         self._batches: list[pa.RecordBatch] = []
-        self._vectors = {f.name: VectorBuffer(f.row_shape, f.vector_dtype) for f in schema.vectors}
+        self._vectors = {f.name: VectorBuffer(f.row_shape, f.vector_dtype) for f in schema.matrices}
         self._dead = np.zeros(_FIRST_CAPACITY, dtype=bool)
         self._n_dead = 0
         self._row_of: dict[Any, int] = {}

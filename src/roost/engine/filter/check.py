@@ -122,7 +122,7 @@ class _Checker:
         if field is None:
             if self._schema.enable_dynamic and name != DYNAMIC_FIELD:
                 return JsonKey(DYNAMIC_FIELD, (name, *steps))
-            known = [f.name for f in self._schema.scalars]
+            known = [f.name for f in self._schema.scalars if not f.is_vector]
             raise Fault(span, f"unknown field {name!r}{near(name, known)}; the collection has: {', '.join(known)}")
         if field.is_vector:
             raise Fault(span, f"{name!r} is a vector field; filters read scalar fields only")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import faiss
 import numpy as np
@@ -16,6 +16,7 @@ from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors
 from roost.engine.index import narrow
 from roost.engine.index.binary import bit_distances
 from roost.engine.index.narrow import BITS, FLOAT32, as_float32
+from roost.engine.index.sparse_rows import SparseRows, products
 from roost.errors import DimensionMismatch, InvalidArgument
 
 # With this many queries, copying the listed rows once costs less than reading them once per query.
@@ -84,6 +85,8 @@ def exact_search(
     n_compared = len(vectors) if rows is None else len(rows)
     if n_compared == 0 or len(queries) == 0:
         return _nothing(len(queries), k)
+    if isinstance(vectors, SparseRows):
+        return _sparse(vectors, cast(SparseRows, queries), k, rows)
     if not _in_memory(vectors):
         return _converted(vectors, queries, k, metric, rows, inverse_norms)
     cosine = metric == "COSINE"
@@ -109,6 +112,8 @@ def rank_again(
         found: (n_queries, at least k) int64 row numbers, -1 where there is none.
         vectors, queries, k, metric, inverse_norms: as in `exact_search`.
     """
+    if isinstance(vectors, SparseRows):
+        return _rank_sparse(vectors, cast(SparseRows, queries), found, k)
     return nearest(compare(vectors, queries, found, metric, inverse_norms), k, found)
 
 
@@ -184,6 +189,26 @@ def _converted(
         found = Neighbours(np.where(found.ids < 0, -1, known[found.ids]), found.distances)
         best = found if best is None else merge([best, found], k)
     return _nothing(len(queries), k) if best is None else best
+
+
+def _sparse(vectors: SparseRows, queries: SparseRows, k: int, rows: IntArray | None) -> Neighbours:
+    """Compare sparse rows by the inner product; those that have nothing in common with a query are not found."""
+    answer = _nothing(len(queries), k)
+    compared = vectors if rows is None else vectors[rows]
+    for q in range(len(queries)):
+        scores = products(compared, queries.row(q))
+        hits = np.flatnonzero(scores)
+        found = nearest(-scores[None, hits], k, hits if rows is None else rows[hits])
+        answer.ids[q], answer.distances[q] = found.ids[0], found.distances[0]
+    return answer
+
+
+def _rank_sparse(vectors: SparseRows, queries: SparseRows, found: IntArray, k: int) -> Neighbours:
+    answer = _nothing(len(queries), k)
+    for q, rows in enumerate(found):
+        ranked = _sparse(vectors, queries[q : q + 1], k, rows[rows >= 0])
+        answer.ids[q], answer.distances[q] = ranked.ids[0], ranked.distances[0]
+    return answer
 
 
 def _in_place(

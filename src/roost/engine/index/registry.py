@@ -17,7 +17,9 @@ from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.faiss_hnsw_compressed import FaissHnswPq, FaissHnswRabitq, FaissHnswSq
 from roost.engine.index.faiss_ivf import FaissIvfFlat, FaissIvfPq, FaissIvfRabitq, FaissIvfSq8, FaissScann
-from roost.engine.schema import Field
+from roost.engine.index.sparse_inverted import SparseInverted, SparseWand
+from roost.engine.index.sparse_rows import sparse_rows
+from roost.engine.schema import SPARSE, Field
 from roost.errors import InvalidArgument, MissingDependency, NotSupported
 
 ENTRY_POINT_GROUP = "roost.indexes"
@@ -27,7 +29,7 @@ AUTO_TYPES = frozenset({"", "AUTOINDEX"})
 AUTO_PARAMS: Mapping[str, Any] = {"M": 16, "efConstruction": 200}
 """What AUTOINDEX builds: HNSW with these parameters."""
 
-_AUTO_BINARY = "BIN_FLAT"
+_AUTO_OF_TYPE: Mapping[DataType, str] = {DataType.BINARY_VECTOR: "BIN_FLAT", SPARSE: "SPARSE_INVERTED_INDEX"}
 
 # Types of Milvus's float vectors that the embedded engine does not have.
 _MILVUS_TYPES = frozenset(
@@ -89,7 +91,7 @@ def resolve_index(index_type: str) -> type[VectorIndex]:
 
 def named_type(index_type: str, vector_type: DataType) -> str:
     """Return the index type that is meant for a type of vectors; AUTOINDEX compares all binary ones."""
-    return _AUTO_BINARY if index_type.upper() in AUTO_TYPES and vector_type == DataType.BINARY_VECTOR else index_type
+    return _AUTO_OF_TYPE.get(vector_type, index_type) if index_type.upper() in AUTO_TYPES else index_type
 
 
 def check_definition(field: Field, index_type: str, metric: str, params: Mapping[str, Any]) -> None:
@@ -107,7 +109,8 @@ def check_definition(field: Field, index_type: str, metric: str, params: Mapping
             f"use one of: {', '.join(taken)}"
         )
     # An empty index is made and thrown away: each type checks its own parameters.
-    kind.build(np.empty((0, *field.row_shape), field.vector_dtype), metric, resolve_params(index_type, params))
+    none = np.empty((0, *field.row_shape), field.vector_dtype) if field.is_matrix else sparse_rows([])
+    kind.build(none, metric, resolve_params(index_type, params))
 
 
 def resolve_params(index_type: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,5 +157,7 @@ for _own in (
     FaissIvfRabitq,
     FaissIvfSq8,
     FaissScann,
+    SparseInverted,
+    SparseWand,
 ):
     register_index(_own)
