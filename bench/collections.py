@@ -8,7 +8,6 @@ before it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
@@ -22,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-import roost
 from bench.environments import REPOSITORY
 from bench.memory import resident_bytes
+from roost.embedded import EmbeddedClient
 
 _MIB = 1 << 20
 
@@ -53,16 +52,14 @@ def name_of(number: int) -> str:
 def report(what: str, step: Step, n_collections: int) -> None:
     each_us = step.seconds / n_collections * 1e6
     each_kib = step.mebibytes * 1024 / n_collections
-    print(
-        f"{what:<44} {step.seconds:>9.2f} s {each_us:>9.0f} us each {step.mebibytes:>8.0f} MiB {each_kib:>7.1f} KiB each",
-        flush=True,
-    )
+    time_taken = f"{step.seconds:>9.2f} s {each_us:>9.0f} us each"
+    print(f"{what:<30} {time_taken} {step.mebibytes:>8.0f} MiB {each_kib:>7.1f} KiB each", flush=True)
 
 
 def make(path: Path, n_collections: int, n_rows: int, dim: int) -> None:
     """Create and fill the collections, in tenths, so that what is worse than linear shows; end without closing."""
     rng = np.random.default_rng(1)
-    client = roost.connect(path)
+    client = EmbeddedClient(path, "", None, False)
     tenth = max(1, n_collections // 10)
     with measured() as whole:
         for start in range(0, n_collections, tenth):
@@ -90,7 +87,7 @@ def make(path: Path, n_collections: int, n_rows: int, dim: int) -> None:
 
 def reopen(path: Path, n_collections: int, dim: int, flush: bool) -> None:
     with measured() as step:
-        client = roost.connect(path)
+        client = EmbeddedClient(path, "", None, False)
     report("open", step, n_collections)
     with measured() as step:
         client.search(name_of(n_collections // 2), data=[[0.5] * dim], limit=3)

@@ -163,7 +163,7 @@ def test_a_follower_that_was_interrupted_catches_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, "_recover", interrupted)
+        patch.setattr(Database, "_recover_collection", interrupted)
         with pytest.raises(KeyboardInterrupt):
             read.query()
     assert read_all(read) == dict.fromkeys(range(10), 1)

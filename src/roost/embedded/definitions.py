@@ -72,8 +72,10 @@ class DefinitionMethods(IndexMethods):
         specs = read_indexes(stored, index_params or ())
         if specs:
             require_indexes(collection_name, stored, specs)
-        made = self._database().create_collection(self._db_name, collection_name, stored, properties)
-        if specs:
+        made = self._database().create_collection(
+            self._db_name, collection_name, stored, properties, specs, loaded=bool(specs)
+        )
+        if specs:  # one that existed may lack them
             for spec in specs:
                 made.create_index(spec)
             made.revise(loaded)

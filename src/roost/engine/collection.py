@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
-from roost.engine.index.registry import check_definition
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
@@ -35,7 +34,6 @@ from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
 from roost.errors import (
     CollectionNotFound,
-    IndexExists,
     IndexNotFound,
     InvalidArgument,
     PartitionNotFound,
@@ -43,6 +41,9 @@ from roost.errors import (
 )
 
 _T = TypeVar("_T")
+
+Recover: TypeAlias = Callable[[CollectionRecord, Contents | None], Contents]
+"""Gives the rows of a collection, given its record and an earlier reading whose open files are used again."""
 
 
 class Collection:
@@ -52,16 +53,23 @@ class Collection:
     dropped), StorageFull or StorageFailure, and then has written nothing.
     """
 
-    def __init__(self, host: Host, record: CollectionRecord, contents: Contents) -> None:
+    def __init__(self, host: Host, record: CollectionRecord, recover: Recover) -> None:
+        """Take over what the catalogue has of a collection.
+
+        Args:
+            recover: gives its rows; called when they are first needed, so that a database of many collections opens
+                soon and holds the rows of those that are used.
+        """
         self.host = host
         self.record = record
-        self.contents = contents
         self.dropped = False
         self.follow: Callable[[], bool] | None = None
         """Set in a process that follows a writer: catches up, and says whether anything was new."""
         self._upkeep = Upkeep(self)
         self._is_torn = False
-        self._snapshot = contents.snapshot()
+        self._recover_rows: Recover | None = recover
+        self._contents: Contents | None = None
+        self._published: Snapshot | None = None
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}: {self.n_rows} rows>"
@@ -82,6 +90,44 @@ class Collection:
     def n_rows(self) -> int:
         """Live rows."""
         return self.snapshot().n_rows
+
+    @property
+    def contents(self) -> Contents:
+        """The rows as the writer has them. Used under the write lock."""
+        return self._contents or self.open()[0]
+
+    @contents.setter
+    def contents(self, contents: Contents) -> None:
+        self._contents = contents
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self._published or self.open()[1]
+
+    def open(self) -> tuple[Contents, Snapshot]:
+        """Recover the rows where that was not done yet.
+
+        Raises: Corruption: a file that the log refers to is damaged. Closed.
+        """
+        with self.host.catalog.lock:
+            if self._contents is None or self._published is None:
+                self.host.require_open()
+                if self._contents is None and self._recover_rows is not None:
+                    self._contents = self._recover_rows(self.record, None)
+                    self._recover_rows = None
+                self.publish()
+                if not self.host.read_only:
+                    self._touch()
+            return self.contents, self._snapshot
+
+    def renew(self, record: CollectionRecord, recover: Recover) -> None:
+        """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""
+        if self._contents is None:
+            self.record, self._recover_rows = record, recover
+            return
+        contents = recover(record, self._contents)
+        self.record, self.contents = record, contents
+        self.publish()
 
     # Reading
 
@@ -284,18 +330,11 @@ class Collection:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
         """
-        check_definition(self.schema.field(spec.field), spec.index_type, spec.metric, spec.params)
+        check_index(self.schema, spec)
         with self.changing():
-            for held in self.record.indexes:
-                if held.field == spec.field or held.name == spec.name:
-                    if replace(held, index_id=0) == replace(spec, index_id=0):
-                        return
-                    raise IndexExists(
-                        f"collection {self.name!r} has index {held.name!r} ({held.index_type}, {held.metric}) on "
-                        f"field {held.field!r}; drop it first"
-                    )
-            spec = replace(spec, index_id=self.host.new_id())
-            self._store(replace(self.record, indexes=(*self.record.indexes, spec)))
+            if self.record.with_index(spec) is self.record:
+                return
+            self._store(self.record.with_index(replace(spec, index_id=self.host.new_id())))
         self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=True)
 
     def drop_index(self, name: str) -> None:
@@ -339,7 +378,7 @@ class Collection:
 
     def resume_upkeep(self) -> None:
         """Plan what a crash or a short run may have left undone. Called when the database opens."""
-        self._touch()
+        self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -366,7 +405,7 @@ class Collection:
                 index.on_damage = self._mend
                 if index.sketch is not None:
                     index.sketch.on_damage = self._mend
-        self._snapshot = self.contents.snapshot()
+        self._published = self.contents.snapshot()
 
     def _mend(self) -> None:
         """Let upkeep build again what was found damaged."""
@@ -413,3 +452,8 @@ class Collection:
         if found is None:
             raise PartitionNotFound(f"collection {self.name!r} has no partition {name!r}")
         return found
+
+
+def check_index(schema: Schema, spec: IndexSpec) -> None:
+    """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
+    check_definition(schema.field(spec.field), spec.index_type, spec.metric, spec.params)

@@ -1,8 +1,9 @@
 """An open directory of vectors: databases, collections and aliases, and their recovery.
 
 Opening, in order: (1) the writer's lock, (2) the catalogue is read and checked, (3) each collection's
-segments are named (not yet read) and its log is repeated, (4) files that nothing names are swept.
-A crash during any step changes nothing, since only step 4 writes.
+segments are named (not yet read) and its log is checked, (4) files that nothing names are swept.
+A crash during any step changes nothing, since only step 4 writes. A collection's log is repeated when the
+collection is first used; a reader beside a writer repeats all of them at once.
 """
 
 from __future__ import annotations
@@ -11,23 +12,25 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost.engine.collection import Collection
+from roost.engine.collection import Collection, check_index
 from roost.engine.contents import Contents
 from roost.engine.directory import lock_directory, require_database, resolve
 from roost.engine.host import Host
 from roost.engine.maintenance import Maintenance
+from roost.engine.names import Names, names_of
 from roost.engine.records import DEFAULT_DATABASE, AliasRecord, CollectionRecord, DatabaseRecord
-from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.recovery import check_log, recover_contents, segments_of
 from roost.engine.schema import Schema
-from roost.engine.segment import Segment, SegmentRecord
+from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
 from roost.engine.sweep import sweep
+from roost.engine.upkeep import has_work
 from roost.errors import (
     AliasExists,
     AliasNotFound,
@@ -43,15 +46,6 @@ _open_databases: dict[tuple[Path, bool], Database] = {}
 """By directory and whether it is open for reading only: a reader beside a writer follows it, as in another process."""
 
 _opening = threading.RLock()
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Who is called what, at one moment; keys are (database, name)."""
-
-    databases: dict[str, DatabaseRecord]
-    collections: dict[tuple[str, str], Collection]
-    aliases: dict[tuple[str, str], AliasRecord]
 
 
 class Database:
@@ -70,12 +64,12 @@ class Database:
             catalog = Catalog(path, durability=durability, read_only=read_only)
             self._host = Host(path, catalog, Maintenance(path.name), read_only)
             try:
-                self._names = _Names({}, {}, {})
+                self._names = Names({}, {}, {})
+                self._by_ids: dict[int, Collection] = {}
                 if read_only:
                     self._follow()
                 else:
-                    self._reload()
-                    self._settle()
+                    self._settle(self._reload())
             except BaseException:
                 catalog.close()
                 raise
@@ -182,7 +176,7 @@ class Database:
         if found is None:
             alias = names.aliases.get((database, name))
             if alias is not None:
-                return self._by_id(names, alias.collection_id)
+                return self._by_id(alias.collection_id)
             raise CollectionNotFound(f"collection {name!r} does not exist in database {database!r}")
         return found
 
@@ -192,11 +186,21 @@ class Database:
         return [name for where, name in self._current().collections if where == database]
 
     def create_collection(
-        self, database: str, name: str, schema: Schema, properties: dict[str, Any] | None = None
+        self,
+        database: str,
+        name: str,
+        schema: Schema,
+        properties: dict[str, Any] | None = None,
+        indexes: Sequence[IndexSpec] = (),
+        loaded: bool = False,
     ) -> Collection:
-        """Create an empty collection, or return the one of that name when its schema is the same.
+        """Create an empty collection in one transaction, or return the one of that name when its schema is the same.
 
-        Raises: CollectionExists: a collection or alias of that name exists. DatabaseNotFound.
+        Args:
+            indexes: of the new collection; one that exists keeps its own.
+            loaded: whether the new collection may be searched at once.
+        Raises: CollectionExists: a collection or alias of that name exists. DatabaseNotFound. IndexExists: two
+            indexes on one field. InvalidArgument: an index's type, metric or parameter is not allowed.
         """
         with self._changing() as names:
             where = self.database(database)
@@ -207,11 +211,18 @@ class Database:
                 raise CollectionExists(f"collection {name!r} exists already, with another schema; drop or rename it")
             if (database, name) in names.aliases:
                 raise CollectionExists(f"{name!r} is an alias of a collection; drop the alias or choose another name")
+            # Equal schemas are one object, however many collections have them.
+            schema = Schema.from_json(schema.to_json())
             record = CollectionRecord(
                 self._host.new_id(), where.database_id, name, schema, time.time_ns(), dict(properties or {})
             )
+            record = replace(record, loaded=loaded)
+            for spec in indexes:
+                check_index(schema, spec)
+                record = record.with_index(replace(spec, index_id=self._host.new_id()))
             self._put("collection", record.collection_id, record.to_document())
-            made = Collection(self._host, record, Contents(schema))
+            made = Collection(self._host, record, lambda record, _: Contents(record.schema))
+            self._by_ids[record.collection_id] = made
             self._names = replace(names, collections={**names.collections, (database, name): made})
             return made
 
@@ -237,6 +248,7 @@ class Database:
                     change.remove("segment", segment_id)
                 change.drop_log(collection.collection_id)
             collection.close_down()
+            self._by_ids.pop(collection.collection_id, None)
             kept = {key: value for key, value in names.collections.items() if value is not collection}
             self._names = replace(names, collections=kept)
 
@@ -274,7 +286,7 @@ class Database:
                 if held.collection_id == target.collection_id:
                     return
                 raise AliasExists(
-                    f"alias {alias!r} names collection {self._by_id(names, held.collection_id).name!r} already; "
+                    f"alias {alias!r} names collection {self._by_id(held.collection_id).name!r} already; "
                     "move it with alter_alias"
                 )
             record = AliasRecord(self._host.new_id(), target.record.database_id, alias, target.collection_id)
@@ -313,7 +325,7 @@ class Database:
 
     def alias_target(self, database: str, alias: str) -> Collection:
         """Return the collection that an alias names. Raises: AliasNotFound."""
-        return self._by_id(self._current(), self.alias(database, alias).collection_id)
+        return self._by_id(self.alias(database, alias).collection_id)
 
     def list_aliases(self, database: str, collection: str | None = None) -> list[str]:
         """Return the aliases of a collection, or of the whole database. Raises: CollectionNotFound."""
@@ -328,7 +340,7 @@ class Database:
 
     # Inside
 
-    def _current(self) -> _Names:
+    def _current(self) -> Names:
         if self._host.closed:
             self._host.require_open()
         if self.read_only:
@@ -336,7 +348,7 @@ class Database:
         return self._names
 
     @contextmanager
-    def _changing(self) -> Iterator[_Names]:
+    def _changing(self) -> Iterator[Names]:
         catalog = self._host.catalog
         with catalog.lock:
             self._host.require_writable()
@@ -353,39 +365,11 @@ class Database:
             change.put(kind, object_id, document)
             self._host.save_counter(change)
 
-    @staticmethod
-    def _by_id(names: _Names, collection_id: int) -> Collection:
-        for collection in names.collections.values():
-            if collection.collection_id == collection_id:
-                return collection
-        raise CollectionNotFound(f"collection {collection_id} does not exist any more")
-
-    def _recover(self, state: CatalogState, known: dict[int, Collection]) -> _Names:
-        """Return everything that the catalogue names, with each collection's log repeated.
-
-        Args:
-            known: collections of an earlier reading, whose open segments are used again.
-        """
-        objects = state.objects
-        self._host.next_id = max(self._host.next_id, objects.get("counter", {}).get(0, {}).get("next", 1))
-        databases = {
-            record.name: record
-            for record in (DatabaseRecord.from_document(i, d) for i, d in sorted(objects.get("database", {}).items()))
-        }
-        name_of = {record.database_id: record.name for record in databases.values()}
-        segments = segments_of(state)
-        collections: dict[tuple[str, str], Collection] = {}
-        for collection_id, document in sorted(objects.get("collection", {}).items()):
-            found = CollectionRecord.from_document(collection_id, document)
-            collection = self._recover_collection(
-                found, segments.get(collection_id, []), state.deletes, known.get(collection_id)
-            )
-            collections[name_of[found.database_id], found.name] = collection
-        aliases = {
-            (name_of[record.database_id], record.name): record
-            for record in (AliasRecord.from_document(i, d) for i, d in sorted(objects.get("alias", {}).items()))
-        }
-        return _Names(databases, collections, aliases)
+    def _by_id(self, collection_id: int) -> Collection:
+        collection = self._by_ids.get(collection_id)
+        if collection is None:
+            raise CollectionNotFound(f"collection {collection_id} does not exist any more")
+        return collection
 
     def _recover_collection(
         self,
@@ -394,15 +378,24 @@ class Database:
         deletes: dict[int, bytes],
         known: Collection | None,
     ) -> Collection:
-        held = None if known is None else known.contents
-        contents = recover_contents(self._host.catalog, self._host.segments, record, segments, deletes, held)
-        if known is None:
-            collection = Collection(self._host, record, contents)
-            collection.follow = self._follow if self.read_only else None
+        own = {segment.segment_id: deletes[segment.segment_id] for segment in segments if segment.segment_id in deletes}
+
+        def recover(record: CollectionRecord, held: Contents | None) -> Contents:
+            return recover_contents(self._host.catalog, self._host.segments, record, segments, own, held)
+
+        if known is not None:
+            known.renew(record, recover)
+            return known
+        collection = Collection(self._host, record, recover)
+        if self.read_only:
+            # A reader opens everything now: the writer may remove what it has merged.
+            collection.follow = self._follow
+            collection.open()
             return collection
-        known.record, known.contents = record, contents
-        known.publish()
-        return known
+        n_records = check_log(self._host.catalog, record.collection_id)
+        if has_work(record, segments, n_records):
+            collection.resume_upkeep()
+        return collection
 
     def _follow(self) -> bool:
         """Catch up with the writing process; return whether there was anything new."""
@@ -439,33 +432,39 @@ class Database:
                     is_complete = False
         return is_complete
 
-    def _reload(self) -> None:
+    def _reload(self) -> CatalogState:
         """Take everything from the catalogue again; collections that are gone are marked as dropped."""
-        known = {c.collection_id: c for c in self._names.collections.values()}
+        known = self._by_ids
         with self._host.catalog.reading():
-            names = self._recover(self._host.catalog.load(), known)
-        self._names = names
-        present = {c.collection_id for c in names.collections.values()}
+            state = self._host.catalog.load()
+            self._host.next_id = max(self._host.next_id, state.objects.get("counter", {}).get(0, {}).get("next", 1))
+            segments = segments_of(state)
+            names = names_of(
+                state,
+                lambda record: self._recover_collection(
+                    record, segments.get(record.collection_id, []), state.deletes, known.get(record.collection_id)
+                ),
+            )
+        by_ids = {c.collection_id: c for c in names.collections.values()}
+        self._by_ids, self._names = by_ids, names
         for collection_id, collection in known.items():
-            if collection_id not in present:
+            if collection_id not in by_ids:
                 collection.close_down()
+        return state
 
-    def _settle(self) -> None:
-        """Finish the opening for a writer: the default database, the sweep, overdue upkeep."""
+    def _settle(self, state: CatalogState) -> None:
+        """Finish the opening for a writer: the default database, and the sweep."""
         if DEFAULT_DATABASE not in self._names.databases:
             record = DatabaseRecord(self._host.new_id(), DEFAULT_DATABASE)
             self._put("database", record.database_id, record.to_document())
             self._names = replace(self._names, databases={DEFAULT_DATABASE: record})
         named = {
-            segment_id: {file.name for file in part.rows.record.all_files}
-            for collection in self._names.collections.values()
-            for segment_id, part in collection.contents.sealed.items()
-            if isinstance(part.rows, Segment)
+            segment.segment_id: {file.name for file in segment.all_files}
+            for segments in segments_of(state).values()
+            for segment in segments
         }
         sweep(self._host.segments, named)
         self._host.catalog.sweep()
-        for collection in self._names.collections.values():
-            collection.resume_upkeep()
 
 
 def _close_all() -> None:

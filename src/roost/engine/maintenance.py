@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ class Maintenance:
     def __init__(self, name: str) -> None:
         self._name = name
         self._tasks: dict[int, _Task] = {}
+        self._asked: deque[int] = deque()
+        self._ready: deque[int] = deque()
+        """Keys of tasks that were due when last looked at: with many collections, one look serves all of these."""
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -59,6 +63,7 @@ class Maintenance:
             pause_ends = min(task.since + LONGEST_WAIT_S, time.monotonic() + IDLE_S)
             task.due = max(task.not_before, 0.0 if urgent else pause_ends)
             if urgent:
+                self._asked.append(key)
                 self._changed.notify()
 
     def request(self, key: int, run: Callable[[bool], None]) -> Future[None]:
@@ -70,6 +75,7 @@ class Maintenance:
             task = self._task(key, run)
             task.waiting.append(done)
             task.due = 0.0
+            self._asked.append(key)
             self._changed.notify()
         return done
 
@@ -117,7 +123,15 @@ class Maintenance:
 
     def _next(self) -> int | None:
         now = time.monotonic()
-        return next((key for key, task in self._tasks.items() if task.due <= now), None)
+        while True:
+            while self._asked or self._ready:
+                key = (self._asked or self._ready).popleft()
+                task = self._tasks.get(key)
+                if task is not None and task.due <= now:
+                    return key
+            self._ready.extend(key for key, task in self._tasks.items() if task.due <= now)
+            if not self._ready:
+                return None
 
     def _run(self, key: int, task: _Task) -> None:
         try:

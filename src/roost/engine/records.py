@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec
+from roost.errors import IndexExists
 
 DEFAULT_DATABASE = "default"
 DEFAULT_PARTITION = "_default"
@@ -85,6 +86,21 @@ class CollectionRecord:
     def index_of(self, field_name: str) -> IndexSpec | None:
         """Return the index on a vector field, if there is one."""
         return next((spec for spec in self.indexes if spec.field == field_name), None)
+
+    def with_index(self, spec: IndexSpec) -> CollectionRecord:
+        """Return the record with one more index; the same object where it has that index already.
+
+        Raises: IndexExists: the field has another index, or the name is taken.
+        """
+        for held in self.indexes:
+            if held.field == spec.field or held.name == spec.name:
+                if replace(held, index_id=0) == replace(spec, index_id=0):
+                    return self
+                raise IndexExists(
+                    f"collection {self.name!r} has index {held.name!r} ({held.index_type}, {held.metric}) on "
+                    f"field {held.field!r}; drop it first"
+                )
+        return replace(self, indexes=(*self.indexes, spec))
 
     def to_document(self) -> dict[str, Any]:
         return {

@@ -66,6 +66,12 @@ def _known(known: SegmentIndex | None, index: SegmentIndex) -> SegmentIndex:
     return known
 
 
+def check_log(catalog: Catalog, collection_id: int) -> int:
+    """Read a collection's log and return how many records it has. Raises: Corruption: it is damaged."""
+    with closing(catalog.read_log(collection_id)) as entries:
+        return sum(1 for _ in entries)
+
+
 def open_indexes(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, SegmentIndex]:
     """Return the indexes of a segment that `specs` name."""
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -159,11 +159,17 @@ class Schema:
         return found
 
     def to_json(self) -> str:
+        return self._json
+
+    @cached_property
+    def _json(self) -> str:
         rows = [{**asdict(f), "dtype": int(f.dtype)} for f in self.fields]
         return json.dumps({"fields": rows, "description": self.description}, sort_keys=True)
 
     @classmethod
+    @lru_cache(maxsize=64)
     def from_json(cls, text: str) -> Schema:
+        """Return the schema that `to_json` wrote; collections of one schema share it."""
         raw = json.loads(text)
         fields = tuple(Field(**{**f, "dtype": DataType(f["dtype"])}) for f in raw["fields"])
         return cls(fields, raw["description"])

@@ -7,6 +7,7 @@ the rows before or after, never in between; writers wait only for the swap.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ from roost.engine.compaction import (
 from roost.engine.contents import Contents
 from roost.engine.host import remove_when_unused
 from roost.engine.index.sketch import Sketch
+from roost.engine.records import CollectionRecord
 from roost.engine.recovery import open_indexes, open_sketch
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentSketch, pack_bitmap
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, SegmentSketch, pack_bitmap
 from roost.engine.snapshot import Part
 from roost.engine.storage.durable import FileRecord, sync_directory, write_durable
 from roost.engine.storage.transaction import Transaction
@@ -54,6 +56,18 @@ MAX_TAIL_ROWS = 262_144
 
 class _Superseded(Exception):
     """The collection was emptied while its old rows were worked on; the work is thrown away."""
+
+
+def has_work(record: CollectionRecord, segments: Sequence[SegmentRecord], n_log_records: int) -> bool:
+    """Whether something is due that shows before the rows of a collection are read."""
+    lacks_index = any(
+        spec.index_id not in segment.indexes
+        for segment in segments
+        if segment.n_rows >= MIN_INDEXED_ROWS
+        for spec in record.indexes
+    )
+    stats = [SegmentStats(segment.segment_id, segment.n_rows, 0, segment.size_bytes) for segment in segments]
+    return lacks_index or n_log_records >= MAX_LOG_RECORDS or bool(plan_merge(stats))
 
 
 class Upkeep:

@@ -19,7 +19,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,12 +304,12 @@ class Catalog:
                 self._db.execute("ROLLBACK")
             self._db.execute("BEGIN IMMEDIATE")
             start = self.n_commits
-            change = Transaction(self._db, self._files, dict(self._heads))
+            change = Transaction(self._db, self._files, self._heads)
             try:
                 yield change
                 change.finish()
                 self._db.execute("COMMIT")
-                self._heads = change.heads
+                self._take(change.heads)
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -320,6 +320,14 @@ class Catalog:
                 raise
             self._note_commit()
             self._files.remove(change.dropped)
+
+    def _take(self, changed: Mapping[int, Head | None]) -> None:
+        """Hold what a transaction made of the heads. One for each collection is held, so they are not copied."""
+        for head_id, head in changed.items():
+            if head is None:
+                self._heads.pop(head_id, None)
+            else:
+                self._heads[head_id] = head
 
     @property
     def n_commits(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,16 +15,16 @@ from roost.engine.storage.record_files import MIN_FILE_BYTES, Piece, RecordFiles
 class Transaction:
     """The changes of one transaction. Made by `Catalog.transaction` alone."""
 
-    def __init__(self, db: sqlite3.Connection, files: RecordFiles, heads: dict[int, Head]) -> None:
+    def __init__(self, db: sqlite3.Connection, files: RecordFiles, heads: Mapping[int, Head]) -> None:
         self._db = db
         self._files = files
         self.written: list[tuple[int, int]] = []
         """Records, by collection and sequence, whose files go when the transaction is undone."""
         self.dropped: list[tuple[int, int]] = []
         """Records whose files go when it is committed."""
-        self._before = dict(heads)
-        self.heads = heads
-        self._touched: set[int] = {0}
+        self._before = heads
+        self.heads: dict[int, Head | None] = {}
+        """The heads that the block has changed; None for one that is gone."""
         self._total = heads[0].chain
 
     def put(self, kind: str, object_id: int, document: dict[str, Any]) -> None:
@@ -51,7 +52,7 @@ class Transaction:
 
     def append(self, collection: int, op: int, *pieces: Piece) -> int:
         """Append a record, its body given in pieces, to a collection's log and return its sequence number."""
-        head = self.heads.get(collection, Head())
+        head = self._head(collection)
         seq = head.seq + 1
         digest = digest_pieces(pieces, op)
         body = None
@@ -66,7 +67,7 @@ class Transaction:
 
     def truncate_log(self, collection: int, upto: int) -> None:
         """Drop a collection's records up to and including a sequence number."""
-        head = self.heads.get(collection, Head())
+        head = self._head(collection)
         chain = head.base_chain
         start, end = log_key(collection, head.base_seq), log_key(collection, upto)
         for key, digest, in_file in self._db.execute(
@@ -85,27 +86,30 @@ class Transaction:
         self.dropped.extend(record_of(key) for (key,) in in_files)
         self._db.execute("DELETE FROM log WHERE key > ? AND key < ?", every)
         self._db.execute("DELETE FROM head WHERE id = ?", (collection,))
-        self.heads.pop(collection, None)
-        self._touched.add(collection)
+        self.heads[collection] = None
 
     def finish(self) -> None:
         """Write the heads. Called once, before the commit."""
-        for head_id in self._touched - {0}:
-            for heads in (self._before, self.heads):
-                self._total ^= heads[head_id].digest(head_id) if head_id in heads else 0
-        self.heads[0] = replace(self.heads[0], seq=self.heads[0].seq + 1, chain=self._total)
+        for head_id, head in self.heads.items():
+            for one in (self._before.get(head_id), head):
+                self._total ^= 0 if one is None else one.digest(head_id)
+        first = self._before[0]
+        self.heads[0] = replace(first, seq=first.seq + 1, chain=self._total)
         self._db.executemany(
             "INSERT OR REPLACE INTO head VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (i, head.seq, head.chain, head.base_seq, head.base_chain, head.digest(i))
                 for i, head in self.heads.items()
-                if i in self._touched
+                if head is not None
             ],
         )
 
+    def _head(self, collection: int) -> Head:
+        changed = self.heads.get(collection, self._before.get(collection))
+        return Head() if changed is None else changed
+
     def _set_head(self, collection: int, head: Head) -> None:
         self.heads[collection] = head
-        self._touched.add(collection)
 
     def _forget(self, statement: str, key: tuple[Any, ...]) -> None:
         row = self._db.execute(statement, key).fetchone()
