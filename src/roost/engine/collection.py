@@ -22,6 +22,7 @@ from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
+from roost.engine.index.registry import check_definition
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
