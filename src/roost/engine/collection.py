@@ -28,6 +28,7 @@ from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, Segment
@@ -278,21 +279,26 @@ class Collection:
             self._delete(keys, replace(self.record, partitions=kept, properties=held))
 
     def create_index(self, spec: IndexSpec) -> None:
-        """Define an index on a vector field; it is built in the background.
+        """Define an index on a field; it is built in the background.
 
         Raises:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
         """
-        check_definition(self.schema.field(spec.field), spec.index_type, spec.metric, spec.params)
+        field = self.schema.field(spec.field)
+        if spec.is_scalar:
+            check_scalar_index(field, spec.index_type, spec.params)
+        else:
+            check_definition(field, spec.index_type, spec.metric, spec.params)
         with self.changing():
             for held in self.record.indexes:
                 if held.field == spec.field or held.name == spec.name:
                     if replace(held, index_id=0) == replace(spec, index_id=0):
                         return
+                    kind = held.index_type if held.is_scalar else f"{held.index_type}, {held.metric}"
                     raise IndexExists(
-                        f"collection {self.name!r} has index {held.name!r} ({held.index_type}, {held.metric}) on "
-                        f"field {held.field!r}; drop it first"
+                        f"collection {self.name!r} has index {held.name!r} ({kind}) on field {held.field!r}; "
+                        f"drop it first"
                     )
             spec = replace(spec, index_id=self.host.new_id())
             self._store(replace(self.record, indexes=(*self.record.indexes, spec)))

@@ -83,7 +83,7 @@ class CollectionRecord:
     loads: dict[str, LoadRecord] = field(default_factory=dict)
 
     def index_of(self, field_name: str) -> IndexSpec | None:
-        """Return the index on a vector field, if there is one."""
+        """Return the index on a field, if there is one."""
         return next((spec for spec in self.indexes if spec.field == field_name), None)
 
     def to_document(self) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def _first(hits: Hits, k: int) -> Hits:
 
 def _search_part(part: Part, request: Request, k: int) -> Neighbours:
     allowed = part.select(request.predicate, request.partitions)
-    held = None if request.spec is None else part.indexes.get(request.spec.index_id)
+    held = None if request.spec is None else part.vector_index(request.spec)
     index = None if held is None else held.usable()
     if index is not None and allowed is None and not index.compresses:
         return index.search(request.queries, k, None, request.params)

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from roost.engine.columns import Columns, Mask
+from roost.engine.filter.by_index import find, mask_of, pays
 from roost.engine.filter.condition import (
     And,
     Column,
@@ -117,7 +118,22 @@ class _Evaluation:
     def _fails(truth: _Truth) -> Mask:
         return ~truth.holds if truth.known is None else truth.known & ~truth.holds
 
+    def by_index(self, condition: Comparison | MemberOf | Matches, operand: Operand) -> _Truth | None:
+        """Return the answer of the index on a column, where there is one and it costs less than the column."""
+        if not isinstance(operand, Column):
+            return None
+        index = self._columns.scalar_index(operand.name)
+        if index is None:
+            return None
+        found = find(condition, index)
+        if found is None or not pays(condition, found, index):
+            return None
+        return _Truth.where(mask_of(found, index), self._known(operand.name))
+
     def comparison(self, condition: Comparison) -> _Truth:
+        indexed = self.by_index(condition, condition.left)
+        if indexed is not None:
+            return indexed
         left, right, symbol = self.values(condition.left), condition.right, condition.operator
         if isinstance(left.rows, JsonColumn):
             return _Truth.where(left.rows.compare(symbol, _constant(right)), left.known)
@@ -130,6 +146,9 @@ class _Evaluation:
         return _Truth.where(compare(symbol, left.rows, other.rows), _both_known(left.known, other.known))
 
     def member_of(self, condition: MemberOf) -> _Truth:
+        indexed = self.by_index(condition, condition.operand)
+        if indexed is not None:
+            return indexed
         values = self.values(condition.operand)
         if isinstance(values.rows, JsonColumn):
             holds = values.rows.is_member(condition.among)
@@ -142,6 +161,9 @@ class _Evaluation:
         return _Truth.where(holds, values.known)
 
     def matched(self, condition: Matches) -> _Truth:
+        indexed = self.by_index(condition, condition.operand)
+        if indexed is not None:
+            return indexed
         values = self.values(condition.operand)
         is_json = isinstance(values.rows, JsonColumn)
         holds = values.rows.matches(condition.pattern) if is_json else matches(values.rows, condition.pattern)
