@@ -71,7 +71,6 @@ def _known(known: StoredIndex | None, index: StoredIndex) -> StoredIndex:
     """Return an index as it was opened before, with the sketch that it may have been given since."""
     if known is None or known.record != index.record:
         return index
-    sketch = index.sketch
     is_new = index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record)
     if isinstance(known, SegmentIndex) and is_new:
         known.sketch = index.sketch

@@ -65,6 +65,10 @@ class Part:
                 return held.usable()
         return None
 
+    def remembers(self, predicate: Predicate) -> bool:
+        """Whether the filter's mask over the rows is known already."""
+        return predicate.key in self.rows.memo.get("masks", {})
+
     def select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
         """Return the live rows that pass the filter and lie in the partitions; None means all rows."""
         if predicate is None and partitions is None and self.dead is None:

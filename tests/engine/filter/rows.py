@@ -68,6 +68,12 @@ class Rows:
     def scalar_index(self, name: str) -> ScalarIndex | None:
         return self.indexes.get(name)
 
+    def copy(self) -> Rows:
+        """Return the same rows, with nothing remembered and no index."""
+        other = object.__new__(Rows)
+        other.n_rows, other.memo, other.indexes, other._batch = self.n_rows, {}, {}, self._batch
+        return other
+
     def indexed(self, index_type: str) -> Rows:
         """Return the same rows with an index of that type on every field that is not JSON."""
         names = [name for name, dtype in SCALARS.items() if dtype != DataType.JSON]
