@@ -163,10 +163,9 @@ def _condition_in_text(leaf: dict[str, Any]) -> str:
 
 def _step_in_text(step: dict[str, Any]) -> str:
     width = f" at width {step['width']}" if step["width"] else ""
-    cost = "" if step["estimated_ms"] is None else f", {step['estimated_ms']:.2f} ms expected"
-    kept = (
-        f"; {step['n_kept']} of {step['n_queries']} answers trusted" if step["method"] in ("traverse", "sketch") else ""
-    )
+    cost = "" if step["estimated_ms"] is None else f", {step['estimated_ms']:.3f} ms expected"
+    is_judged = step["method"] in ("traverse", "sketch")
+    kept = f"; {step['n_kept']} of {step['n_queries']} answers trusted" if is_judged else ""
     n_queries = _counted(step["n_queries"], "query", "queries")
     return (
         f"{step['method']}{width}, {step['reason']}: {n_queries}, {step['comparisons']:,} comparisons each{cost}{kept}"
