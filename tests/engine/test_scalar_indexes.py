@@ -10,7 +10,7 @@ import pytest
 from roost.engine import upkeep
 from roost.engine.collection import Collection
 from roost.engine.database import Database
-from roost.engine.filter import compile_filter, evaluate
+from roost.engine.filter import compile_filter
 from roost.engine.segment import IndexSpec, Segment
 from roost.errors import FieldNotFound, IndexExists, InvalidArgument
 from tests.engine.model import check_files, hnsw, lower_thresholds, make_batch, make_schema, read_all, stop_upkeep
@@ -23,7 +23,6 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Upkeep when a flush asks for it, over a few dozen rows; an index answers whenever it can."""
     lower_thresholds(monkeypatch.setattr)
     stop_upkeep(monkeypatch.setattr)
-    monkeypatch.setattr(evaluate, "pays", lambda *_: True)
 
 
 @pytest.fixture
