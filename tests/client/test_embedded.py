@@ -292,7 +292,6 @@ def test_keys_in_the_other_type(client: Any, filled: str) -> None:
         lambda c, n: c.upsert(n, ROWS, partial_update=True),
         lambda c, n: c.create_collection("ttl", 2, properties={"collection.ttl.seconds": 9}),
         lambda c, n: c.compact(n, is_clustering=True),
-        lambda c, n: c.create_index(n, c.prepare_index_params("id", index_type="STL_SORT")),
         lambda c, n: c.create_index(n, c.prepare_index_params("vector", index_type="GPU_CAGRA", metric_type="L2")),
     ],
 )

@@ -20,6 +20,7 @@ from roost.engine import compaction, maintenance, tail, upkeep, vector_buffer
 from roost.engine.collection import Collection
 from roost.engine.columns import Batch, FloatArray
 from roost.engine.database import Database
+from roost.engine.filter import by_index
 from roost.engine.query import Places
 from roost.engine.schema import Field, Schema
 from roost.engine.search import Hits, Request
@@ -42,6 +43,7 @@ LOW_THRESHOLDS: Sequence[tuple[ModuleType, str, float]] = (
     (vector_buffer, "_FIRST_CAPACITY", 4),
     (catalog, "_CHECKPOINT_PAGES", 16),
     (transaction, "MIN_FILE_BYTES", 500),
+    (by_index, "SCAN_NS", 1e12),
     (maintenance, "IDLE_S", 0.002),
     (maintenance, "LONGEST_WAIT_S", 0.01),
     (maintenance, "RETRY_S", 0.01),

@@ -18,6 +18,7 @@ from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
 from roost.engine.records import DEFAULT_PARTITION
+from roost.engine.segment import IndexSpec
 from tests.engine.model import (
     brute_force,
     check_files,
@@ -145,6 +146,12 @@ class CollectionMachine(RuleBasedStateMachine):
     def make_indexes(self) -> None:
         for field in self.collection.schema.vectors:
             self.collection.create_index(hnsw(field.name, self.metric))
+
+    @rule(index_type=st.sampled_from(("STL_SORT", "BITMAP")))
+    def make_scalar_index(self, index_type: str) -> None:
+        held = self.collection.record.index_of("g")
+        if held is None or held.index_type == index_type:
+            self.collection.create_index(IndexSpec("g", "g", index_type, ""))
 
     @precondition(lambda self: self.collection.record.indexes)
     @rule()

@@ -13,7 +13,7 @@ from roost.cli.store import is_workspace
 if TYPE_CHECKING:
     from roost.engine.collection import Collection
     from roost.engine.database import Database
-    from roost.engine.segment import Segment, SegmentIndex
+    from roost.engine.segment import Segment, StoredIndex
     from roost.engine.storage.catalog import Catalog
     from roost.engine.storage.durable import FileRecord
 
@@ -172,7 +172,7 @@ def opened_database(path: Path) -> Iterator[Database]:
         database.close()
 
 
-def _segments(collection: Collection) -> Iterator[tuple[Segment, tuple[SegmentIndex, ...]]]:
+def _segments(collection: Collection) -> Iterator[tuple[Segment, tuple[StoredIndex, ...]]]:
     """Give every sealed segment with its built indexes."""
     from roost.engine.segment import Segment
 

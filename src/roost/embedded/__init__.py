@@ -5,15 +5,15 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from roost.embedded.data import RowMethods
 from roost.embedded.definitions import DefinitionMethods
+from roost.embedded.explain import ExplainMethods
 from roost.embedded.missing import with_missing_methods
 
 __all__ = ["EmbeddedClient"]
 
 
 @with_missing_methods
-class EmbeddedClient(RowMethods, DefinitionMethods):
+class EmbeddedClient(ExplainMethods, DefinitionMethods):
     """`pymilvus.MilvusClient` for a directory: the same methods, arguments, defaults, results and exceptions.
 
     Made by `roost.connect`. Any number of threads may share one, and any number of clients a directory.

@@ -160,7 +160,7 @@ class RowMethods(Session):
         arguments.check_consistency(kwargs)
         arguments.check_str_list("output_fields", output_fields)
         collection = self._loaded(collection_name, timeout)
-        partitions = _partitions(collection, partition_names)
+        partitions = read_partitions(collection, partition_names)
         return _rows(collection, collection.query(keys=_keys(collection, given), partitions=partitions), output_fields)
 
     def query(
@@ -185,8 +185,8 @@ class RowMethods(Session):
             raise InvalidArgument("query takes ids= or filter=, not both")
         arguments.check_str_list("output_fields", output_fields)
         collection = self._loaded(collection_name, timeout)
-        partitions = _partitions(collection, partition_names)
-        predicate = _predicate(collection, filter, kwargs.get("filter_params"))
+        partitions = read_partitions(collection, partition_names)
+        predicate = read_filter(collection, filter, kwargs.get("filter_params"))
         wanted = _keys(collection, ids if isinstance(ids, list) else [ids]) if ids is not None and ids != [] else None
         if output_fields and results.COUNT in {name.lower() for name in output_fields}:
             return _count(collection, wanted, predicate, partitions, output_fields, kwargs)
@@ -229,37 +229,56 @@ class RowMethods(Session):
         if not (ranker is function_chains is highlighter is ids is search_aggregation is None):
             _refuse_search(data, ids, ranker, function_chains, highlighter, search_aggregation)
         collection = self._loaded(collection_name, timeout)
-        schema = collection.schema
-        field = arguments.search_field(schema, anns_field)
-        index = collection.record.index_of(field.name)
-        if index is None:
-            raise IndexNotFound(f"vector field {field.name!r} has no index; call create_index, then load_collection")
-        if kwargs:
-            arguments.refuse("search", kwargs, _SEARCH_OPTIONS)
-            arguments.check_consistency(kwargs)
-        plan = arguments.plan_search(index, search_params, kwargs)
-        predicate = _predicate(collection, filter, kwargs.get("filter_params"))
-        depth = arguments.check_depth(index, plan, limit)
-        arguments.check_str_list("output_fields", output_fields)
-        output = results.choose_output(schema, output_fields, with_primary=False)
-        queries = sparse_queries(field, data) if field.dtype is SPARSE else query_matrix(field, data)
-        if len(queries) > arguments.MAX_WINDOW:
-            raise InvalidArgument(f"{len(queries)} queries in one search; at most {arguments.MAX_WINDOW} are allowed")
-        hits = collection.search(
-            Request(
-                queries,
-                field.name,
-                depth,
-                index.metric,
-                index,
-                plan.params,
-                predicate,
-                _partitions(collection, partition_names),
-                plan.within,
-                plan.beyond,
-            )
+        request, plan = search_request(
+            collection, data, filter, limit, search_params, partition_names, anns_field, kwargs
         )
-        return results.search_result(hits, index.metric, output, plan.offset, plan.round_decimal)
+        arguments.check_str_list("output_fields", output_fields)
+        output = results.choose_output(collection.schema, output_fields, with_primary=False)
+        hits = collection.search(request)
+        return results.search_result(hits, request.metric, output, plan.offset, plan.round_decimal)
+
+
+def search_request(
+    collection: Collection,
+    data: Any,
+    filter: str,
+    limit: int,
+    search_params: dict[str, Any] | None,
+    partition_names: list[str] | None,
+    anns_field: str | None,
+    options: Mapping[str, Any],
+) -> tuple[Request, arguments.SearchPlan]:
+    """Return what the arguments of a search ask for, checked.
+
+    Raises: as `RowMethods.search`.
+    """
+    field = arguments.search_field(collection.schema, anns_field)
+    index = collection.record.index_of(field.name)
+    if index is None:
+        raise IndexNotFound(f"vector field {field.name!r} has no index; call create_index, then load_collection")
+    if options:
+        arguments.refuse("search", options, _SEARCH_OPTIONS)
+        arguments.check_consistency(options)
+    plan = arguments.plan_search(index, search_params, options)
+    predicate = read_filter(collection, filter, options.get("filter_params"))
+    depth = arguments.check_depth(index, plan, limit)
+    queries = sparse_queries(field, data) if field.dtype is SPARSE else query_matrix(field, data)
+    if len(queries) > arguments.MAX_WINDOW:
+        raise InvalidArgument(f"{len(queries)} queries in one search; at most {arguments.MAX_WINDOW} are allowed")
+    partitions = read_partitions(collection, partition_names)
+    request = Request(
+        queries,
+        field.name,
+        depth,
+        index.metric,
+        index,
+        plan.params,
+        predicate,
+        partitions,
+        plan.within,
+        plan.beyond,
+    )
+    return request, plan
 
 
 def _as_rows(data: Any) -> list[Any]:
@@ -304,7 +323,8 @@ def _keys(collection: Collection, given: list[Any]) -> list[Any]:
     return keys
 
 
-def _predicate(collection: Collection, filter: Any, params: Any) -> Predicate | None:
+def read_filter(collection: Collection, filter: Any, params: Any) -> Predicate | None:
+    """Return the filter of a search or a query, or None where there is none. Raises: InvalidFilter, InvalidArgument."""
     if not filter:
         return None
     if not isinstance(filter, str):
@@ -330,7 +350,7 @@ def _partition(name: Any) -> str | None:
     return str(name)
 
 
-def _partitions(collection: Collection, names: Any) -> tuple[int, ...] | None:
+def read_partitions(collection: Collection, names: Any) -> tuple[int, ...] | None:
     if names is not None:
         arguments.check_str_list("partition_names", names)
     return readable_partitions(collection, names)

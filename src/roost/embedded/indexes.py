@@ -14,11 +14,12 @@ from roost.embedded.session import RELEASED, Session
 from roost.engine.collection import Collection
 from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.declare import check_name
-from roost.engine.index.registry import check_definition, named_type
+from roost.engine.index.registry import check_definition, index_types, named_type
 from roost.engine.records import CollectionRecord
+from roost.engine.scalar.types import check_scalar_index, is_scalar_type
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec
-from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, InvalidArgument, NotSupported
+from roost.errors import CollectionNotLoaded, IndexExists, IndexNotFound, InvalidArgument
 
 AUTO_INDEX: Final = "AUTOINDEX"
 DEFAULT_METRIC: Final = "COSINE"
@@ -69,7 +70,7 @@ class IndexMethods(Session):
         total, pending = collection.n_rows, _n_pending(collection, spec)
         return {
             **{name: str(value) for name, value in spec.params.items()},
-            "metric_type": spec.metric,
+            **({} if spec.is_scalar else {"metric_type": spec.metric}),
             "index_type": spec.index_type,
             "field_name": spec.field,
             "index_name": spec.name,
@@ -195,20 +196,23 @@ def read_indexes(schema: Schema, params: Iterable[IndexParam]) -> list[IndexSpec
 def read_index(schema: Schema, param: IndexParam) -> IndexSpec:
     """Return the definition of an index from pymilvus's, checked.
 
-    Raises: InvalidArgument, InvalidName, FieldNotFound, MissingDependency. NotSupported: the type, or
-        an index on a field that is no vector.
+    Raises: InvalidArgument, InvalidName, FieldNotFound, MissingDependency, NotSupported.
     """
     field = arguments.field_of(schema, param.field_name)
     configs = dict(param.get_index_configs())
     index_type = str(configs.pop("index_type", "")) or AUTO_INDEX
-    if not field.is_vector:
-        raise NotSupported(
-            f"an index of type {index_type} on {field.name!r}: the embedded engine does not have scalar indexes yet; "
-            f"filters on the field work without one"
-        )
-    metric = configs.pop("metric_type", None) or DEFAULT_METRICS.get(field.dtype, DEFAULT_METRIC)
+    metric = configs.pop("metric_type", None)
     params = {} if index_type == AUTO_INDEX else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
     name = check_name("index", param.index_name) if param.index_name else field.name
+    if not field.is_vector:
+        check_scalar_index(field, index_type, {**params, "metric_type": metric} if metric else params)
+        return IndexSpec(field.name, name, index_type, "", params)
+    if is_scalar_type(index_type):
+        raise InvalidArgument(
+            f"index type {index_type} on {field.name!r} is not allowed: it is for scalar fields; choose one of "
+            f"{', '.join(index_types())}, AUTOINDEX"
+        )
+    metric = metric or DEFAULT_METRICS.get(field.dtype, DEFAULT_METRIC)
     index_type = named_type(index_type, field.dtype)
     check_definition(field, index_type, metric, params)
     return IndexSpec(field.name, name, index_type, metric, params)

@@ -28,6 +28,7 @@ from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, Segment
@@ -325,7 +326,7 @@ class Collection:
             self._delete(keys, replace(self.record, partitions=kept, properties=held))
 
     def create_index(self, spec: IndexSpec) -> None:
-        """Define an index on a vector field; it is built in the background.
+        """Define an index on a field; it is built in the background.
 
         Raises:
             IndexExists: the field has another index, or the name is taken.
@@ -457,4 +458,8 @@ class Collection:
 
 def check_index(schema: Schema, spec: IndexSpec) -> None:
     """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
-    check_definition(schema.field(spec.field), spec.index_type, spec.metric, spec.params)
+    field = schema.field(spec.field)
+    if spec.is_scalar:
+        check_scalar_index(field, spec.index_type, spec.params)
+    else:
+        check_definition(field, spec.index_type, spec.metric, spec.params)

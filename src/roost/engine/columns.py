@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +51,54 @@ class Batch:
         return int(self.scalars.num_rows)
 
 
+class Spans(NamedTuple):
+    """Runs of the entries of a `ScalarIndex`: run i is from `first[i]` to before `last[i]`; runs do not overlap."""
+
+    first: IntArray
+    last: IntArray
+
+
+class ScalarIndex(Protocol):
+    """The rows of each distinct value of a scalar column. Any thread may read; nothing in it changes.
+
+    Its entries are the distinct values, ascending (strings by their UTF-8 bytes); null and NaN are none. Constants
+    come in the kind of `values`: whole for integers, float32 for a FLOAT column.
+
+    Attributes:
+        form: how the rows are kept, in a word.
+        n_rows: rows of the column.
+        values: the entries: a NumPy array, or an Arrow array of strings.
+    """
+
+    form: str
+    n_rows: int
+    values: Any
+
+    def compare(self, symbol: str, constant: Any) -> Spans:
+        """Return the entries that are == < <= > or >= a constant."""
+        ...
+
+    def among(self, constants: Any) -> Spans:
+        """Return the entries that are among constants, given ascending and each once."""
+        ...
+
+    def starting(self, prefix: str) -> Spans:
+        """Return the entries that start with a prefix."""
+        ...
+
+    def count(self, spans: Spans) -> int:
+        """Return how many rows the entries have, without looking at rows."""
+        ...
+
+    def mask(self, spans: Spans) -> Mask:
+        """Return the rows of the entries: (n_rows,) bool, the caller's own."""
+        ...
+
+    def cost_ns(self, spans: Spans) -> float:
+        """Return about how long `mask` takes."""
+        ...
+
+
 class Columns(Protocol):
     """The scalar columns of an immutable run of rows: a segment, or a tail at one moment.
 
@@ -67,6 +115,10 @@ class Columns(Protocol):
 
     def scalar(self, name: str) -> pa.Array:
         """Return the column (length n_rows, not chunked, typed as in `Schema.arrow_schema`)."""
+        ...
+
+    def scalar_index(self, name: str) -> ScalarIndex | None:
+        """Return the index over a column, if there is one that can be used."""
         ...
 
 

@@ -22,6 +22,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
+from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Part
@@ -103,7 +104,8 @@ def merge_sources(parts: Sequence[Part]) -> list[Source]:
     """Return which rows of each part to keep: the first part's graph is reused, so all of its rows
     stay, deleted or not, unless too many are deleted; of the others the live rows."""
     first, *others = parts
-    grows = any(not resolve_index(held.spec.index_type).learns for held in first.indexes.values())
+    specs = [held.spec for held in first.indexes.values() if not held.spec.is_scalar]
+    grows = any(not resolve_index(spec.index_type).learns for spec in specs)
     keep_all = grows and first.n_dead <= MAX_DEAD_SHARE * first.n_rows and bool(others)
     rows = np.arange(first.n_rows, dtype=np.int64) if keep_all else live_rows(first.n_rows, first.dead)
     return [Source(first, rows), *(Source(part, live_rows(part.n_rows, part.dead)) for part in others)]
@@ -138,7 +140,11 @@ def write_segment(
     records: dict[int, FileRecord] = {}
     if scalars.num_rows >= MIN_INDEXED_ROWS:
         for spec in specs:
-            index = build_index(spec, vectors[spec.field], _reusable(sources[0], spec), stopping)
+            index: VectorIndex | BuiltScalarIndex | None
+            if spec.is_scalar:
+                index = build_scalar_index(scalars.column(spec.field), spec.index_type)
+            else:
+                index = build_index(spec, vectors[spec.field], _reusable(sources[0], spec), stopping)
             if index is None:
                 return None
             records[spec.index_id] = save_index(directory, spec, index)
@@ -173,7 +179,7 @@ def build_index(
     return index
 
 
-def save_index(directory: Path, spec: IndexSpec, index: VectorIndex) -> FileRecord:
+def save_index(directory: Path, spec: IndexSpec, index: VectorIndex | BuiltScalarIndex) -> FileRecord:
     """Write an index into a segment's directory."""
     return write_durable(index_path(directory, spec), index.save)
 

@@ -13,7 +13,7 @@ import numpy as np
 from roost.engine.columns import Batch, IntArray, Mask
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.schema import Schema
-from roost.engine.segment import Segment, SegmentIndex, SegmentRecord
+from roost.engine.segment import Segment, SegmentRecord, StoredIndex
 from roost.engine.snapshot import Part, Snapshot
 from roost.engine.tail import Tail
 
@@ -111,9 +111,9 @@ class Contents:
             if index_id in manifest.indexes
         }
 
-    def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[SegmentIndex]:
+    def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[StoredIndex]:
         """Take an index from the segments (`without_index` of it) and return what was held open of it."""
-        dropped: list[SegmentIndex] = []
+        dropped: list[StoredIndex] = []
         for segment_id, manifest in manifests.items():
             part = self.sealed[segment_id]
             if isinstance(part.rows, Segment):

@@ -84,7 +84,7 @@ class CollectionRecord:
     loads: dict[str, LoadRecord] = field(default_factory=dict)
 
     def index_of(self, field_name: str) -> IndexSpec | None:
-        """Return the index on a vector field, if there is one."""
+        """Return the index on a field, if there is one."""
         return next((spec for spec in self.indexes if spec.field == field_name), None)
 
     def with_index(self, spec: IndexSpec) -> CollectionRecord:
@@ -96,9 +96,9 @@ class CollectionRecord:
             if held.field == spec.field or held.name == spec.name:
                 if replace(held, index_id=0) == replace(spec, index_id=0):
                     return self
+                kind = held.index_type if held.is_scalar else f"{held.index_type}, {held.metric}"
                 raise IndexExists(
-                    f"collection {self.name!r} has index {held.name!r} ({held.index_type}, {held.metric}) on "
-                    f"field {held.field!r}; drop it first"
+                    f"collection {self.name!r} has index {held.name!r} ({kind}) on field {held.field!r}; drop it first"
                 )
         return replace(self, indexes=(*self.indexes, spec))
 

@@ -8,9 +8,19 @@ from pathlib import Path
 from roost.engine.contents import Contents
 from roost.engine.log import replay
 from roost.engine.records import CollectionRecord
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, SegmentSketch, unpack_bitmap
+from roost.engine.segment import (
+    IndexSpec,
+    Segment,
+    SegmentIndex,
+    SegmentRecord,
+    SegmentScalarIndex,
+    SegmentSketch,
+    StoredIndex,
+    unpack_bitmap,
+)
 from roost.engine.snapshot import Part
 from roost.engine.storage.catalog import Catalog, CatalogState
+from roost.engine.storage.durable import FileRecord
 
 
 def segments_of(state: CatalogState) -> dict[int, list[SegmentRecord]]:
@@ -57,11 +67,12 @@ def recover_contents(
     return contents
 
 
-def _known(known: SegmentIndex | None, index: SegmentIndex) -> SegmentIndex:
+def _known(known: StoredIndex | None, index: StoredIndex) -> StoredIndex:
     """Return an index as it was opened before, with the sketch that it may have been given since."""
     if known is None or known.record != index.record:
         return index
-    if index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record):
+    is_new = index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record)
+    if isinstance(known, SegmentIndex) and is_new:
         known.sketch = index.sketch
     return known
 
@@ -72,13 +83,21 @@ def check_log(catalog: Catalog, collection_id: int) -> int:
         return sum(1 for _ in entries)
 
 
-def open_indexes(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, SegmentIndex]:
+def open_indexes(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, StoredIndex]:
     """Return the indexes of a segment that `specs` name."""
     return {
-        spec.index_id: SegmentIndex(segment.directory / file.name, file, spec, open_sketch(segment, spec))
+        spec.index_id: open_index(segment, spec, file)
         for spec in specs
         if (file := segment.record.indexes.get(spec.index_id)) is not None
     }
+
+
+def open_index(segment: Segment, spec: IndexSpec, file: FileRecord) -> StoredIndex:
+    """Return an index of a segment, not yet read."""
+    path = segment.directory / file.name
+    if spec.is_scalar:
+        return SegmentScalarIndex(path, file, spec)
+    return SegmentIndex(path, file, spec, open_sketch(segment, spec))
 
 
 def open_sketch(segment: Segment, spec: IndexSpec) -> SegmentSketch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from roost.engine.index.registry import resolve_index
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.segment import IndexSpec, Segment
 from roost.engine.snapshot import Part, Partitions, Snapshot
+from roost.engine.trace import Trace
 
 WIDTH_PER_ROW = 2
 """How much wider than the number of rows that it wants a search is made that looks behind the nearest ones."""
@@ -30,6 +32,7 @@ class Request(NamedTuple):
         params: search parameters of the index type.
         within: keep only distances below this (smaller is closer), or None.
         beyond: keep only distances at or above this, or None.
+        traces: is given what was done in each part, each time that all are searched.
     """
 
     queries: VectorArray
@@ -42,6 +45,7 @@ class Request(NamedTuple):
     partitions: Partitions = None
     within: float | None = None
     beyond: float | None = None
+    traces: list[Trace] | None = None
 
 
 class Hits(NamedTuple):
@@ -130,10 +134,20 @@ def _first(hits: Hits, k: int) -> Hits:
 
 
 def _search_part(part: Part, request: Request, k: int) -> Neighbours:
+    if request.traces is None:
+        return _search_rows(part, request, k, None)
+    trace, started = Trace(), time.perf_counter()
+    request.traces.append(trace)
+    found = _search_rows(part, request, k, trace)
+    trace.time_ms = 1e3 * (time.perf_counter() - started)
+    return found
+
+
+def _search_rows(part: Part, request: Request, k: int, trace: Trace | None) -> Neighbours:
     allowed = part.select(request.predicate, request.partitions)
-    held = None if request.spec is None else part.indexes.get(request.spec.index_id)
+    held = None if request.spec is None else part.vector_index(request.spec)
     index = None if held is None else held.usable()
-    if index is not None and allowed is None and not index.compresses:
+    if index is not None and allowed is None and not index.compresses and trace is None:
         return index.search(request.queries, k, None, request.params)
     norms = part.rows.inverse_norms(request.field) if request.metric == "COSINE" else None
     vectors: StoredVectors
@@ -142,7 +156,9 @@ def _search_part(part: Part, request: Request, k: int) -> Neighbours:
     else:
         vectors = part.rows.vectors(request.field)
     sketch = None if allowed is None or held is None or held.sketch is None else held.sketch.usable()
-    return search_segment(index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch)
+    return search_segment(
+        index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch, trace
+    )
 
 
 def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neighbours, IntArray]:

@@ -9,18 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray, VectorArray
+from roost.engine.columns import FloatArray, ScalarIndex, VectorArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
+from roost.engine.scalar.built import load_scalar_index
 from roost.engine.schema import Field, Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
@@ -34,10 +35,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class IndexSpec:
-    """The definition of an index on a vector field.
+    """The definition of an index on a field.
 
     Attributes:
         index_type: as the user gave it, for example "HNSW" or "AUTOINDEX".
+        metric: empty for an index on a scalar field.
         params: build parameters, for example {"M": 16}.
         index_id: unique in the database; a dropped and remade index has a new one.
     """
@@ -48,6 +50,11 @@ class IndexSpec:
     metric: str
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
     index_id: int = 0
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is on a scalar field."""
+        return not self.metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +274,23 @@ class SegmentIndex(Derived[VectorIndex]):
         kind = resolve_index(self.spec.index_type)
         params = resolve_params(self.spec.index_type, self.spec.params)
         return kind.load(self.path, self.spec.metric, params, mmap=True)
+
+
+class SegmentScalarIndex(Derived[ScalarIndex]):
+    """A built index of a segment on a scalar field. It has no sketch, which is of vectors."""
+
+    without: ClassVar[str] = "its rows are compared one by one"
+    sketch: ClassVar[None] = None
+
+    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:
+        super().__init__(path, record)
+        self.spec = spec
+
+    def _load(self) -> ScalarIndex:
+        return load_scalar_index(self.path)
+
+
+StoredIndex: TypeAlias = SegmentIndex | SegmentScalarIndex
 
 
 def pack_bitmap(mask: np.ndarray[Any, np.dtype[np.bool_]]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from roost.engine.columns import Mask, VectorArray
+from roost.engine.columns import Mask, ScalarIndex, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.allowed import Allowed
 from roost.engine.schema import PARTITION_FIELD, Schema
-from roost.engine.segment import Segment, SegmentIndex
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentScalarIndex, StoredIndex
 from roost.engine.tail import TailView
 
 _MAX_MASKS = 64
@@ -26,7 +26,7 @@ Partitions: TypeAlias = tuple[int, ...] | None
 
 @dataclass(frozen=True)
 class Part:
-    """A run of rows and what is known of them at one moment: deletes and indexes.
+    """A run of rows and what is known of them at one moment: deletes and indexes. To filters it is their `Columns`.
 
     Attributes:
         dead: (n_rows,) deleted rows, or None when none is.
@@ -35,7 +35,7 @@ class Part:
 
     rows: Segment | TailView
     dead: Mask | None = None
-    indexes: Mapping[int, SegmentIndex] = field(default_factory=dict)
+    indexes: Mapping[int, StoredIndex] = field(default_factory=dict)
     _selections: dict[Any, Allowed | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -45,6 +45,29 @@ class Part:
     @property
     def n_dead(self) -> int:
         return 0 if self.dead is None else int(np.count_nonzero(self.dead))
+
+    @property
+    def memo(self) -> MutableMapping[Hashable, Any]:
+        return self.rows.memo
+
+    def scalar(self, name: str) -> pa.Array:
+        return self.rows.scalar(name)
+
+    def vector_index(self, spec: IndexSpec) -> SegmentIndex | None:
+        """Return an index on a vector field, where it is built."""
+        held = self.indexes.get(spec.index_id)
+        return held if isinstance(held, SegmentIndex) else None
+
+    def scalar_index(self, name: str) -> ScalarIndex | None:
+        """Return the index on a scalar field, if it has one that is whole."""
+        for held in self.indexes.values():
+            if isinstance(held, SegmentScalarIndex) and held.spec.field == name:
+                return held.usable()
+        return None
+
+    def remembers(self, predicate: Predicate) -> bool:
+        """Whether the filter's mask over the rows is known already."""
+        return predicate.key in self.rows.memo.get("masks", {})
 
     def select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
         """Return the live rows that pass the filter and lie in the partitions; None means all rows."""
@@ -75,7 +98,7 @@ class Part:
         masks: dict[Any, Mask] = self.rows.memo.setdefault("masks", {})
         found = masks.get(predicate.key)
         if found is None:
-            found = predicate.evaluate(self.rows)
+            found = predicate.evaluate(self)
             _keep(masks, predicate.key, found)
         return found
 

@@ -29,10 +29,20 @@ from roost.engine.compaction import (
 )
 from roost.engine.contents import Contents
 from roost.engine.host import remove_when_unused
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import Sketch
 from roost.engine.records import CollectionRecord
-from roost.engine.recovery import open_indexes, open_sketch
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentRecord, SegmentSketch, pack_bitmap
+from roost.engine.recovery import open_index, open_indexes
+from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
+from roost.engine.segment import (
+    IndexSpec,
+    Segment,
+    SegmentIndex,
+    SegmentRecord,
+    SegmentSketch,
+    StoredIndex,
+    pack_bitmap,
+)
 from roost.engine.snapshot import Part
 from roost.engine.storage.durable import FileRecord, sync_directory, write_durable
 from roost.engine.storage.transaction import Transaction
@@ -271,7 +281,11 @@ class Upkeep:
         if part is None:
             raise _Superseded
         segment = _segment(part)
-        index = build_index(spec, segment.vectors(spec.field), None, self._stopping)
+        index: VectorIndex | BuiltScalarIndex | None
+        if spec.is_scalar:
+            index = build_scalar_index(segment.scalar(spec.field), spec.index_type)
+        else:
+            index = build_index(spec, segment.vectors(spec.field), None, self._stopping)
         if index is None:
             return False
         # A file that was damaged may be mapped elsewhere; it is not written over.
@@ -280,7 +294,7 @@ class Upkeep:
         path = segment.directory / file.name
         try:
             sync_directory(segment.directory)
-            self._swap_indexed(segment, SegmentIndex(path, file, spec, open_sketch(segment, spec)))
+            self._swap_indexed(segment, open_index(segment, spec, file))
         except BaseException:
             manifest = host.catalog.segment(segment_id)
             if manifest is None or str(spec.index_id) not in manifest["indexes"]:
@@ -288,7 +302,7 @@ class Upkeep:
             raise
         return True
 
-    def _swap_indexed(self, segment: Segment, index: SegmentIndex) -> None:
+    def _swap_indexed(self, segment: Segment, index: StoredIndex) -> None:
         host, collection = self._host, self._collection
         index_id = index.spec.index_id
         with collection.changing():
@@ -308,6 +322,8 @@ class Upkeep:
     def _missing_sketch(self) -> tuple[Segment, SegmentIndex] | None:
         for part in list(self._collection.contents.sealed.values()):
             for index in part.indexes.values():
+                if not isinstance(index, SegmentIndex):
+                    continue
                 lacks = index.sketch is None or index.sketch.is_damaged
                 if lacks and takes_sketch(index.spec, self._collection.schema, part.n_rows):
                     return _segment(part), index
@@ -358,7 +374,7 @@ class Upkeep:
         record = replace(written.record, indexes=kept, log_seq=log_seq)
         return Segment(written.directory, record, self._collection.schema)
 
-    def _indexes(self, segment: Segment) -> dict[int, SegmentIndex]:
+    def _indexes(self, segment: Segment) -> dict[int, StoredIndex]:
         """Return the segment's indexes that the collection still has."""
         return open_indexes(segment, self._collection.record.indexes)
 

@@ -249,6 +249,32 @@ class ClientContract(ReadContract):
         assert client.list_indexes(name) == []
         assert client.describe_index(name, "vector") is None
 
+    def test_scalar_index_life(self, client: Any, prefix: str) -> None:
+        name = typed_collection(client, prefix)
+        client.insert(name, [typed_row()])
+        params = client.prepare_index_params("large", index_type="STL_SORT", index_name="by_size")
+        params.add_index("text", index_type="Trie")
+        client.create_index(name, params)
+        client.create_index(name, params)
+        assert sorted(client.list_indexes(name)) == ["by_size", "text", "vector"]
+        shown = client.describe_index(name, "by_size")
+        expected = {"index_type": "STL_SORT", "field_name": "large", "index_name": "by_size", "state": "Finished"}
+        assert {k: shown[k] for k in expected} == expected and "metric_type" not in shown
+        row = typed_row()
+        wanted = f"large == {row['large']} and text like '{row['text'][:1]}%'"
+        assert [found["key"] for found in client.query(name, filter=wanted, output_fields=["key"])] == ["a"]
+        with pytest.raises(MilvusException):
+            client.drop_index(name, "by_size")
+        client.release_collection(name)
+        client.drop_index(name, "by_size")
+        client.load_collection(name)
+        assert sorted(client.list_indexes(name)) == ["text", "vector"]
+        bad = [("text", "STL_SORT"), ("large", "Trie"), ("large", "HNSW"), ("document", "STL_SORT")]
+        for field, index_type in (*bad, ("vector", "STL_SORT")):
+            with pytest.raises(MilvusException) as caught:
+                client.create_index(name, client.prepare_index_params(field, index_type=index_type, index_name="new"))
+            assert field == "vector" or caught.value.code == 1100
+
     def test_bad_indexes(self, client: Any, prefix: str) -> None:
         name = typed_collection(client, prefix, indexed=False)
         bad: list[tuple[str, dict[str, Any]]] = [

@@ -9,6 +9,8 @@ import orjson
 import pyarrow as pa
 from pymilvus import DataType
 
+from roost.engine.columns import ScalarIndex
+from roost.engine.scalar.built import build_scalar_index
 from roost.engine.schema import DYNAMIC_FIELD, Field, Schema
 
 SCALARS = {
@@ -48,6 +50,7 @@ class Rows:
     def __init__(self, rows: list[dict[str, Any]], schema: Schema = SCHEMA) -> None:
         self.n_rows = len(rows)
         self.memo: MutableMapping[Hashable, Any] = {}
+        self.indexes: dict[str, ScalarIndex] = {}
         names = [field.name for field in schema.scalars if not field.is_dynamic]
         columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
         if schema.enable_dynamic:
@@ -61,6 +64,21 @@ class Rows:
 
     def scalar(self, name: str) -> pa.Array:
         return self._batch.column(name)
+
+    def scalar_index(self, name: str) -> ScalarIndex | None:
+        return self.indexes.get(name)
+
+    def copy(self) -> Rows:
+        """Return the same rows, with nothing remembered and no index."""
+        other = object.__new__(Rows)
+        other.n_rows, other.memo, other.indexes, other._batch = self.n_rows, {}, {}, self._batch
+        return other
+
+    def indexed(self, index_type: str) -> Rows:
+        """Return the same rows with an index of that type on every field that is not JSON."""
+        names = [name for name, dtype in SCALARS.items() if dtype != DataType.JSON]
+        self.indexes = {name: build_scalar_index(self.scalar(name), index_type) for name in names}
+        return self
 
 
 _I8 = [-128, 127, 0, 1, -1, 7, -7, 3, -3, 100, -100, 2]

@@ -12,7 +12,8 @@ from roost.engine.columns import Columns, Mask
 from roost.engine.filter.check import check
 from roost.engine.filter.condition import Column, Comparison, Condition, Constant, JsonKey, MemberOf, ValueSet, reads
 from roost.engine.filter.constants import check_characters
-from roost.engine.filter.evaluate import evaluate
+from roost.engine.filter.estimate import Estimate, estimate
+from roost.engine.filter.evaluate import Leaf, evaluate
 from roost.engine.filter.forms import Form, Scalars, learn, lift
 from roost.engine.filter.parser import parse
 from roost.engine.filter.place import invalid_filter
@@ -44,13 +45,22 @@ class Predicate:
     _condition: Condition
     _json_keys: tuple[JsonKey, ...]
 
-    def evaluate(self, columns: Columns) -> Mask:
+    def evaluate(self, columns: Columns, leaves: list[Leaf] | None = None) -> Mask:
         """Return the rows for which the expression is true; null and unknown count as false.
 
+        Args:
+            leaves: is given how each of its conditions was answered.
         Returns: (columns.n_rows,) bool, the caller's own.
         Raises: Corruption: a row of a JSON field is not JSON.
         """
-        return evaluate(self._condition, columns, self._json_keys)
+        return evaluate(self._condition, columns, self._json_keys, leaves)
+
+    def estimate(self, columns: Columns, among: Mask | None = None) -> Estimate:
+        """Return which part of some rows (None: all) passes, from counts of indexes or a sample of rows.
+
+        Raises: Corruption: a row of the sample is not JSON in a JSON field.
+        """
+        return estimate(self._condition, columns, self._json_keys, among)
 
 
 class _Identity:

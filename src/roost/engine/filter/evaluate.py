@@ -7,6 +7,7 @@ and `not` leaves it so. A JSON key that is missing or of another kind follows Mi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from roost.engine.columns import Columns, Mask
+from roost.engine.filter.by_index import find, mask_of, pays
 from roost.engine.filter.condition import (
     And,
     Column,
@@ -38,6 +40,7 @@ from roost.engine.filter.condition import (
 from roost.engine.filter.json_column import JsonColumn, json_column
 from roost.engine.filter.numeric import COMPARE, Numbers, compare_arrays, compare_constant, compute
 from roost.engine.filter.texts import compare_texts, matches, texts_in
+from roost.engine.filter.words import in_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,35 @@ class _Values:
     known: Mask | None = None
 
 
-def evaluate(condition: Condition, columns: Columns, keys: tuple[JsonKey, ...]) -> Mask:
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """How one condition of a filter was answered.
+
+    Attributes:
+        condition: as an expression.
+        index: the form of the index that answered; None where the column was read.
+        fraction: of the rows, those for which it holds.
+    """
+
+    condition: str
+    index: str | None
+    fraction: float
+    time_ms: float
+
+
+def evaluate(
+    condition: Condition, columns: Columns, keys: tuple[JsonKey, ...], leaves: list[Leaf] | None = None
+) -> Mask:
     """Return where the condition holds.
 
     Args:
         keys: every JSON key that the condition reads.
+        leaves: is given each condition that was answered, in their order; `and` leaves out those after which no row
+            can pass.
     Returns: (columns.n_rows,) bool, the caller's own.
     Raises: Corruption: a row of a JSON field is not JSON.
     """
-    return _Evaluation(columns, keys).truth(condition).holds
+    return _Evaluation(columns, keys, leaves).truth(condition).holds
 
 
 def _both_known(left: Mask | None, right: Mask | None) -> Mask | None:
@@ -78,12 +101,22 @@ def _both_known(left: Mask | None, right: Mask | None) -> Mask | None:
 
 
 class _Evaluation:
-    def __init__(self, columns: Columns, keys: tuple[JsonKey, ...]) -> None:
+    def __init__(self, columns: Columns, keys: tuple[JsonKey, ...], leaves: list[Leaf] | None) -> None:
         self._columns = columns
         self._keys = keys
+        self._leaves = leaves
+        self._answered_by: str | None = None
 
     def truth(self, condition: Condition) -> _Truth:
-        return _RULES[type(condition)](self, condition)
+        rule = _RULES[type(condition)]
+        if self._leaves is None or isinstance(condition, And | Or | Not):
+            return rule(self, condition)
+        started, self._answered_by = time.perf_counter(), None
+        found = rule(self, condition)
+        time_ms = 1e3 * (time.perf_counter() - started)
+        fraction = float(found.holds.mean()) if len(found.holds) else 0.0
+        self._leaves.append(Leaf(in_words(condition), self._answered_by, fraction, time_ms))
+        return found
 
     def fixed(self, condition: Fixed) -> _Truth:
         return _Truth(np.full(self._columns.n_rows, condition.value))
@@ -117,7 +150,23 @@ class _Evaluation:
     def _fails(truth: _Truth) -> Mask:
         return ~truth.holds if truth.known is None else truth.known & ~truth.holds
 
+    def by_index(self, condition: Comparison | MemberOf | Matches, operand: Operand) -> _Truth | None:
+        """Return the answer of the index on a column, where there is one and it costs less than the column."""
+        if not isinstance(operand, Column):
+            return None
+        index = self._columns.scalar_index(operand.name)
+        if index is None:
+            return None
+        found = find(condition, index)
+        if found is None or not pays(condition, found, index):
+            return None
+        self._answered_by = index.form
+        return _Truth.where(mask_of(found, index), self._known(operand.name))
+
     def comparison(self, condition: Comparison) -> _Truth:
+        indexed = self.by_index(condition, condition.left)
+        if indexed is not None:
+            return indexed
         left, right, symbol = self.values(condition.left), condition.right, condition.operator
         if isinstance(left.rows, JsonColumn):
             return _Truth.where(left.rows.compare(symbol, _constant(right)), left.known)
@@ -130,6 +179,9 @@ class _Evaluation:
         return _Truth.where(compare(symbol, left.rows, other.rows), _both_known(left.known, other.known))
 
     def member_of(self, condition: MemberOf) -> _Truth:
+        indexed = self.by_index(condition, condition.operand)
+        if indexed is not None:
+            return indexed
         values = self.values(condition.operand)
         if isinstance(values.rows, JsonColumn):
             holds = values.rows.is_member(condition.among)
@@ -142,6 +194,9 @@ class _Evaluation:
         return _Truth.where(holds, values.known)
 
     def matched(self, condition: Matches) -> _Truth:
+        indexed = self.by_index(condition, condition.operand)
+        if indexed is not None:
+            return indexed
         values = self.values(condition.operand)
         is_json = isinstance(values.rows, JsonColumn)
         holds = values.rows.matches(condition.pattern) if is_json else matches(values.rows, condition.pattern)

@@ -40,19 +40,21 @@ _INT64_END = 2.0**63
 
 def compare_constant(symbol: str, values: Numbers, constant: float) -> Mask:
     """Compare an array with a Python number; a float32 array sees the constant rounded to float32, as in Milvus."""
-    restated: tuple[str, Any] | bool = (symbol, constant)
-    if values.dtype.kind == "i":
-        if isinstance(constant, float):
-            restated = _among_integers(symbol, constant)
-    elif values.dtype == np.float32:
-        with np.errstate(over="ignore"):
-            restated = (symbol, np.float32(constant))
-    elif isinstance(constant, int):
-        restated = _among_floats(symbol, constant)
+    restated = restate(symbol, values.dtype, constant)
     if isinstance(restated, bool):
         return np.full(len(values), restated)
     mask: Mask = COMPARE[restated[0]](values, restated[1])
     return mask
+
+
+def restate(symbol: str, dtype: np.dtype[Any], constant: float) -> tuple[str, Any] | bool:
+    """Return a comparison with a constant of the array's own kind that says the same, or its one answer."""
+    if dtype.kind == "i":
+        return _among_integers(symbol, constant) if isinstance(constant, float) else (symbol, constant)
+    if dtype == np.float32:
+        with np.errstate(over="ignore"):
+            return symbol, np.float32(constant)
+    return _among_floats(symbol, constant) if isinstance(constant, int) else (symbol, constant)
 
 
 def compare_arrays(symbol: str, left: Numbers, right: Numbers) -> Mask:
@@ -116,9 +118,13 @@ class NumberSet:
 
     def mask(self, values: Numbers) -> Mask:
         """Return which values are in the set."""
-        if values.dtype.kind == "i":
-            return np.isin(values, self._integers)
-        return np.isin(values, self._rounded if values.dtype == np.float32 else self._floats)
+        return np.isin(values, self.ready(values.dtype))
+
+    def ready(self, dtype: np.dtype[Any]) -> Numbers:
+        """Return the numbers that a column of that type can hold, ascending and each once."""
+        if dtype.kind == "i":
+            return self._integers
+        return self._rounded if dtype == np.float32 else self._floats
 
     @cached_property
     def _integers(self) -> Numbers:

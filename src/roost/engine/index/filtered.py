@@ -26,6 +26,7 @@ from roost.engine.index.exact import check_queries, exact_search, rank_again
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import SCAN, Method, Plan, Task, is_trusted, plan_again, plan_search
+from roost.engine.trace import Trace
 
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
 # bitmap, which costs a test of every row met, and the candidates are sifted afterwards.
@@ -42,6 +43,7 @@ def search_segment(
     params: Mapping[str, Any] | None = None,
     inverse_norms: FloatArray | None = None,
     sketch: Sketch | None = None,
+    trace: Trace | None = None,
 ) -> Neighbours:
     """Return the k nearest allowed rows of each query, nearest first.
 
@@ -55,6 +57,7 @@ def search_segment(
         params: search parameters of the index's type.
         inverse_norms: (n_rows,) float32, for COSINE; see `exact_search`.
         sketch: of all rows of `vectors`; None where there is none.
+        trace: is told what is done.
     Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf.
     Raises:
         InvalidArgument: a search parameter or k is not allowed.
@@ -64,16 +67,20 @@ def search_segment(
     params = params or {}
     if index is not None and index.compresses:
         n_found, wider = _widened(index, k, params)
-        found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch)
+        found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch, trace)
         answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)
         n_rows = len(vectors) if allowed is None else allowed.count
+        if trace is not None:
+            trace.note("refine", len(queries), n_found, "compared again with the full vectors")
         # The lists that were read may hold too few rows, and codes that are all equal may hide some.
         short = np.flatnonzero(answer.ids[:, min(k, n_rows) - 1] < 0).tolist() if n_rows else []
         if short:
+            if trace is not None:
+                trace.note("exact", len(short), n_rows, "fewer rows were found than there are")
             rows = None if allowed is None else allowed.rows
             _put(answer, short, exact_search(vectors, queries[short], k, metric, rows, inverse_norms))
         return answer
-    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch)
+    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch, trace)
 
 
 def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -92,12 +99,18 @@ def _search_once(
     params: Mapping[str, Any],
     inverse_norms: FloatArray | None,
     sketch: Sketch | None,
+    trace: Trace | None,
 ) -> Neighbours:
     """Search once, by the index's own distances."""
     width = 0 if index is None else index.search_width(k, params)
     if index is not None and (allowed is None or allowed.count == len(vectors)):
+        if trace is not None:
+            trace.note("index", len(queries), index.comparisons(width, k, params), "every row is allowed", width)
         return index.search(queries, k, None, params)
     if index is None or allowed is None or not len(queries):
+        if trace is not None:
+            n_compared = len(vectors) if allowed is None else allowed.count
+            trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
     task = Task(
         len(vectors),
@@ -112,9 +125,11 @@ def _search_once(
         n_sketched=0 if sketch is None else sketch.n_numbers,
     )
     plan = plan_search(task, allowed.doubt.share)
+    if trace is not None and plan != SCAN:
+        trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
-    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch)
+    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
     if plan == SCAN:
         allowed.doubt.note(1, 0)
         return scan(queries)
@@ -137,6 +152,8 @@ def _traverse(
     """Search the graph, and search again the queries whose answer cannot be trusted."""
     answer, ranks = _search_graph(index, queries, task.k, allowed, plan.width, params)
     doubtful = [q for q, rank in enumerate(ranks) if not is_trusted(task, rank, plan.width)]
+    if scan.trace is not None:
+        scan.trace.note_kept(len(queries) - len(doubtful))
     if not doubtful:
         allowed.doubt.note(len(queries), 0)
         return answer
@@ -145,10 +162,13 @@ def _traverse(
     by_scan = [q for q, wider in plans.items() if wider == SCAN]
     by_graph = [q for q, wider in plans.items() if wider != SCAN]
     if by_scan:
-        _put(answer, by_scan, scan(queries[by_scan]))
+        _put(answer, by_scan, scan(queries[by_scan], "answers not trusted: scanned"))
         allowed.doubt.note(len(queries), len(by_scan))
     if by_graph:
         widest = Plan(Method.TRAVERSE, max(plans[q].width for q in by_graph))
+        if scan.trace is not None:
+            again = replace(task, n_queries=len(by_graph))
+            scan.trace.note_plan(widest, again, "answers not trusted: searched more widely")
         _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan, params))
     return answer
 

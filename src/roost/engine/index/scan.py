@@ -16,6 +16,7 @@ from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import GATHER_FROM_QUERIES, compare, exact_search, nearest_slots, one_thread
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import Look, Method, Task, first_look, is_early, next_look, plan_scan
+from roost.engine.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +29,32 @@ class Scan:
     allowed: Allowed
     inverse_norms: FloatArray | None
     sketch: Sketch | None = None
+    trace: Trace | None = None
 
-    def __call__(self, queries: FloatArray) -> Neighbours:
-        """Return the k nearest allowed rows of each query, nearest first."""
+    def __call__(self, queries: FloatArray, reason: str = "the cheapest plan") -> Neighbours:
+        """Return the k nearest allowed rows of each query, nearest first.
+
+        Args:
+            reason: of the scan, for the trace.
+        """
         task = self.task if len(queries) == self.task.n_queries else replace(self.task, n_queries=len(queries))
         if self.sketch is None or plan_scan(task, self.allowed.sketch_doubt.share) is Method.EXACT:
             self.allowed.sketch_doubt.note(len(queries), 0)
-            return self._exact(queries)
+            return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
-            return self._by_sketch(self.sketch, queries, first_look(task))
+            return self._by_sketch(self.sketch, queries, first_look(task), reason)
         with one_thread():
-            return self._by_sketch(self.sketch, queries, first_look(task))
+            return self._by_sketch(self.sketch, queries, first_look(task), reason)
 
-    def _exact(self, queries: FloatArray) -> Neighbours:
+    def _exact(self, queries: FloatArray, reason: str) -> Neighbours:
+        if self.trace is not None:
+            self.trace.note_scan(self.task, len(queries), None, reason)
         return exact_search(self.vectors, queries, self.task.k, self.metric, self.allowed.rows, self.inverse_norms)
 
-    def _by_sketch(self, sketch: Sketch, queries: FloatArray, look: Look) -> Neighbours:
+    def _by_sketch(self, sketch: Sketch, queries: FloatArray, look: Look, reason: str) -> Neighbours:
         """Look at some rows, and at more for the queries that need it."""
+        if self.trace is not None:
+            self.trace.note_scan(self.task, len(queries), look, reason)
         k, n_compared = self.task.k, min(look.n_compared, self.task.n_allowed)
         rows = sketch.search(queries, n_compared, look.n_listed, self.allowed.selector)
         distances = compare(self.vectors, queries, rows, self.metric, self.inverse_norms)
@@ -56,14 +66,16 @@ class Scan:
         if n_compared < self.task.n_allowed:
             is_open |= ~is_early(slots.sum(axis=1) / k - (k - 1) / 2, n_compared)
         n_open = int(np.count_nonzero(is_open))
+        if self.trace is not None:
+            self.trace.note_kept(len(queries) - n_open)
         if not n_open:
             self.allowed.sketch_doubt.note(len(queries), 0)
             return answer
         further = None if is_short.any() else next_look(self.task, look)
         if further is None:
             self.allowed.sketch_doubt.note(len(queries), n_open)
-            found = self._exact(queries[is_open])
+            found = self._exact(queries[is_open], "answers not trusted: scanned")
         else:
-            found = self._by_sketch(sketch, queries[is_open], further)
+            found = self._by_sketch(sketch, queries[is_open], further, "answers not trusted: looked further")
         answer.ids[is_open], answer.distances[is_open] = found.ids, found.distances
         return answer
