@@ -44,6 +44,7 @@ EF = 32
 GRAPH = {"M": 16, "efConstruction": 200}
 N_QUERIES = 1_000
 COPIES = 18
+N_IMAGES = 60_000
 MIXED_S = 30.0
 
 FloatArray = npt.NDArray[np.float32]
@@ -56,18 +57,18 @@ class Images:
         queries: (N_QUERIES, 784) float32, of the test images.
     """
 
-    def __init__(self, n_copies: int) -> None:
-        train, test = fashion_mnist()
-        self._images = train.reshape(-1, 28, 28)
-        self.queries: FloatArray = test.reshape(len(test), -1)[:N_QUERIES].astype(np.float32)
-        self.n_rows = n_copies * len(self._images) // BATCH * BATCH
+    def __init__(self, n_copies: int, queries: Path) -> None:
+        """Read the queries from a file, so that a step which only asks holds no other images in memory."""
+        self.queries: FloatArray = np.load(queries)
+        self.n_rows = n_copies * N_IMAGES
         self._order = np.random.default_rng(5).permutation(self.n_rows // BATCH)
 
     def batches(self) -> Iterator[FloatArray]:
         """Yield the rows, `BATCH` at a time."""
+        train = fashion_mnist()[0].reshape(-1, 28, 28)
         for number in self._order.tolist():
-            copy, start = divmod(number * BATCH, len(self._images))
-            images = self._images[start : start + BATCH].astype(np.float32)
+            copy, start = divmod(number * BATCH, N_IMAGES)
+            images = train[start : start + BATCH]
             yield moved(images, copy % 3 - 1, copy // 3 % 3 - 1, mirrored=copy >= COPIES // 2).reshape(BATCH, -1)
 
 
@@ -272,12 +273,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.step:
         for work in _WORK[options.step]:
-            work(options.folder, Images(options.copies))
+            work(options.folder, Images(options.copies, options.folder / "queries.npy"))
         return
     results = REPOSITORY / "bench" / "results"
     results.mkdir(exist_ok=True)
     folder = options.folder or Path(tempfile.mkdtemp(dir=results, prefix="large-"))
     folder.mkdir(exist_ok=True)
+    np.save(folder / "queries.npy", fashion_mnist()[1][:N_QUERIES])
     try:
         for name in options.steps:
             for step in (name, "answer") if name == "disk" else (name,):
