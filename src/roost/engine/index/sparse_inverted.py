@@ -16,7 +16,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
-from roost.engine.index.sparse_rows import MAX_INDEX, SparseRows
+from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows
 from roost.errors import Corruption, InvalidArgument
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
@@ -97,7 +97,7 @@ class SparseInverted(VectorIndex):
 
     def __init__(self, postings: _Postings, metric: str) -> None:
         self.metric = metric
-        self.dim = MAX_INDEX + 1
+        self.dim = NOMINAL_DIM
         self._postings = postings
 
     @classmethod
