@@ -20,7 +20,10 @@ from pymilvus import DataType
 
 import roost
 from roost.bulk import load as bulk
+from roost.bulk import targets
 from roost.embedded import EmbeddedClient
+from roost.engine.rows import batch_from_rows
+from roost.engine.schema import Field, Schema
 from roost.errors import (
     CollectionNotFound,
     DuplicateKey,
@@ -428,3 +431,15 @@ def test_vectors_of_every_type_are_loaded_from_parquet(tmp_path: Path) -> None:
             assert held[name] == (query if name == "sparse" else query.tobytes())
     with roost.connect(str(tmp_path / "db"), read_only=True) as client:
         assert client.query("rows", ids=[5], output_fields=["sparse"])[0]["sparse"] == sparse[5]
+
+
+def test_rows_go_to_a_server_as_its_client_takes_them() -> None:
+    fields = (
+        Field("id", DataType.INT64, 100, is_primary=True),
+        Field("brain", DataType.BFLOAT16_VECTOR, 101, dim=1),
+        Field("full", DataType.FLOAT_VECTOR, 102, dim=1),
+        Field("sparse", DataType.SPARSE_FLOAT_VECTOR, 103),
+    )
+    rows = [{"id": 1, "brain": [1.0], "full": [2.0], "sparse": {3: 0.5}}]
+    [sent] = targets._rows(Schema(fields), batch_from_rows(Schema(fields), rows), 0, 1)
+    assert sent == {"id": 1, "brain": b"\x80\x3f", "full": np.float32([2.0]), "sparse": {3: 0.5}}

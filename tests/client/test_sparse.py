@@ -135,6 +135,20 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
             client.search("rows", {1: 1.0})
 
 
+def test_a_filtered_search_is_explained(tmp_path: Path) -> None:
+    with roost.connect(str(tmp_path / "db")) as client:
+        make(client)
+        client.insert("rows", rows_of(draw(2_000, 1)))
+        client.flush("rows")
+        for condition, method in (("id < 20", "exact"), ("colour != 2", "bitmap")):
+            account = client.explain("rows", data=[{1: 1.0, 3: 0.5}], filter=condition, limit=5, quiet=True)
+            [part] = account["parts"]
+            assert method in str(part)
+            assert len(account["hits"][0]) == len(
+                client.search("rows", [{1: 1.0, 3: 0.5}], filter=condition, limit=5)[0]
+            )
+
+
 def test_a_damaged_index_is_built_again(tmp_path: Path) -> None:
     vectors = draw(2_000, 1)
     with roost.connect(str(tmp_path / "db")) as client:

@@ -54,9 +54,12 @@ def test_vectors_of_every_type_come_back() -> None:
     fields = [Field("id", DataType.INT64, 100, is_primary=True)]
     fields += [Field(t.name, t, 101 + i, dim=24) for i, t in enumerate(types)]
     schema = Schema(tuple(fields))
-    keys = pa.RecordBatch.from_arrays([pa.array([3, 5, 7])], schema=schema.arrow_schema)
-    vectors = {f.name: np.arange(3 * f.row_shape[0]).reshape(3, -1).astype(f.vector_dtype) for f in schema.vectors}
-    found, _ = decode_insert(b"".join(encode_insert(Batch(keys, vectors), 0, schema)), schema)
-    for field in schema.vectors:
+    sparse = pa.array([b"", bytes(range(16)), bytes(8)], pa.large_binary())
+    columns = pa.RecordBatch.from_arrays([pa.array([3, 5, 7]), sparse], schema=schema.arrow_schema)
+    vectors = {f.name: np.arange(3 * f.row_shape[0]).reshape(3, -1).astype(f.vector_dtype) for f in schema.matrices}
+    found, _ = decode_insert(b"".join(encode_insert(Batch(columns, vectors), 0, schema)), schema)
+    assert found.scalars.equals(columns)
+    assert len(schema.matrices) == len(VECTOR_TYPES) - 1
+    for field in schema.matrices:
         assert found.vectors[field.name].dtype == field.vector_dtype
         np.testing.assert_array_equal(found.vectors[field.name], vectors[field.name])

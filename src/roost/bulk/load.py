@@ -153,7 +153,9 @@ def _check_keys(source: Source, schema: Schema, seen: SeenKeys) -> bool:
 
 
 def _chunk_rows(source: Source, schema: Schema, chunk_bytes: int) -> int:
-    stored = sum((field.dim or 0) * 4 for field in schema.vectors) + 16 * len(schema.scalars)
+    stored = sum(field.row_shape[0] * field.vector_dtype.itemsize for field in schema.matrices) + 16 * len(
+        schema.scalars
+    )
     return max(1, int(chunk_bytes / max(stored, source.bytes_per_row)))
 
 

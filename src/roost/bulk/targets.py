@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,7 @@ from roost.engine.columns import Batch
 from roost.engine.declare import schema_from_milvus
 from roost.engine.records import DEFAULT_PARTITION, LoadRecord
 from roost.engine.schema import Schema
+from roost.engine.sparse_vectors import sparse_value
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 _MAX_BATCH_ROWS: Final = 1_000
 _MAX_BATCH_BYTES: Final = 8 << 20
 """Milvus refuses messages of more than 64 MiB."""
+
+_DECODED: Final[Mapping[DataType, Callable[[Any], Any]]] = {
+    DataType.JSON: orjson.loads,
+    DataType.SPARSE_FLOAT_VECTOR: sparse_value,
+}
+"""From what is stored to what a client takes, where the two differ."""
 
 
 class Target(ABC):
@@ -107,9 +114,7 @@ class ServerTarget(Target):
     def write(self, batch: Batch) -> Iterator[int]:
         auto_id = self.schema.primary.auto_id
         write = self._client.insert if auto_id else self._client.upsert
-        row_bytes = (
-            sum(vectors.shape[1] * 4 for vectors in batch.vectors.values()) + batch.scalars.nbytes / batch.n_rows
-        )
+        row_bytes = (sum(v.nbytes for v in batch.vectors.values()) + batch.scalars.nbytes) / batch.n_rows
         step = max(1, min(_MAX_BATCH_ROWS, int(_MAX_BATCH_BYTES / row_bytes)))
         for start in range(0, batch.n_rows, step):
             rows = _rows(self.schema, batch, start, min(start + step, batch.n_rows))
@@ -126,9 +131,11 @@ def _rows(schema: Schema, batch: Batch, start: int, end: int) -> list[dict[str, 
     for field in schema.scalars:
         if not (field.is_dynamic or field.auto_id):
             values = batch.scalars.column(field.name).slice(start, end - start).to_pylist()
-            columns[field.name] = [orjson.loads(v) for v in values] if field.dtype == DataType.JSON else values
-    for name, vectors in batch.vectors.items():
-        columns[name] = list(np.asarray(vectors[start:end]))
+            decode = _DECODED.get(field.dtype)
+            columns[field.name] = values if decode is None else list(map(decode, values))
+    for field in schema.matrices:
+        vectors = list(np.asarray(batch.vectors[field.name][start:end]))
+        columns[field.name] = vectors if field.dtype == DataType.FLOAT_VECTOR else [v.tobytes() for v in vectors]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     for field in schema.scalars:
         if field.is_dynamic:

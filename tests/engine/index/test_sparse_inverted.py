@@ -10,7 +10,7 @@ import pytest
 from roost.engine.index.exact import exact_search
 from roost.engine.index.filtered import Allowed, search_segment
 from roost.engine.index.sparse_inverted import SparseInverted, SparseWand
-from roost.engine.index.sparse_rows import sparse_rows
+from roost.engine.index.sparse_rows import NOMINAL_DIM, sparse_rows
 from roost.errors import Corruption, DimensionMismatch, InvalidArgument
 from roost.testing.index_contract import packed, same
 from tests.engine.index.sparse_data import as_rows, draw
@@ -83,7 +83,7 @@ def test_a_loaded_index_answers_the_same(
 ) -> None:
     kind.build(ROWS, "IP", {}).save(tmp_path / "index")
     loaded = kind.load(tmp_path / "index", "IP", {}, mmap=mmap)
-    assert (loaded.n_rows, loaded.dim, loaded.metric, loaded.index_type) == (4_000, 2**32 - 1, "IP", kind.index_type)
+    assert (loaded.n_rows, loaded.dim, loaded.metric, loaded.index_type) == (4_000, NOMINAL_DIM, "IP", kind.index_type)
     assert loaded.memory_bytes == index.memory_bytes > 8 * np.count_nonzero(DENSE)
     assert same(loaded.search(QUERIES, K), index.search(QUERIES, K))
 

@@ -16,7 +16,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
-from roost.engine.index.sparse_rows import MAX_INDEX, SparseRows
+from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows
 from roost.errors import Corruption, InvalidArgument
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
@@ -24,7 +24,7 @@ LARGEST_RATIO = 0.999
 REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
 
-LOOK_UP_COST = 16
+LOOK_UP_COST = 48
 """A look-up of one row in a list costs about as much as reading so many rows of it."""
 
 ROUNDING = 1e-5
@@ -97,7 +97,7 @@ class SparseInverted(VectorIndex):
 
     def __init__(self, postings: _Postings, metric: str) -> None:
         self.metric = metric
-        self.dim = MAX_INDEX + 1
+        self.dim = NOMINAL_DIM
         self._postings = postings
 
     @classmethod
@@ -191,19 +191,19 @@ class SparseInverted(VectorIndex):
         self, terms: _Terms, first: int, scores: FloatArray, mask: Mask | None, least: float
     ) -> tuple[IntArray, FloatArray]:
         """Return the rows of more than `least` with what the lists from `first` on add to them."""
-        rows, found = _kept(scores, mask, least)
+        rows, _ = _kept(scores, mask, least)
+        looked_up = np.zeros(len(rows), np.float32)
         for at, weight in zip(terms.lists[first:], terms.weights[first:], strict=True):
-            self._look_up(int(at), float(weight), rows, found)
-        return rows, found
+            listed, values = self._postings.list_of(int(at))
+            if len(rows) * LOOK_UP_COST < len(listed):
+                self._look_up(int(at), float(weight), rows, looked_up)
+            else:
+                scores[listed] += weight * values
+        return rows, scores[rows] + looked_up
 
     def _look_up(self, at: int, weight: float, rows: IntArray, scores: FloatArray) -> None:
-        """Add a list's part to the products of some rows, which are ascending."""
+        """Add a list's part to the products of some rows."""
         listed, values = self._postings.list_of(at)
-        if len(rows) * LOOK_UP_COST > len(listed):
-            places = np.minimum(np.searchsorted(rows, listed), max(0, len(rows) - 1))
-            hit = rows[places] == listed if len(rows) else np.zeros(len(listed), bool)
-            scores[places[hit]] += np.float32(weight) * values[hit]
-            return
         places = np.minimum(np.searchsorted(listed, rows.astype(np.int32)), len(listed) - 1)
         hit = listed[places] == rows
         scores[hit] += np.float32(weight) * values[places[hit]]

@@ -15,6 +15,9 @@ from roost.engine.columns import FloatArray, IntArray, VectorArray
 MAX_INDEX: Final = 2**32 - 2
 """The largest index that Milvus takes."""
 
+NOMINAL_DIM: Final = 128
+"""What stands for the dimension, of which sparse vectors have none, where costs are estimated."""
+
 PAIR: Final = np.dtype([("index", "<u4"), ("value", "<f4")])
 """One number of a sparse vector; a vector is its pairs behind one another, as Milvus stores them."""
 
@@ -43,8 +46,8 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The number of rows, and of the indices that there may be."""
-        return len(self), MAX_INDEX + 1
+        """The number of rows, and what stands for their dimension."""
+        return len(self), NOMINAL_DIM
 
     @property
     def nbytes(self) -> int:
