@@ -127,10 +127,10 @@ def test_a_flush_during_a_load_keeps_its_promise(collection: Collection) -> None
 
 
 def test_what_is_merged_during_a_load_is_full() -> None:
-    chunk = 256 << 20
+    chunk = MAX_SEGMENT_BYTES // 8
     stats = [SegmentStats(i, 1_000, 0, chunk) for i in range(12)]
     assert plan_merge(stats[:5], FULL_SEGMENT_BYTES) == []
-    assert plan_merge(stats[:6], FULL_SEGMENT_BYTES) == [0, 1, 2, 3, 4, 5]
+    assert plan_merge(stats[:7], FULL_SEGMENT_BYTES) == [0, 1, 2, 3, 4, 5, 6]
     merged = plan_merge(stats)
     assert sum(chunk for _ in merged) <= MAX_SEGMENT_BYTES and len(merged) == 8
     rest = [SegmentStats(20, 8_000, 0, 8 * chunk), *(s for s in stats if s.segment_id not in merged)]

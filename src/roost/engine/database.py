@@ -249,7 +249,8 @@ class Database:
                 change.drop_log(collection.collection_id)
             collection.close_down()
             self._by_ids.pop(collection.collection_id, None)
-            kept = {key: value for key, value in names.collections.items() if value is not collection}
+            kept = dict(names.collections)
+            del kept[database, name]
             self._names = replace(names, collections=kept)
 
     def rename_collection(self, database: str, old: str, new: str, new_database: str) -> None:
@@ -267,7 +268,8 @@ class Database:
             if new_database != database and self.list_aliases(database, old):
                 raise InvalidArgument(f"collection {old!r} has aliases; drop them before it moves to another database")
             collection.revise(lambda record: replace(record, name=new, database_id=where.database_id))
-            kept = {key: value for key, value in names.collections.items() if value is not collection}
+            kept = dict(names.collections)
+            del kept[database, old]
             self._names = replace(names, collections={**kept, (new_database, new): collection})
 
     # Aliases

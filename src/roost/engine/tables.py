@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pymilvus import DataType
 
 from roost.engine.columns import Batch, FloatArray, VectorArray
+from roost.engine.index.narrow import not_finite
 from roost.engine.rows import scalar_array
 from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
 from roost.engine.vectors import shown, vector_column
@@ -287,10 +288,27 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
     """
     if field.dtype == DataType.FLOAT_VECTOR:
         return float_matrix(field, given, first_row)
+    stored = _stored_matrix(field, given)
+    if stored is not None:
+        return stored
     try:
         return vector_column(field, _typed_rows(field, given))
     except InvalidData as error:
         raise _from_first(error, first_row) from error
+
+
+def _stored_matrix(field: Field, given: Column) -> VectorArray | None:
+    """Return vectors that are all as the field stores them; None where any needs a closer look."""
+    if isinstance(given, np.ndarray):
+        matrix = given
+    else:
+        column = _storage(given)
+        if not pa.types.is_fixed_size_list(column.type) or column.null_count or column.flatten().null_count:
+            return None
+        matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+    if matrix.ndim != 2 or matrix.dtype != field.vector_dtype or matrix.shape[1:] != field.row_shape:
+        return None
+    return None if not_finite(matrix).any() else np.ascontiguousarray(matrix)
 
 
 def _typed_rows(field: Field, given: Column) -> list[Any]:
