@@ -173,7 +173,7 @@ def test_a_range_of_bits(tmp_path: Path) -> None:
             BYTES,
             "BIN_FLAT",
             "HAMMING",
-            r"BIN_FLAT does not take field 'vector' of type INT8_VECTOR; use one of: FLAT, HN",
+            r"BIN_FLAT does not take field 'vector' of type INT8_VECTOR; use one of: DISKANN, FL",
         ),
         (HALF, "HNSW", "JACCARD", "metric 'JACCARD' is not allowed for HNSW; use one of: L2, IP, COSINE"),
         (BRAIN, "HNSW", "L2", r"M=1 is out of range"),
