@@ -411,7 +411,11 @@ DIFFERENCES: dict[str, Call] = {
     ),
     "several vector fields": lambda c, n: c.create_collection(f"{n}_two", schema=two_vectors(c)),
     "no vector field": lambda c, n: c.create_collection(f"{n}_none", schema=no_vector(c)),
-    "sparse vectors": lambda c, n: c.create_collection(f"{n}_sparse", schema=sparse(c)),
+    "sparse vectors": lambda c, n: c.create_collection(
+        f"{n}_sparse",
+        schema=sparse(c),
+        index_params=c.prepare_index_params("v", index_type="SPARSE_INVERTED_INDEX", metric_type="IP"),
+    ),
     "compact of a missing collection": lambda c, n: c.compact("missing"),
     "rows before flush": lambda c, n: c.get_collection_stats(n),
 }
