@@ -170,7 +170,7 @@ def _files(collection: Collection) -> list[Path]:
 
 def copy_database(source: Path, target: Path) -> Path:
     """Copy a directory as a power cut would leave it; files that vanish meanwhile are passed over."""
-    for path in sorted(source.rglob("*")):
+    for path in _everything_below(source):
         if not path.is_file() or path.name.endswith("-shm"):
             continue
         copy = target / path.relative_to(source)
@@ -182,6 +182,15 @@ def copy_database(source: Path, target: Path) -> Path:
         copy.write_bytes(content)
     (target / "segments").mkdir(parents=True, exist_ok=True)
     return target
+
+
+def _everything_below(source: Path) -> list[Path]:
+    """Return every path, read again when a directory vanishes meanwhile."""
+    while True:
+        try:
+            return sorted(source.rglob("*"))
+        except FileNotFoundError:
+            continue
 
 
 def named(spec: IndexSpec, name: str) -> IndexSpec:
