@@ -54,6 +54,7 @@ def test_a_tail_that_grows_too_long_while_an_index_is_built_is_sealed_meanwhile(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection.create_index(hnsw())
+    collection.flush()
     insert(collection, range(60), 1)
     grown = iter([range(60, 100)])
     build = upkeep.build_index
@@ -68,7 +69,7 @@ def test_a_tail_that_grows_too_long_while_an_index_is_built_is_sealed_meanwhile(
         return build(*arguments)
 
     monkeypatch.setattr(upkeep, "build_index", slow)
-    collection._upkeep.run(True)
+    collection.flush()
     assert next(grown, None) is None
     assert read_all(collection) == {**dict.fromkeys(range(60), 1), **dict.fromkeys(range(60, 100), 2)}
 

@@ -1,7 +1,7 @@
 """Which segments to merge, and the merge itself.
 
 A search visits every segment, and a graph of twice the rows costs hardly more to search, so few large
-segments are fast. Merging costs the rewriting of columns; the graph of the largest segment is kept and
+segments are fast. Merging costs the rewriting of columns; the largest graph of the segments is kept and
 grown by the rows of the others, so that each row enters a graph about once.
 """
 

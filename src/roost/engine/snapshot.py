@@ -43,6 +43,11 @@ class Part:
         return self.rows.n_rows
 
     @property
+    def n_indexed(self) -> int:
+        """Rows that a vector index covers: all of them, or none."""
+        return self.n_rows if any(not index.spec.is_scalar for index in self.indexes.values()) else 0
+
+    @property
     def n_dead(self) -> int:
         return 0 if self.dead is None else int(np.count_nonzero(self.dead))
 

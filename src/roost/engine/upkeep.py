@@ -114,14 +114,18 @@ class Upkeep:
         if full or self._is_log_long():
             self._seal()
         min_bytes = FULL_SEGMENT_BYTES if self.n_loads and not full else 0
-        while not self._host.maintenance.stopping() and (ids := self._due_merge(min_bytes)):
-            if not self._merge(ids):
+        while not self._host.maintenance.stopping():
+            # Merges first, each time: what was sealed while an index was built need not have one of its own.
+            if ids := self._due_merge(min_bytes):
+                if not self._merge(ids):
+                    return
+            elif missing := self._missing_index(min_bytes):
+                if not self._build(*missing):
+                    return
+            elif bare := self._missing_sketch():
+                self._sketch(*bare)
+            else:
                 return
-        while not self._host.maintenance.stopping() and (missing := self._missing_index(min_bytes)):
-            if not self._build(*missing):
-                return
-        while not self._host.maintenance.stopping() and (bare := self._missing_sketch()):
-            self._sketch(*bare)
 
     # Sealing
 
@@ -216,6 +220,7 @@ class Upkeep:
             contents = collection.contents
             if any(segment_id not in contents.sealed for segment_id in ids):
                 raise _Superseded
+            ids = sorted(ids, key=lambda segment_id: -contents.sealed[segment_id].n_indexed)
             parts = [contents.sealed[segment_id] for segment_id in ids]
         sources = merge_sources(parts)
         if not sum(len(source.rows) for source in sources):
