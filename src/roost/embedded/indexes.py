@@ -92,12 +92,25 @@ class IndexMethods(Session):
             collection.drop_index(index_name)
 
     def load_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
-        """Make a collection searchable. Raises: CollectionNotFound. IndexNotFound: a vector field has no index."""
-        self._collection(collection_name, timeout).revise(loaded)
+        """Make a collection searchable; where it was not, its files are opened and verified.
+
+        Raises: CollectionNotFound. IndexNotFound: a vector field has no index. Corruption: a file is damaged.
+        """
+        collection = self._collection(collection_name, timeout)
+        was_loaded = collection.record.loaded
+        collection.revise(loaded)
+        if not was_loaded:
+            collection.open_files()
 
     def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
-        """Take a collection out of use until it is loaded again. Raises: CollectionNotFound."""
-        self._collection(collection_name, timeout).revise(released)
+        """Take a collection out of use until it is loaded again, and give back the memory that it takes.
+
+        Rows that are in no segment yet stay in memory: `flush` moves them out first.
+        Raises: CollectionNotFound.
+        """
+        collection = self._collection(collection_name, timeout)
+        collection.revise(released)
+        collection.close_files()
 
     def refresh_load(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Do nothing to a loaded collection: its new rows are searchable already. Raises: CollectionNotLoaded."""

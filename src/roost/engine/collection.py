@@ -27,7 +27,7 @@ from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
-from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.recovery import recover_contents, segments_of, unopened
 from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
@@ -121,6 +121,22 @@ class Collection:
                 if not self.host.read_only:
                     self._touch()
             return self.contents, self._snapshot
+
+    def close_files(self) -> None:
+        """Give back the memory that stored rows and indexes take; what is needed again is opened again."""
+        with self.host.catalog.lock:
+            if self._contents is not None:
+                for segment_id, part in list(self._contents.sealed.items()):
+                    self._contents.sealed[segment_id] = unopened(part, self.record.indexes)
+                self.publish()
+
+    def open_files(self) -> None:
+        """Open and verify every file of the stored rows and their indexes.
+
+        Raises: Corruption: a file of the rows is damaged.
+        """
+        for part in self.snapshot().parts:
+            part.open_files()
 
     def renew(self, record: CollectionRecord, recover: Recover) -> None:
         """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""

@@ -77,6 +77,14 @@ def _known(known: StoredIndex | None, index: StoredIndex) -> StoredIndex:
     return known
 
 
+def unopened(part: Part, specs: tuple[IndexSpec, ...]) -> Part:
+    """Return a sealed part whose files are not open: what the old one holds goes with its last reader."""
+    if not isinstance(part.rows, Segment):
+        return part
+    segment = Segment(part.rows.directory, part.rows.record, part.rows.schema)
+    return Part(segment, part.dead, open_indexes(segment, specs))
+
+
 def check_log(catalog: Catalog, collection_id: int) -> int:
     """Read a collection's log and return how many records it has. Raises: Corruption: it is damaged."""
     with closing(catalog.read_log(collection_id)) as entries:

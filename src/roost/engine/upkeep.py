@@ -312,8 +312,9 @@ class Upkeep:
         index_id = index.spec.index_id
         with collection.changing():
             part = collection.contents.sealed.get(segment.segment_id)
-            if part is None or part.rows is not segment or index.spec not in collection.record.indexes:
+            if part is None or index.spec not in collection.record.indexes:
                 raise _Superseded
+            segment = _segment(part)
             record = replace(segment.record, indexes={**segment.record.indexes, index_id: index.record})
             with host.catalog.transaction() as change:
                 change.put("segment", segment.segment_id, record.to_document())
@@ -344,13 +345,15 @@ class Upkeep:
         sync_directory(segment.directory)
         with self._collection.changing():
             part = self._collection.contents.sealed.get(segment.segment_id)
-            if part is None or part.indexes.get(spec.index_id) is not index:
+            held = None if part is None else part.vector_index(spec)
+            if part is None or held is None or held.record != index.record:
                 raise _Superseded
+            segment = _segment(part)
             record = replace(segment.record, sketches={**segment.record.sketches, spec.index_id: file})
             with host.catalog.transaction() as change:
                 change.put("segment", segment.segment_id, record.to_document())
             segment.record = record
-            index.sketch = SegmentSketch(path, file, spec.metric)
+            held.sketch = SegmentSketch(path, file, spec.metric)
             self._collection.publish()
 
     # Pieces
