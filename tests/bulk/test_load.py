@@ -180,9 +180,28 @@ def test_a_bad_row_is_named_by_its_place_in_the_whole(
         roost.bulk_load(client, "c", table_of(bad), chunk_bytes=SMALL, name="rows")
     n_stored = client.get_collection_stats("c")["row_count"]
     assert 0 < n_stored < N_ROWS
-    found = roost.bulk_load(client, "c", table_of(vectors), chunk_bytes=SMALL, name="rows")
-    assert (found.n_resumed, found.n_rows) == (n_stored, N_ROWS - n_stored)
+    with pytest.raises(LoadConflict, match="its source has changed"):
+        roost.bulk_load(client, "c", table_of(vectors), chunk_bytes=SMALL, name="rows")
+    found = roost.bulk_load(client, "c", table_of(vectors), chunk_bytes=SMALL, name="rows", restart=True)
+    assert (found.n_resumed, found.n_rows) == (0, N_ROWS)
     assert rows_of(client) == expected(vectors)
+
+
+def test_a_name_that_comes_again_with_other_rows_loads_them(
+    client: EmbeddedClient, vectors: npt.NDArray[np.float32]
+) -> None:
+    for day in range(2):
+        table = table_of(vectors, first=day * N_ROWS)
+        for data in (table, {name: table.column(name).to_pylist() for name in table.column_names}):
+            found = roost.bulk_load(client, "c", data, name=f"daily {type(data).__name__}")
+            assert (found.n_resumed, found.n_rows) == (0, N_ROWS)
+    assert client.get_collection_stats("c")["row_count"] == 2 * N_ROWS
+
+
+def test_a_reader_has_no_name(client: EmbeddedClient, vectors: npt.NDArray[np.float32]) -> None:
+    with pytest.raises(InvalidArgument, match="a reader gives its rows once"):
+        roost.bulk_load(client, "c", table_of(vectors).to_reader(), name="rows")
+    assert client.get_collection_stats("c")["row_count"] == 0
 
 
 @pytest.mark.parametrize(

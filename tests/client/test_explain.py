@@ -11,7 +11,13 @@ import pytest
 from pymilvus import DataType
 
 import roost
-from roost.errors import CollectionNotFound, CollectionNotLoaded, InvalidArgument, InvalidFilter
+from roost.errors import (
+    CollectionNotFound,
+    CollectionNotLoaded,
+    InvalidArgument,
+    InvalidConsistencyLevel,
+    InvalidFilter,
+)
 
 N_ROWS, DIM = 8_000, 8
 
@@ -162,6 +168,32 @@ def test_the_text(client: Any, queries: npt.NDArray[np.float32], capsys: pytest.
     assert lines[5].startswith("  traverse at width ") or lines[5].startswith("  exact, the cheapest plan: 1 query")
     client.explain("rows", filter="id == 1")
     assert capsys.readouterr().out.startswith("query of rows\nfilter: id == 1\nsegment ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", 3),
+        ("search_params", {"params": {"ef": 64}}),
+        ("anns_field", "vector"),
+        ("offset", 3),
+        ("round_decimal", 2),
+        ("group_by_field", "year"),
+        ("filters", "id == 1"),
+        ("ids", np.arange(3)),
+    ],
+)
+def test_a_query_takes_no_argument_of_a_search(client: Any, name: str, value: Any) -> None:
+    with pytest.raises(InvalidArgument, match=rf"explain\({name}=.* is not allowed without data="):
+        client.explain("rows", filter="id == 1", quiet=True, **{name: value})
+
+
+def test_what_changes_nothing_is_taken_of_a_query(client: Any) -> None:
+    unset: dict[str, Any] = {"limit": 10, "search_params": {}, "anns_field": "", "ignore_growing": False}
+    report = client.explain("rows", filter="id == 1", quiet=True, consistency_level="Strong", offset=None, **unset)
+    assert report["filter"] == "id == 1"
+    with pytest.raises(InvalidConsistencyLevel, match="'Sometimes' is not allowed"):
+        client.explain("rows", filter="id == 1", quiet=True, consistency_level="Sometimes")
 
 
 def test_what_is_refused(client: Any) -> None:

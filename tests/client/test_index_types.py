@@ -164,3 +164,25 @@ def test_search_parameters_of_other_types_are_passed_over_and_unknown_ones_are_r
         ):
             with pytest.raises(MilvusException, match=message):
                 client.search("rows", data=vectors[:1], search_params={"params": params})
+
+
+@pytest.mark.parametrize("index_type", ["AUTOINDEX", "autoindex", "AutoIndex", ""])
+def test_an_index_that_is_left_to_the_engine_ignores_parameters(index_type: str, tmp_path: Path) -> None:
+    kinds = (
+        (DataType.FLOAT_VECTOR, {"dim": 8}, index_type or "AUTOINDEX"),
+        (DataType.BINARY_VECTOR, {"dim": 8}, "BIN_FLAT"),
+        (DataType.SPARSE_FLOAT_VECTOR, {}, "SPARSE_INVERTED_INDEX"),
+    )
+    with roost.connect(tmp_path / "db") as client:
+        for dtype, options, expected in kinds:
+            schema = client.create_schema()
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("number", DataType.INT64)
+            schema.add_field("vector", dtype, **options)
+            index = client.prepare_index_params()
+            index.add_index("vector", index_type=index_type, params={"nlist": 0, "anything": 1})
+            index.add_index("number", index_type=index_type, params={"anything": 1})
+            client.create_collection(dtype.name, schema=schema, index_params=index)
+            found = client.describe_index(dtype.name, "vector")
+            assert found["index_type"] == expected and "nlist" not in found and "anything" not in found
+            assert "anything" not in client.describe_index(dtype.name, "number")

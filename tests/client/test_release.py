@@ -76,8 +76,23 @@ def test_loading_finds_a_damaged_file(client: EmbeddedClient, tmp_path: Path) ->
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
     path.write_bytes(bytes(body))
-    with pytest.raises(Corruption, match="is damaged"):
-        client.load_collection("rows")
+    for _ in range(2):
+        with pytest.raises(Corruption, match="is damaged"):
+            client.load_collection("rows")
+
+
+def test_a_cosine_leaves_no_file_open(tmp_path: Path) -> None:
+    """The lengths of vectors are read once, and a segment needs no descriptor for them."""
+    with EmbeddedClient(tmp_path / "c.roost", "", None, False) as client:
+        for name in ("a", "b", "c"):
+            client.create_collection(name, dimension=32, metric_type="COSINE")
+            client.insert(name, [{"id": i, "vector": vector} for i, vector in enumerate(VECTORS[:50])])
+            client.flush(name)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for name in ("a", "b", "c"):
+            assert [hit.id for hit in client.search(name, data=VECTORS[7:8].tolist(), limit=1)[0]] == [7]
+        gc.collect()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_search_that_runs_while_it_is_released_ends(client: EmbeddedClient) -> None:
@@ -85,6 +100,9 @@ def test_a_search_that_runs_while_it_is_released_ends(client: EmbeddedClient) ->
     held = collection.snapshot()
     client.release_collection("rows")
     assert held.parts[0].rows.vectors("vector").shape == (3_000, 32)
+    client.drop_collection("rows")
+    gc.collect()
+    assert held.parts[0].rows.inverse_norms("vector").shape == (3_000,), "files go with their last reader"
 
 
 def test_an_index_that_is_built_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

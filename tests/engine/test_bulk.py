@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from roost.engine import bulk
+from roost.engine import bulk, maintenance
+from roost.engine import database as database_module
 from roost.engine.bulk import MAX_FINISHED_LOADS, finish_load, load_batch, start_load
 from roost.engine.collection import Collection
 from roost.engine.compaction import FULL_SEGMENT_BYTES, MAX_SEGMENT_BYTES, SegmentStats, plan_merge
 from roost.engine.database import Database
 from roost.engine.records import DEFAULT_PARTITION
+from roost.engine.search import Request, search
 from roost.errors import CollectionNotFound, LoadConflict, PartitionNotFound, StorageFull
 from tests.engine.model import (
     check_files,
@@ -257,3 +262,67 @@ def test_searches_see_whole_chunks_while_a_load_goes_on(collection: Collection) 
     reader.join()
     assert all(count % 10 == 0 for count in counts) and counts == sorted(counts)
     assert len(read_all(collection)) == 200
+
+
+def test_upkeep_that_is_due_when_a_database_opens_waits_for_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a merge writes is not named where the sweep looks: it must come after."""
+    lower_thresholds(monkeypatch.setattr)
+    with monkeypatch.context() as patch:
+        stop_upkeep(patch.setattr)
+        opened = Database.open(tmp_path / "d")
+        collection = opened.create_collection("default", "c", make_schema())
+        for start in (0, 100):
+            load_batch(collection, make_batch(collection.schema, range(start, start + 100), 1), DEFAULT_PARTITION)
+        opened.close()
+    sweep = database_module.sweep
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(3 * maintenance.IDLE_S)
+        return sweep(*arguments)
+
+    monkeypatch.setattr(maintenance, "IDLE_S", 0.1)
+    monkeypatch.setattr(database_module, "sweep", slow)
+    opened = Database.open(tmp_path / "d")
+    try:
+        collection = opened.collection("default", "c")
+        collection.flush()
+        assert len(collection.contents.sealed) == 1
+        assert len(read_all(collection)) == 200
+        check_files(opened)
+    finally:
+        opened.close()
+
+
+def test_a_database_that_cannot_be_opened_leaves_no_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_upkeep(monkeypatch.setattr)
+    opened = Database.open(tmp_path / "d")
+    collection = opened.create_collection("default", "c", make_schema())
+    for start in (0, 100):
+        load_batch(collection, make_batch(collection.schema, range(start, start + 100), 1), DEFAULT_PARTITION)
+    opened.close()
+
+    def refuse(*_: Any) -> None:
+        raise StorageFull("no space left")
+
+    monkeypatch.setattr(database_module, "sweep", refuse)
+    with pytest.raises(StorageFull):
+        Database.open(tmp_path / "d")
+    assert "roost-maintenance-d" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("metric", ["L2", "COSINE"])
+def test_a_snapshot_of_a_reader_outlives_a_merge(database: Database, metric: str) -> None:
+    collection = database.collection("default", "c")
+    for start in (0, 100):
+        load_batch(collection, make_batch(collection.schema, range(start, start + 100), 1), DEFAULT_PARTITION)
+    reader = Database.open(database.path, read_only=True)
+    try:
+        held = reader.collection("default", "c").snapshot()
+        collection._upkeep.run(True)
+        gc.collect()
+        found = search(held, Request(vectors_of([3], [1]), "vector", 5, metric, None, {}))
+        assert 3 in found.keys.tolist()
+    finally:
+        reader.close()

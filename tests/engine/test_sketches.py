@@ -181,6 +181,23 @@ def test_a_reader_takes_it_up(database: Database, db_path: Path, monkeypatch: py
         reader.close()
 
 
+def test_an_index_that_was_dropped_while_its_sketch_was_built(
+    database: Database, db_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Sketch.build
+
+    def interrupted(vectors: FloatArray, metric: str) -> Sketch:
+        collection.drop_index("v")
+        return build(vectors, metric)
+
+    collection = database.create_collection("default", "c", SCHEMA)
+    collection.create_index(HNSW)
+    insert(collection, range(N_ROWS))
+    monkeypatch.setattr(Sketch, "build", interrupted)
+    collection.flush()
+    assert files(db_path) == []
+
+
 def test_rows_that_went_while_it_was_built(database: Database, db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build = Sketch.build
 
@@ -193,7 +210,7 @@ def test_rows_that_went_while_it_was_built(database: Database, db_path: Path, mo
     collection.create_index(HNSW)
     insert(collection, range(N_ROWS))
     monkeypatch.setattr(Sketch, "build", interrupted)
-    collection._upkeep.run(True)
+    collection.flush()
     assert collection.n_rows == 0
     insert(collection, range(N_ROWS))
     collection._upkeep.run(True)

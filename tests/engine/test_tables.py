@@ -185,6 +185,7 @@ FORMS: dict[str, list[Any]] = {
         pa.array(HALF.tolist(), pa.list_(pa.float32(), 2)),
         pa.array([list(row.tobytes()) for row in HALF], pa.list_(pa.uint8())),
         pa.array([list(row.tobytes()) for row in HALF], pa.list_(pa.uint8(), 4)),
+        pa.array([list(row.tobytes()) for row in HALF], pa.large_list(pa.uint8())),
         pa.array([row.tobytes() for row in HALF]),
     ],
     "brain": [
@@ -194,17 +195,29 @@ FORMS: dict[str, list[Any]] = {
         pa.array(BRAIN.tolist(), pa.list_(pa.uint16(), 2)),
         pa.array([list(row.tobytes()) for row in BRAIN], pa.list_(pa.uint8(), 4)),
     ],
-    "bytes": [NUMBERS, pa.array(NUMBERS.tolist()), pa.array(NUMBERS.tolist(), pa.list_(pa.int8(), 2))],
+    "bytes": [
+        NUMBERS,
+        pa.array(NUMBERS.tolist()),
+        pa.array(NUMBERS.tolist(), pa.list_(pa.int8(), 2)),
+        pa.array([row.tobytes() for row in NUMBERS]),
+    ],
     "bits": [
         BITS,
         pa.array([row.tobytes() for row in BITS], pa.binary(2)),
         pa.array(BITS.tolist(), pa.list_(pa.uint8())),
+        pa.array(BITS.tolist(), pa.large_list(pa.uint8())),
         pa.array(BITS.tolist(), pa.list_(pa.uint8(), 2)),
     ],
     "sparse": [
         np.array(SPARSE, dtype=object),
         pa.array(['{"4000000000": 2.0, "1": 0.5}', "{}"]),
+        pa.array(['{"indices": [4000000000, 1], "values": [2.0, 0.5]}', '{"values": [], "indices": []}']),
+        pa.array(["[[4000000000, 2.0], [1, 0.5]]", "[]"]),
         pa.array([list(row.items()) for row in SPARSE], pa.map_(pa.uint32(), pa.float32())),
+        pa.array(
+            [{"indices": list(row), "values": list(row.values())} for row in SPARSE],
+            pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))]),
+        ),
     ],
 }
 
@@ -240,6 +253,40 @@ def test_vectors_of_every_type(name: str, form: int) -> None:
         ({"sparse": pa.array(["{}", '{"x": 1}'])}, InvalidData, "row 8, field 'sparse': given .* is a dict"),
         ({"sparse": pa.array(["{}", '{"-1": 1}'])}, InvalidData, "row 8, field 'sparse': index -1"),
         ({"sparse": pa.array(["{}", None])}, InvalidData, "row 8, field 'sparse': given None"),
+        *(
+            ({"bytes": pa.array([[1, 2], [3, 200]], kind)}, InvalidData, "row 8, field 'bytes': element 1 is 200")
+            for kind in (pa.list_(pa.uint8()), pa.large_list(pa.uint8()), pa.list_(pa.uint8(), 2))
+        ),
+        ({"bytes": np.array([[1, 2], [3, 200]], np.uint8)}, InvalidData, "row 7, field 'bytes': given an array"),
+        *(
+            ({"bits": pa.array([[1, 2], [3, None]], kind)}, InvalidData, "row 8, field 'bits': element 1 is None")
+            for kind in (pa.list_(pa.uint8()), pa.list_(pa.uint8(), 2))
+        ),
+        ({"half": pa.array([[0, 0, 0, 0], None], pa.list_(pa.uint8(), 4))}, InvalidData, "row 8, .* given None"),
+        *(
+            ({"sparse": pa.array(["{}", text])}, InvalidData, f"row 8, field 'sparse': {message}")
+            for text, message in (
+                ('{"1": 1, "1": 2}', "index 1 is there twice"),
+                ('{"1": 1, "01": 2}', "index 1 is there twice"),
+                ("[[1, 1], [1, 2]]", "index 1 is there twice"),
+                ('{"indices": [1, 1], "values": [1, 2]}', "index 1 is there twice"),
+                ('{"indices": [1], "values": [1, 2]}', ".*two lists of one length"),
+                ('{"indices": 1, "values": 2}', ".*two lists of one length"),
+                ('{"indices": [1], "indices": [2]}', "given .* is a dict"),
+                ('{"indices": [1.5], "values": [1]}', "index 1.5 .* is not allowed"),
+                ("[1, 2]", "given .* is a dict"),
+                ('[{"1": 2}]', "given .* is a dict"),
+                ("3", "given 3 .* is a dict"),
+                ("{", "given .* is a dict"),
+                ("[" * 100_000, "given .* is a dict"),
+            )
+        ),
+        ({"sparse": pa.array(["{}", '{"1": NaN}'])}, NotFinite, "row 8, field 'sparse': the number at index 1 is NaN"),
+        (
+            {"sparse": pa.array([[(2, 1.0)], [(1, 1.0), (1, 2.0)]], pa.map_(pa.uint32(), pa.float32()))},
+            InvalidData,
+            "row 8, field 'sparse': index 1 is there twice",
+        ),
     ],
 )
 def test_bad_vectors_of_other_types_are_named(changed: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -107,7 +107,9 @@ def bulk_load(
     if twice is not None:
         raise InvalidData(f"two columns are called {twice!r}")
     load_name = name or source.name
-    n_resumed, is_finished = target.begin(_full_name(load_name, partition_name), source.describe(), restart)
+    n_resumed, is_finished = target.begin(
+        _full_name(load_name, partition_name), source.describe() if load_name else {}, restart
+    )
     if is_finished:
         _log.info("%s was loaded before, all %d rows of it; restart=True loads it again", load_name, n_resumed)
         return BulkLoadResult(0, n_resumed, 0, time.perf_counter() - started)

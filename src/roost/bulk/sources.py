@@ -7,12 +7,13 @@ again has its keys checked before anything is written.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from roost.errors import InvalidArgument, InvalidData
 
@@ -71,7 +72,12 @@ class TableSource(Source):
         return self._name
 
     def describe(self) -> dict[str, Any]:
-        return dict(self._description or {"kind": "table", "rows": self.n_rows, "columns": list(self.names)})
+        if self._description is not None:
+            return dict(self._description)
+        chunks = [chunk for column in self._table.columns for chunk in column.chunks]
+        pieces = [piece for c in chunks for piece in (f"{c.offset}:{len(c)}".encode(), *c.buffers())]
+        digest = _digest([piece for piece in pieces if piece is not None])
+        return {"kind": "table", "rows": self.n_rows, "columns": list(self.names), "digest": digest}
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         for first in range(start, self._table.num_rows, n_rows):
@@ -96,7 +102,8 @@ class ReaderSource(Source):
         return None
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "reader", "columns": list(self.names)}
+        """Raises: InvalidArgument: always."""
+        raise InvalidArgument("name= is for data that can be known again; a reader gives its rows once: leave it out")
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         return gather((pa.Table.from_batches([batch]) for batch in self._reader), start, n_rows)
@@ -124,7 +131,8 @@ class ArraySource(Source):
         return None
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": "arrays", **{name: f"{a.dtype} {list(a.shape)}" for name, a in self._arrays.items()}}
+        shapes = {name: f"{a.dtype} {list(a.shape)}" for name, a in self._arrays.items()}
+        return {"kind": "arrays", **shapes, "digest": _digest([_bytes_of(array) for array in self._arrays.values()])}
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         for first in range(start, self.n_rows or 0, n_rows):
@@ -233,3 +241,18 @@ def array_of(name: str, values: Any) -> npt.NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise InvalidData(f"column {name!r} is not an array: {error}") from error
+
+
+def _digest(pieces: Iterable[Any]) -> str:
+    """Return a digest of the bytes of some buffers."""
+    digest = xxhash.xxh3_64()
+    for piece in pieces:
+        digest.update(memoryview(piece))
+    return digest.hexdigest()
+
+
+def _bytes_of(array: npt.NDArray[Any]) -> Any:
+    """Return what tells an array's content, for `_digest`."""
+    if array.dtype.hasobject:
+        return repr(array.tolist()).encode()
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

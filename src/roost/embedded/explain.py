@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
-from roost.embedded import results
+from roost.embedded import arguments, results
 from roost.embedded.data import RowMethods, read_filter, read_partitions, search_request
+from roost.engine.collection import Collection
 from roost.engine.explain import FilterReport, PartReport, explain_filter, explain_search
+from roost.engine.search import Request
 from roost.engine.trace import Step
 from roost.errors import InvalidArgument
+
+DEFAULT_LIMIT: Final = 10
+"""The rows that a search finds for each query where it is not told."""
+
+_QUERY_OPTIONS: Final = ("filter_params", "consistency_level")
+"""The keyword options that the account of a query's filter takes."""
 
 
 class ExplainMethods(RowMethods):
@@ -20,7 +29,7 @@ class ExplainMethods(RowMethods):
         collection_name: str,
         data: Any = None,
         filter: str = "",
-        limit: int = 10,
+        limit: int = DEFAULT_LIMIT,
         search_params: dict[str, Any] | None = None,
         anns_field: str | None = None,
         partition_names: list[str] | None = None,
@@ -36,46 +45,77 @@ class ExplainMethods(RowMethods):
             quiet: return the account and do not print it.
         Returns: a dict of builtin values. "parts" has one entry for each segment and for the tail (the rows that no
             segment holds yet). docs/filters.md explains the entries.
-        Raises: as `search` and `query`. InvalidArgument: neither data nor filter is given.
+        Raises: as `search` and `query`. InvalidArgument: neither data nor filter is given; or an argument of a search
+            (limit, search_params, anns_field, or one that `query` does not know) is given without data.
         """
         collection = self._loaded(collection_name, timeout)
         started = time.perf_counter()
         if data is None:
-            predicate = read_filter(collection, filter, kwargs.get("filter_params"))
-            if predicate is None:
-                raise InvalidArgument("explain needs data=, the vectors of a search, or filter=, that of a query")
-            partitions = read_partitions(collection, partition_names)
-            collection.require_present()
-            found = explain_filter(collection.snapshot(), predicate, partitions)
-            report: dict[str, Any] = {"collection": collection.name, "filter": filter}
+            named = {"limit": None if limit == DEFAULT_LIMIT else limit, "search_params": search_params}
+            _refuse_options({**named, "anns_field": anns_field, **kwargs})
+            report, parts = _of_filter(collection, filter, partition_names, kwargs)
         else:
             request, plan = search_request(
                 collection, data, filter, limit, search_params, partition_names, anns_field, kwargs
             )
-            collection.require_present()
-            hits, found = explain_search(collection.snapshot(), request)
-            shown = results.search_result(
-                hits,
-                request.metric,
-                results.choose_output(collection.schema, None, with_primary=False),
-                plan.offset,
-                plan.round_decimal,
-            )
-            report = {
-                "collection": collection.name,
-                "filter": filter,
-                "field": request.field,
-                "index_type": "" if request.spec is None else request.spec.index_type,
-                "metric_type": request.metric,
-                "n_queries": len(request.queries),
-                "limit": limit,
-                "hits": [[{"id": hit.id, "distance": hit.distance} for hit in one] for one in shown],
-            }
-        report["parts"] = [_part(part) for part in found]
+            report, parts = _of_search(collection, filter, request, plan)
+        report["parts"] = [_part(part) for part in parts]
         report["time_ms"] = 1e3 * (time.perf_counter() - started)
         if not quiet:
             print(in_text(report))
         return report
+
+
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    """Refuse what the filter of a query has no use for.
+
+    Raises:
+        InvalidArgument: an option is set that belongs to a search, or to nothing.
+        InvalidConsistencyLevel: of a level that there is none of.
+    """
+    for name, value in options.items():
+        is_set = value is not None and not (isinstance(value, (bool, dict, str)) and not value)
+        if is_set and name not in _QUERY_OPTIONS:
+            raise InvalidArgument(
+                f"explain({name}={value!r}) is not allowed without data=, the vectors of a search: the filter of a "
+                f"query takes {', '.join(_QUERY_OPTIONS)} and partition_names; give data=, or leave {name} out"
+            )
+    arguments.check_consistency(options)
+
+
+def _of_filter(
+    collection: Collection, filter: str, partition_names: list[str] | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[PartReport]]:
+    """Evaluate the filter of a query; return the report without its parts, and these."""
+    predicate = read_filter(collection, filter, options.get("filter_params"))
+    if predicate is None:
+        raise InvalidArgument("explain needs data=, the vectors of a search, or filter=, that of a query")
+    partitions = read_partitions(collection, partition_names)
+    collection.require_present()
+    return {"collection": collection.name, "filter": filter}, explain_filter(
+        collection.snapshot(), predicate, partitions
+    )
+
+
+def _of_search(
+    collection: Collection, filter: str, request: Request, plan: arguments.SearchPlan
+) -> tuple[dict[str, Any], list[PartReport]]:
+    """Run a search; return the report without its parts, and these."""
+    collection.require_present()
+    hits, parts = explain_search(collection.snapshot(), request)
+    output = results.choose_output(collection.schema, None, with_primary=False)
+    shown = results.search_result(hits, request.metric, output, plan.offset, plan.round_decimal)
+    report = {
+        "collection": collection.name,
+        "filter": filter,
+        "field": request.field,
+        "index_type": "" if request.spec is None else request.spec.index_type,
+        "metric_type": request.metric,
+        "n_queries": len(request.queries),
+        "limit": request.k - plan.offset,
+        "hits": [[{"id": hit.id, "distance": hit.distance} for hit in one] for one in shown],
+    }
+    return report, parts
 
 
 def _part(part: PartReport) -> dict[str, Any]:

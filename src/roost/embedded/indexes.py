@@ -14,7 +14,7 @@ from roost.embedded.session import RELEASED, Session
 from roost.engine.collection import Collection
 from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.declare import check_name
-from roost.engine.index.registry import check_definition, index_types, named_type
+from roost.engine.index.registry import AUTO_TYPES, check_definition, index_types, named_type
 from roost.engine.records import CollectionRecord
 from roost.engine.scalar.types import check_scalar_index, is_scalar_type
 from roost.engine.schema import Schema
@@ -97,10 +97,10 @@ class IndexMethods(Session):
         Raises: CollectionNotFound. IndexNotFound: a vector field has no index. Corruption: a file is damaged.
         """
         collection = self._collection(collection_name, timeout)
-        was_loaded = collection.record.loaded
-        collection.revise(loaded)
-        if not was_loaded:
+        if not collection.record.loaded:
+            loaded(collection.record)
             collection.open_files()
+        collection.revise(loaded)
 
     def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Take a collection out of use until it is loaded again, and give back the memory that it takes.
@@ -215,7 +215,7 @@ def read_index(schema: Schema, param: IndexParam) -> IndexSpec:
     configs = dict(param.get_index_configs())
     index_type = str(configs.pop("index_type", "")) or AUTO_INDEX
     metric = configs.pop("metric_type", None)
-    params = {} if index_type == AUTO_INDEX else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
+    params = {} if index_type.upper() in AUTO_TYPES else {k: v for k, v in configs.items() if k not in _STORAGE_PARAMS}
     name = check_name("index", param.index_name) if param.index_name else field.name
     if not field.is_vector:
         check_scalar_index(field, index_type, {**params, "metric_type": metric} if metric else params)

@@ -27,7 +27,7 @@ from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
-from roost.engine.recovery import recover_contents, segments_of, unopened
+from roost.engine.recovery import recover_contents, segments_of
 from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
@@ -127,7 +127,7 @@ class Collection:
         with self.host.catalog.lock:
             if self._contents is not None:
                 for segment_id, part in list(self._contents.sealed.items()):
-                    self._contents.sealed[segment_id] = unopened(part, self.record.indexes)
+                    self._contents.sealed[segment_id] = part.closed()
                 self.publish()
 
     def open_files(self) -> None:

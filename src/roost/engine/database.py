@@ -66,11 +66,13 @@ class Database:
             try:
                 self._names = Names({}, {}, {})
                 self._by_ids: dict[int, Collection] = {}
+                self._unfinished: list[Collection] = []
                 if read_only:
                     self._follow()
                 else:
                     self._settle(self._reload())
             except BaseException:
+                self._host.maintenance.stop()
                 catalog.close()
                 raise
         except BaseException:
@@ -389,14 +391,12 @@ class Database:
             known.renew(record, recover)
             return known
         collection = Collection(self._host, record, recover)
-        if self.read_only:
-            # A reader opens everything now: the writer may remove what it has merged.
+        if self.read_only:  # it opens everything now: the writer may remove what it has merged
             collection.follow = self._follow
             collection.open()
             return collection
-        n_records = check_log(self._host.catalog, record.collection_id)
-        if has_work(record, segments, n_records):
-            collection.resume_upkeep()
+        if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
+            self._unfinished.append(collection)
         return collection
 
     def _follow(self) -> bool:
@@ -455,7 +455,7 @@ class Database:
         return state
 
     def _settle(self, state: CatalogState) -> None:
-        """Finish the opening for a writer: the default database, and the sweep."""
+        """Finish the opening for a writer: the default database, the sweep, and only then the upkeep that is due."""
         if DEFAULT_DATABASE not in self._names.databases:
             record = DatabaseRecord(self._host.new_id(), DEFAULT_DATABASE)
             self._put("database", record.database_id, record.to_document())
@@ -467,6 +467,9 @@ class Database:
         }
         sweep(self._host.segments, named)
         self._host.catalog.sweep()
+        for collection in self._unfinished:
+            collection.resume_upkeep()
+        self._unfinished.clear()
 
 
 def _close_all() -> None:

@@ -69,20 +69,12 @@ def recover_contents(
 
 def _known(known: StoredIndex | None, index: StoredIndex) -> StoredIndex:
     """Return an index as it was opened before, with the sketch that it may have been given since."""
-    if known is None or known.record != index.record:
+    if known is None or known.is_damaged or known.record != index.record:
         return index
     is_new = index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record)
     if isinstance(known, SegmentIndex) and is_new:
         known.sketch = index.sketch
     return known
-
-
-def unopened(part: Part, specs: tuple[IndexSpec, ...]) -> Part:
-    """Return a sealed part whose files are not open: what the old one holds goes with its last reader."""
-    if not isinstance(part.rows, Segment):
-        return part
-    segment = Segment(part.rows.directory, part.rows.record, part.rows.schema)
-    return Part(segment, part.dead, open_indexes(segment, specs))
 
 
 def check_log(catalog: Catalog, collection_id: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray, ScalarIndex, VectorArray
+from roost.engine.columns import FloatArray, ScalarIndex, StoredVectors, VectorArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import resolve_index, resolve_params
@@ -125,12 +125,7 @@ class Segment:
         self.schema = schema
         self.memo: MutableMapping[Hashable, Any] = {}
         self._opening = threading.RLock()
-        self._scalars: pa.RecordBatch | None = None
-        self._vectors: dict[str, VectorArray] = {}
-        self._vector_files: dict[str, VectorFile] = {}
-        self._norms: dict[str, FloatArray] = {}
-        self._keys: KeyLookup | None = None
-        self._key_column: KeyArray | None = None
+        self._held: dict[Hashable, Any] = {}
 
     @property
     def segment_id(self) -> int:
@@ -143,61 +138,75 @@ class Segment:
     @property
     def scalars(self) -> pa.RecordBatch:
         """Every scalar column, the hidden ones included."""
-        if self._scalars is None:
-            with self._opening:
-                if self._scalars is None:
-                    self._scalars = read_scalars(self.directory, self.record.file(FIELDS_FILE))
-        return self._scalars
+        found: pa.RecordBatch = self._once("scalars", self._read_scalars)
+        return found
 
     def scalar(self, name: str) -> pa.Array:
         return self.scalars.column(name)
 
     def vectors(self, name: str) -> VectorArray:
         """Return the vectors of a field as they are stored, mapped into memory."""
-        found = self._vectors.get(name)
-        if found is None:
-            with self._opening:
-                found = self._vectors[name] = self._read_vectors(self.schema.field(name))
+        found: VectorArray = self._once(("vectors", name), lambda: self._read_vectors(self.schema.field(name)))
         return found
 
     def vector_file(self, name: str) -> VectorFile:
-        """Return the vectors of a field as they are stored, left on disk."""
-        found = self._vector_files.get(name)
+        """Return the vectors of a field as they are stored, left on disk; the file stays open."""
+        found: VectorFile = self._once(("file", name), lambda: self._open_vectors(name))
+        return found
+
+    def inverse_norms(self, name: str) -> FloatArray:
+        """Return one over the Euclidean length of each vector ((n_rows,) float32)."""
+        found: FloatArray = self._once(("norms", name), lambda: inverse_norms(self._held_vectors(name)))
+        return found
+
+    @property
+    def key_column(self) -> KeyArray:
+        """The primary key of each row."""
+        found: KeyArray = self._once("key_column", lambda: key_array(self.scalar(self.schema.primary.name)))
+        return found
+
+    @property
+    def keys(self) -> KeyLookup:
+        """The rows by primary key."""
+        found: KeyLookup = self._once("keys", lambda: KeyLookup(self.scalar(self.schema.primary.name)))
+        return found
+
+    def close(self) -> None:
+        """Let go of what was opened and computed; what is needed again is opened again."""
+        self._held = {}
+        self.memo = {}
+
+    def _once(self, what: Hashable, make: Callable[[], Any]) -> Any:
+        held = self._held
+        found = held.get(what)
         if found is None:
             with self._opening:
-                record = self.record.file(vectors_file(self.schema.field(name).field_id))
-                if name not in self._vectors:
-                    verify(self.directory / record.name, record)
-                found = self._vector_files[name] = VectorFile(self.directory / record.name)
+                found = held.get(what)
+                if found is None:
+                    found = held[what] = make()
         return found
+
+    def _read_scalars(self) -> pa.RecordBatch:
+        return read_scalars(self.directory, self.record.file(FIELDS_FILE))
 
     def _read_vectors(self, field: Field) -> VectorArray:
         if not field.is_matrix:
             return sparse_column(self.scalar(field.name))
         return read_vectors(self.directory, self.record.file(vectors_file(field.field_id)))
 
-    def inverse_norms(self, name: str) -> FloatArray:
-        """Return one over the Euclidean length of each vector ((n_rows,) float32)."""
-        found = self._norms.get(name)
-        if found is None:
-            found = self._norms[name] = inverse_norms(self.vector_file(name))
-        return found
+    def _open_vectors(self, name: str) -> VectorFile:
+        record = self.record.file(vectors_file(self.schema.field(name).field_id))
+        if ("vectors", name) not in self._held:
+            verify(self.directory / record.name, record)
+        return VectorFile(self.directory / record.name)
 
-    @property
-    def key_column(self) -> KeyArray:
-        """The primary key of each row."""
-        if self._key_column is None:
-            self._key_column = key_array(self.scalar(self.schema.primary.name))
-        return self._key_column
-
-    @property
-    def keys(self) -> KeyLookup:
-        """The rows by primary key."""
-        if self._keys is None:
-            with self._opening:
-                if self._keys is None:
-                    self._keys = KeyLookup(self.scalar(self.schema.primary.name))
-        return self._keys
+    def _held_vectors(self, name: str) -> StoredVectors:
+        """Return vectors for one reading of all of them, which neither maps them nor leaves a file open."""
+        for held in (("file", name), ("vectors", name)):
+            if held in self._held:
+                found: StoredVectors = self._held[held]
+                return found
+        return self._open_vectors(name)
 
 
 class Derived(ABC, Generic[_T]):
@@ -222,11 +231,17 @@ class Derived(ABC, Generic[_T]):
 
     def usable(self) -> _T | None:
         """Return what the file holds; None where it is damaged."""
-        if self._opened is None and not self.is_damaged:
+        opened = self._opened
+        if opened is None and not self.is_damaged:
             with self._opening:
                 if self._opened is None and not self.is_damaged:
                     self._open()
-        return self._opened
+                opened = self._opened
+        return opened
+
+    def close(self) -> None:
+        """Let go of what was opened; what is needed again is opened again."""
+        self._opened = None
 
     @abstractmethod
     def _load(self) -> _T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 from roost.engine.columns import Mask, ScalarIndex, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.allowed import Allowed
+from roost.engine.index.base import VectorIndex
 from roost.engine.schema import PARTITION_FIELD, Schema
 from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentScalarIndex, StoredIndex
 from roost.engine.tail import TailView
@@ -116,9 +117,21 @@ class Part:
             self.rows.vectors(vector.name)
         self.rows.scalar(PARTITION_FIELD)
         for index in self.indexes.values():
-            index.usable()
+            opened = index.usable()
+            if isinstance(opened, VectorIndex) and opened.on_disk and isinstance(self.rows, Segment):
+                self.rows.vector_file(index.spec.field)
             if index.sketch is not None:
                 index.sketch.usable()
+
+    def closed(self) -> Part:
+        """Close the files of the rows and their indexes; return the part without what searches remember of it."""
+        if isinstance(self.rows, Segment):
+            self.rows.close()
+        for index in self.indexes.values():
+            index.close()
+            if index.sketch is not None:
+                index.sketch.close()
+        return replace(self, _selections={})
 
     def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | VectorArray:
         """Return a field's values at some rows: Arrow for scalars, an array as it is stored for vectors."""

@@ -6,13 +6,13 @@ columns; the values of JSON fields and of the dynamic field alone are looked at 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pymilvus import DataType
@@ -30,6 +30,9 @@ Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
 _INTEGERS: Final = (DataType.INT8, DataType.INT16, DataType.INT32, DataType.INT64)
 _FLOATS: Final[Mapping[DataType, type[np.floating[Any]]]] = {DataType.FLOAT: np.float32, DataType.DOUBLE: np.float64}
 
+_SPARSE_LISTS: Final = frozenset({"indices", "values"})
+"""The keys of a sparse vector that is given as two lists."""
+
 
 def batch_from_columns(
     schema: Schema,
@@ -42,7 +45,8 @@ def batch_from_columns(
 
     Args:
         columns: field name to values, one row at least. Vectors are 2-d arrays of floats, or Arrow lists of numbers;
-            for other types than FLOAT_VECTOR see `vector_matrix`, and for sparse ones `sparse_bytes`.
+            for other types than FLOAT_VECTOR see `vector_matrix`. Sparse ones are what `sparse_bytes` takes, Arrow
+            maps, {"indices": [...], "values": [...]} (Arrow structs too), or JSON text of a dict, of pairs, or of that.
             What the schema does not name becomes keys of the dynamic field.
         first_row: the number that messages give the first row.
         new_keys: gives n unused primary keys; used where the schema sets auto_id.
@@ -115,7 +119,7 @@ def _scalar(field: Field, given: Column | None, n_rows: int, first_row: int) -> 
     if given is None:
         given = pa.nulls(n_rows, field.arrow_type)
     if field.dtype == SPARSE:
-        return _in_rows(field, _sparse_values(given), first_row)
+        return _in_rows(field, _sparse_values(field, given, first_row), first_row)
     if field.dtype == DataType.JSON and field.default is None:
         return _in_rows(field, _values(given), first_row)
     column = _arrow(field, given)
@@ -262,16 +266,36 @@ def _from_first(error: InvalidData, first_row: int) -> InvalidData:
     return type(error)(f"row {first_row + int(where.removeprefix('row '))},{what}")
 
 
-def _sparse_values(given: Column) -> list[Any]:
-    """Return sparse vectors, which files may hold as JSON text, as dicts or lists of pairs."""
-    return [_from_json(value) if isinstance(value, str) else value for value in _values(given)]
+def _sparse_values(field: Field, given: Column, first_row: int) -> list[Any]:
+    """Return sparse vectors as dicts or lists of pairs; files may hold them as JSON text, or in two lists.
+
+    Raises: InvalidData: a vector's "indices" and "values" are not two lists of one length.
+    """
+    found = [_from_json(value) if isinstance(value, str) else value for value in _values(given)]
+    for i, value in enumerate(found):
+        if isinstance(value, Mapping) and value.keys() == _SPARSE_LISTS:
+            indices, numbers = value["indices"], value["values"]
+            if not all(isinstance(part, (list, tuple, np.ndarray)) for part in (indices, numbers)) or (
+                len(indices) != len(numbers)
+            ):
+                raise InvalidData(
+                    f"row {first_row + i}, field {field.name!r}: given {shown(value)}; 'indices' and 'values' are two "
+                    f"lists of one length"
+                )
+            found[i] = list(zip(indices, numbers, strict=True))
+    return found
 
 
 def _from_json(text: str) -> Any:
+    """Return what JSON text holds; an object as a list of pairs, so that an index which is there twice is seen."""
     try:
-        held = orjson.loads(text)
-        return {int(index): value for index, value in held.items()}
-    except (ValueError, AttributeError):
+        held = json.loads(text, object_pairs_hook=tuple)
+        if not isinstance(held, tuple):
+            return held
+        if len(held) == len(_SPARSE_LISTS) and dict(held).keys() == _SPARSE_LISTS:
+            return dict(held)
+        return [(int(index), value) for index, value in held]
+    except (ValueError, RecursionError):
         return text
 
 
@@ -283,7 +307,8 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
 
     Args:
         given: of FLOAT_VECTOR see `float_matrix`. Of other types a 2-d array, or an Arrow array of lists or of bytes,
-            of what a row may be (`vectors.vector_column`); half-precision vectors also as lists of the bytes of each.
+            of what a row may be (`vectors.vector_column`); half-precision vectors also as lists of the bytes (uint8)
+            of each.
     Raises: DimensionMismatch, NotFinite, InvalidData: the message names the row.
     """
     if field.dtype == DataType.FLOAT_VECTOR:
@@ -316,12 +341,16 @@ def _typed_rows(field: Field, given: Column) -> list[Any]:
     if isinstance(given, np.ndarray):
         return list(given)
     column, size_bytes = _storage(given), field.row_shape[0] * field.vector_dtype.itemsize
-    if not pa.types.is_fixed_size_list(column.type) or column.null_count or column.flatten().null_count:
+    kind = column.type
+    is_fixed = pa.types.is_fixed_size_list(kind)
+    is_list = is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    # Bytes above 127 would be negative numbers of an INT8_VECTOR, so its uint8 are numbers.
+    is_bytes = is_list and pa.types.is_uint8(kind.value_type) and field.dtype != DataType.INT8_VECTOR
+    if not is_fixed or column.null_count or column.flatten().null_count:
         rows = column.to_pylist()
-        is_bytes = pa.types.is_list(column.type) and pa.types.is_uint8(column.type.value_type)
-        return [bytes(row) if is_bytes and row and len(row) == size_bytes else row for row in rows]
+        return [bytes(row) if is_bytes and row and len(row) == size_bytes and None not in row else row for row in rows]
     matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
-    if matrix.dtype == np.uint8 and matrix.shape[1] == size_bytes:
+    if is_bytes and matrix.shape[1] == size_bytes:
         return list(np.ascontiguousarray(matrix).view(field.vector_dtype))
     return list(matrix) if matrix.dtype.kind == "f" or matrix.dtype == field.vector_dtype else list(matrix.tolist())
 

@@ -234,7 +234,7 @@ class Upkeep:
                 collection.schema,
                 sources,
                 collection.record.indexes,
-                self._stopping,
+                self._paused,
             )
             if written is None:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -290,7 +290,7 @@ class Upkeep:
         if spec.is_scalar:
             index = build_scalar_index(segment.scalar(spec.field), spec.index_type)
         else:
-            index = build_index(spec, segment.vectors(spec.field), None, self._stopping)
+            index = build_index(spec, segment.vectors(spec.field), None, self._paused)
         if index is None:
             return False
         # A file that was damaged may be mapped elsewhere; it is not written over.
@@ -342,25 +342,37 @@ class Upkeep:
         path = sketch_path(segment.directory, spec)
         path.unlink(missing_ok=True)
         file = write_durable(path, sketch.save)
-        sync_directory(segment.directory)
-        with self._collection.changing():
-            part = self._collection.contents.sealed.get(segment.segment_id)
+        try:
+            sync_directory(segment.directory)
+            self._swap_sketched(segment.segment_id, index, SegmentSketch(path, file, spec.metric))
+        except BaseException:
+            manifest = host.catalog.segment(segment.segment_id)
+            if manifest is None or str(spec.index_id) not in manifest.get("sketches", {}):
+                path.unlink(missing_ok=True)
+            raise
+
+    def _swap_sketched(self, segment_id: int, index: SegmentIndex, sketch: SegmentSketch) -> None:
+        host, collection, spec = self._host, self._collection, index.spec
+        with collection.changing():
+            part = collection.contents.sealed.get(segment_id)
             held = None if part is None else part.vector_index(spec)
             if part is None or held is None or held.record != index.record:
                 raise _Superseded
             segment = _segment(part)
-            record = replace(segment.record, sketches={**segment.record.sketches, spec.index_id: file})
+            record = replace(segment.record, sketches={**segment.record.sketches, spec.index_id: sketch.record})
             with host.catalog.transaction() as change:
-                change.put("segment", segment.segment_id, record.to_document())
+                change.put("segment", segment_id, record.to_document())
             segment.record = record
-            held.sketch = SegmentSketch(path, file, spec.metric)
-            self._collection.publish()
+            held.sketch = sketch
+            collection.publish()
 
     # Pieces
 
-    def _stopping(self) -> bool:
-        """Whether long work is to end early. Asked now and then by a merge or a build, which first lets a tail that has
-        become too long meanwhile go into a segment of its own."""
+    def _paused(self) -> bool:
+        """Seal the tail where it has become too long, and return whether long work is to end early.
+
+        Called now and then by a merge or a build.
+        """
         stopping = self._host.maintenance.stopping()
         if not stopping and self.overdue():
             self._seal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import ClassVar
 
@@ -104,6 +105,23 @@ def test_parameters_of_lists() -> None:
     assert BinaryIvf.with_width(10, {"nprobe": 4}, 320)["nprobe"] == 16
     narrow_search, wide = (index.comparisons(20, 10, {"nprobe": n}) for n in (1, 40))
     assert narrow_search < wide <= 2_040
+
+
+def test_lists_take_rows_and_queries_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, queries = rows_of(6_000, 8), rows_of(600, 8, 1)
+    expected = BinaryIvf.build(rows, "HAMMING", {"nlist": 150}).search(queries, 5)
+    monkeypatch.setattr(narrow, "BLOCK_FLOATS", 150 * 256)
+    tracemalloc.start()
+    try:
+        index = BinaryIvf.build(rows, "HAMMING", {"nlist": 150})
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 3_000_000, "the distances of all rows from all centroids take 7,200,000"
+    found = index.search(queries, 5)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+    assert index.search(queries[:0], 5).ids.shape == (0, 5)
 
 
 def test_all_rows_may_be_asked_for() -> None:

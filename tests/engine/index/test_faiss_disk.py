@@ -39,6 +39,7 @@ def test_a_wider_search_looks_through_more_lists() -> None:
         ({"search_list": 9}, "search_list=9 is less than k=10"),
         ({"search_list": 0}, r"search_list=0 is out of range; it must be in \[1, 65535\]"),
         ({"nprobe": 3}, "nprobe"),
+        ({"widened": 3}, "widened"),
     ],
 )
 def test_search_parameters_out_of_range_are_refused(params: dict[str, Any], message: str) -> None:

@@ -23,6 +23,27 @@ def test_products(block: int, scale: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert not products(rows, queries.row(5)).any(), "a query without an index has nothing in common with any row"
 
 
+@pytest.mark.parametrize("scale", [1, 10_000_000])
+def test_small_products_beside_large_ones(scale: int) -> None:
+    rows = as_rows(np.array([[0, 1e20], [0, 0], [0, 0.5], [0, 2], [1, 0], [0, 0]], np.float32), scale)
+    query = as_rows(np.array([[0, 1]], np.float32), scale)
+    np.testing.assert_array_equal(products(rows, query.row(0)), np.array([1e20, 0, 0.5, 2, 0, 0], np.float32))
+    found = exact_search(rows, query, 5, "IP")
+    assert found.ids.tolist() == [[0, 3, 2, -1, -1]]
+    some = exact_search(rows, query, 5, "IP", np.array([1, 2, 4, 5]))
+    assert some.ids.tolist() == [[2, -1, -1, -1, -1]]
+
+
+def test_products_beyond_float32() -> None:
+    largest = np.finfo(np.float32).max
+    dense = np.array([[1e30, 0], [-1e30, 0], [1e30, 1e30], [1e30, -1e30], [0, 1], [largest, largest]], np.float32)
+    rows = as_rows(dense)
+    found = products(rows, as_rows(np.array([[1e30, 1e30]], np.float32)).row(0))
+    expected = np.array([largest, -largest, largest, 0, 1e30, largest], np.float32)
+    np.testing.assert_array_equal(found, expected)
+    assert len(products(rows[:0], rows.row(0))) == 0
+
+
 def test_rows_are_picked() -> None:
     rows, dense = draw(40, 30, 0)
     query = as_rows(np.ones((1, 30), np.float32)).row(0)

@@ -189,6 +189,11 @@ def test_another_format_is_refused(catalog: Catalog) -> None:
         reopened(catalog)
 
 
+def test_the_format_before_is_read_and_marked_by_a_writer(catalog: Catalog) -> None:
+    catalog._db.execute("PRAGMA user_version=1")
+    assert reopened(catalog)._version() == 2
+
+
 def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "roost.db").write_bytes(b"not what it seems" * 1000)
     with pytest.raises(Corruption, match=r"roost\.db is damaged"):

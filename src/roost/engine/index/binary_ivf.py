@@ -25,6 +25,7 @@ from roost.engine.index.faiss_ivf import (
     list_growth,
     n_lists_read,
 )
+from roost.engine.index.narrow import blocks
 from roost.engine.index.parameters import integer, require_known, require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -60,7 +61,9 @@ class BinaryIvf(VectorIndex):
         require_known(params, ("nlist",), cls.index_type)
         nlist = integer(params, "nlist", DEFAULT_NLIST, 1, MAX_NLIST)
         centroids = _centroids(vectors, max(1, min(nlist, len(vectors) // ROWS_PER_LIST)))
-        of_row = exact_search(centroids, vectors, 1, "HAMMING").ids[:, 0]
+        of_row = np.empty(len(vectors), np.int64)
+        for block in blocks(len(vectors), len(centroids)):
+            of_row[block] = exact_search(centroids, vectors[block], 1, "HAMMING").ids[:, 0]
         ids = np.argsort(of_row, kind="stable")
         starts = np.searchsorted(of_row[ids], np.arange(len(centroids) + 1))
         return cls(centroids, starts, ids, np.ascontiguousarray(vectors[ids]), metric)
@@ -90,8 +93,11 @@ class BinaryIvf(VectorIndex):
         if allowed is not None:
             check_bitmap(allowed, self.n_rows)
             mask = np.unpackbits(allowed, count=self.n_rows, bitorder="little").astype(bool)
-        order = np.argsort(bit_distances(self._centroids, queries, "HAMMING"), axis=1, kind="stable")
-        answers = [self._search_lists(queries[q : q + 1], k, order[q], nprobe, mask) for q in range(len(queries))]
+        answers = []
+        for block in blocks(len(queries), len(self._centroids)):
+            order = np.argsort(bit_distances(self._centroids, queries[block], "HAMMING"), axis=1, kind="stable")
+            for query, lists in zip(queries[block], order, strict=True):
+                answers.append(self._search_lists(query[None], k, lists, nprobe, mask))
         ids = np.concatenate([a.ids for a in answers]) if answers else np.empty((0, k), np.int64)
         distances = [a.distances for a in answers] or [np.empty((0, k), np.float32)]
         return Neighbours(ids, np.concatenate(distances))

@@ -18,11 +18,15 @@ LISTS_PER_ROOT = 2
 COMPARED_PER_LIST = 5
 """Rows that are read from disk for each list that is looked through."""
 
-_WIDENED = "widened search_list"
-"""The parameter of a search that was made wider: it is for more rows than `search_list` was given for."""
+_WIDENED = "widened"
+"""The parameter of a search that was made wider, a `_Lists`: it is for more rows than `search_list` was given for."""
 
 _LEARNED_PER_LIST = 64
 """More rows a list would better the centroids little, and take long where there are thousands of lists."""
+
+
+class _Lists(int):
+    """How many lists a search that was made wider looks through: a type that no caller's parameter is of."""
 
 
 class FaissDisk(FaissIvfRabitq):
@@ -54,7 +58,8 @@ class FaissDisk(FaissIvfRabitq):
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
-        require_known(params, (*cls.search_params, _WIDENED), cls.index_type)
+        is_widened = isinstance(params.get(_WIDENED), _Lists)
+        require_known(params, (_WIDENED,) if is_widened else cls.search_params, cls.index_type)
         _n_lists(k, params)
         return WIDTH_PER_ROW * k
 
@@ -62,7 +67,7 @@ class FaissDisk(FaissIvfRabitq):
     def with_width(cls, k: int, params: Mapping[str, Any], width: int) -> Mapping[str, Any]:
         # The search is for the rows that are read from disk by now, of which there are some for each list.
         n_lists = params.get(_WIDENED, params.get("search_list", max(DEFAULT_SEARCH_LIST, k / COMPARED_PER_LIST)))
-        return {_WIDENED: min(MAX_NLIST, math.ceil(n_lists * list_growth(k, width)))}
+        return {_WIDENED: _Lists(min(MAX_NLIST, math.ceil(n_lists * list_growth(k, width))))}
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return super().comparisons(width, k, {"nprobe": _n_lists(k, params)})
@@ -76,8 +81,8 @@ def _n_lists(k: int, params: Mapping[str, Any]) -> int:
 
     Raises: InvalidArgument: `search_list` is out of its range, or less than k.
     """
-    if _WIDENED in params:
-        return int(params[_WIDENED])
+    if isinstance(widened := params.get(_WIDENED), _Lists):
+        return widened
     n_lists = integer(params, "search_list", max(k, DEFAULT_SEARCH_LIST), 1, MAX_SEARCH_LIST)
     if n_lists < k:
         raise InvalidArgument(f"search_list={n_lists} is less than k={k}; raise search_list or lower the limit")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roost.engine.columns import FloatArray, Neighbours, StoredVectors
+from roost.engine.columns import FloatArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import GATHER_FROM_QUERIES, compare, exact_search, nearest_slots, one_thread
 from roost.engine.index.sketch import Sketch
@@ -56,26 +56,30 @@ class Scan:
         if self.trace is not None:
             self.trace.note_scan(self.task, len(queries), look, reason)
         k, n_compared = self.task.k, min(look.n_compared, self.task.n_allowed)
-        rows = sketch.search(queries, n_compared, look.n_listed, self.allowed.selector)
+        rows, is_strange = sketch.search(queries, n_compared, look.n_listed, self.allowed.selector)
         distances = compare(self.vectors, queries, rows, self.metric, self.inverse_norms)
         slots = nearest_slots(distances, k)
         answer = Neighbours(np.take_along_axis(rows, slots, axis=1), np.take_along_axis(distances, slots, axis=1))
-        # Codes that are all equal may hide rows.
-        is_short = rows[:, -1] < 0
-        is_open = is_short.copy()
+        # Codes that are all equal may hide rows, as may what a sketch leaves out.
+        is_blind = is_strange | (rows[:, -1] < 0)
+        is_open = ~is_blind
         if n_compared < self.task.n_allowed:
-            is_open |= ~is_early(slots.sum(axis=1) / k - (k - 1) / 2, n_compared)
-        n_open = int(np.count_nonzero(is_open))
-        if self.trace is not None:
-            self.trace.note_kept(len(queries) - n_open)
-        if not n_open:
-            self.allowed.sketch_doubt.note(len(queries), 0)
-            return answer
-        further = None if is_short.any() else next_look(self.task, look)
-        if further is None:
-            self.allowed.sketch_doubt.note(len(queries), n_open)
-            found = self._exact(queries[is_open], "answers not trusted: scanned")
+            is_open &= ~is_early(slots.sum(axis=1) / k - (k - 1) / 2, n_compared)
         else:
+            is_open[:] = False
+        further = next_look(self.task, look) if is_open.any() else None
+        is_scanned = is_blind if further else is_blind | is_open
+        n_scanned, n_open = int(np.count_nonzero(is_scanned)), int(np.count_nonzero(is_open))
+        if self.trace is not None:
+            self.trace.note_kept(len(queries) - int(np.count_nonzero(is_blind | is_open)))
+        self.allowed.sketch_doubt.note(len(queries), n_scanned)
+        if n_scanned:
+            _put(answer, is_scanned, self._exact(queries[is_scanned], "answers not trusted: scanned"))
+        if further and n_open:
             found = self._by_sketch(sketch, queries[is_open], further, "answers not trusted: looked further")
-        answer.ids[is_open], answer.distances[is_open] = found.ids, found.distances
+            _put(answer, is_open, found)
         return answer
+
+
+def _put(answer: Neighbours, where: Mask, found: Neighbours) -> None:
+    answer.ids[where], answer.distances[where] = found.ids, found.distances

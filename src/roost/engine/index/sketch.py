@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray
 from roost.engine.index.exact import normalised
@@ -28,6 +29,9 @@ MIN_DIM = 24
 
 MIN_ROWS = 1_024
 """Fewer rows need no sketch."""
+
+_STRANGE_FROM = 0.99
+"""A query is strange that lies farther from the axes than this share of the rows."""
 
 _SAMPLED_ROWS = 8_192
 _ENCODED_ROWS = 16_384
@@ -48,10 +52,15 @@ class Sketch:
     search with product quantization fast scan".
     """
 
-    def __init__(self, index: Any, metric: str) -> None:
+    def __init__(self, index: Any, origin: FloatArray, rest: float, metric: str) -> None:
+        """Hold Faiss's index behind the transform of a query, and what tells a strange query (see `search`)."""
         self.metric = metric
         self._index = index
-        self.n_numbers = int(index.index.d)
+        self._transform = faiss.downcast_VectorTransform(index.chain.at(0))
+        self._codes = faiss.downcast_index(index.index)
+        self._origin = origin
+        self._rest = rest
+        self.n_numbers = int(self._codes.d)
 
     @classmethod
     def build(cls, vectors: FloatArray, metric: str) -> Sketch:
@@ -63,34 +72,40 @@ class Sketch:
         codes = _empty_codes(frame.encode(sample), metric)
         for numbers in _encoded(frame, vectors):
             codes.add(numbers)
-        return cls(faiss.IndexPreTransform(frame.for_queries(), codes), metric)
+        rest = float(np.quantile(frame.rests(sample), _STRANGE_FROM)) if frame.is_partial else np.inf
+        return cls(faiss.IndexPreTransform(frame.for_queries(), codes), frame.origin, rest, metric)
 
     @property
     def n_rows(self) -> int:
         return int(self._index.ntotal)
 
-    def search(self, queries: FloatArray, n: int, n_listed: int, selector: Any) -> IntArray:
-        """Return the n rows of each query that seem nearest, nearest first ((n_queries, n) int64, padded with -1).
+    def search(
+        self, queries: FloatArray, n: int, n_listed: int, selector: Any
+    ) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Return the n rows of each query that seem nearest, nearest first.
 
         Args:
             queries: (n_queries, dim) float32.
             n_listed: rows to rank at eight bits a number, at least n.
-            selector: Faiss's, of the rows that may be returned; see `selector_of`.
+            selector: Faiss's, of the rows that may be returned; see `Allowed.selector`.
+        Returns: ids (n_queries, n) int64, padded with -1; and which queries are strange ((n_queries,) bool): they lie
+            farther from the axes than nearly all rows, so rows that lie there with them are not seen to be near.
         """
         asked = _compared(queries, self.metric)
+        numbers = self._transform.apply(asked)
         ids = np.empty((len(queries), n), np.int64)
         found = np.empty((len(queries), n), np.float32)
         lists = faiss.SearchParametersIVF(nprobe=1, sel=selector)
-        ranking = faiss.IndexRefineSearchParameters(k_factor=n_listed / n, base_index_params=lists)
-        parameters = faiss.SearchParametersPreTransform(index_params=ranking)
-        x, near, rows = (faiss.swig_ptr(array) for array in (asked, found, ids))
-        self._index.search_c(len(queries), x, n, near, rows, parameters)
-        return ids
+        parameters = faiss.IndexRefineSearchParameters(k_factor=n_listed / n, base_index_params=lists)
+        x, near, rows = (faiss.swig_ptr(array) for array in (numbers, found, ids))
+        self._codes.search_c(len(queries), x, n, near, rows, parameters)
+        return ids, _rests(asked - self._origin, numbers, self.metric) > self._rest
 
     def save(self, path: Path) -> None:
         """Write the sketch to one file. The caller makes it durable."""
         with open(path, "wb") as file:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+            for array in (self._origin, np.array([self._rest]), faiss.serialize_index(self._index)):
+                np.save(file, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path, metric: str) -> Sketch:
@@ -99,12 +114,14 @@ class Sketch:
         Raises: Corruption: the file cannot be read as a sketch.
         """
         try:
-            index = faiss.read_index(str(path))
-        except (RuntimeError, MemoryError) as error:
+            with open(path, "rb") as file:
+                origin, rest, body = (np.load(file, allow_pickle=False) for _ in range(3))
+            index = faiss.deserialize_index(body)
+        except (OSError, ValueError, EOFError, RuntimeError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as a sketch: {error}") from error
         if not isinstance(index, faiss.IndexPreTransform):
             raise Corruption(f"{path} does not hold a sketch")
-        return cls(index, metric)
+        return cls(index, origin, float(rest[0]), metric)
 
 
 class _Frame(NamedTuple):
@@ -131,6 +148,21 @@ class _Frame(NamedTuple):
     @property
     def n_numbers(self) -> int:
         return len(self.axes) + self.has_rest
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether anything lies beyond the axes."""
+        return bool(len(self.axes) < self.axes.shape[1])
+
+    @property
+    def origin(self) -> FloatArray:
+        """Where queries are measured from."""
+        return np.zeros_like(self.mean) if self.metric == "IP" else self.mean
+
+    def rests(self, queries: FloatArray) -> FloatArray:
+        """Return how far queries lie from the axes ((n_queries,) float32); see `_rests`."""
+        moved: FloatArray = np.asarray(queries - self.origin, np.float32)
+        return _rests(moved, np.asarray(moved @ self.axes.T, np.float32), self.metric)
 
     def encode(self, rows: FloatArray) -> FloatArray:
         """Return (n_rows, n_numbers) float32."""
@@ -214,6 +246,20 @@ def _principal_axes(centred: FloatArray, n_axes: int, random: np.random.Generato
     spread = np.linalg.eigh((centred @ found).T @ (centred @ found))[1][:, ::-1]
     axes: FloatArray = np.ascontiguousarray((found @ spread)[:, :n_axes].T, np.float32)
     return axes
+
+
+def _rests(moved: FloatArray, along: FloatArray, metric: str) -> FloatArray:
+    """Return how far queries lie from the axes; for an inner product, which their length does not change, as a share.
+
+    Args:
+        moved: (n_queries, dim), from the origin.
+        along: (n_queries, n_axes), the part of them along the axes.
+    """
+    lengths = np.einsum("ij,ij->i", moved, moved)
+    rests: FloatArray = np.sqrt(np.maximum(lengths - np.einsum("ij,ij->i", along, along), 0))
+    if metric == "IP":
+        np.divide(rests, np.sqrt(lengths), out=rests, where=lengths > 0)
+    return rests
 
 
 def _compared(rows: FloatArray, metric: str) -> FloatArray:

@@ -27,6 +27,8 @@ BLOCK_PAIRS: Final = 1 << 20
 TABLE_INDICES: Final = 1 << 20
 """Up to this largest index the numbers of a query are looked up in a table."""
 
+_LARGEST: Final = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class SparseRows:
@@ -99,6 +101,8 @@ def sparse_rows(vectors: list[bytes]) -> VectorArray:
 def products(rows: SparseRows, query: npt.NDArray[Any]) -> FloatArray:
     """Return the inner product of each row with one query, (n_rows,) float32; 0 where they have no index in common.
 
+    Each row is summed by itself in float64; what float32 cannot hold comes out as its largest number.
+
     Args:
         query: its pairs.
     """
@@ -107,25 +111,26 @@ def products(rows: SparseRows, query: npt.NDArray[Any]) -> FloatArray:
     for block in _blocks(rows.starts):
         part = rows[block]
         terms = weigh(part.used["index"]) * part.used["value"]
-        sums = np.concatenate([[0.0], np.cumsum(terms, dtype=np.float64)])
-        ends = part.starts - part.starts[0]
-        found[block] = sums[ends[1:]] - sums[ends[:-1]]
+        filled = np.flatnonzero(part.lengths)
+        if len(filled):
+            sums = np.add.reduceat(terms, (part.starts - part.starts[0])[filled])
+            found[block.start + filled] = np.clip(sums, -_LARGEST, _LARGEST)
     return found
 
 
 def _weights_of(query: npt.NDArray[Any]) -> Any:
-    """Return a function from indices to the query's numbers at them."""
-    indices, values = query["index"], query["value"]
+    """Return a function from indices to the query's numbers at them, float64."""
+    indices, values = query["index"], query["value"].astype(np.float64)
     if not len(query):
-        return lambda asked: np.zeros(len(asked), np.float32)
+        return lambda asked: np.zeros(len(asked))
     if int(indices[-1]) < TABLE_INDICES:
-        table = np.zeros(int(indices[-1]) + 2, np.float32)
+        table = np.zeros(int(indices[-1]) + 2)
         table[indices] = values
         return lambda asked: table[np.minimum(asked, np.uint32(len(table) - 1))]
 
-    def look_up(asked: npt.NDArray[np.uint32]) -> FloatArray:
+    def look_up(asked: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
         at = np.minimum(np.searchsorted(indices, asked), len(indices) - 1)
-        return np.where(indices[at] == asked, values[at], np.float32(0))
+        return np.where(indices[at] == asked, values[at], 0.0)
 
     return look_up
 

@@ -34,7 +34,10 @@ from roost.errors import Corruption, StorageFailure, StorageFull
 
 _log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 has segments that are newer than records of the log (`SegmentRecord.log_seq`)."""
+
+_READABLE_VERSIONS = (1, 2)
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
 # What the header of SQLite's file may say of who can read and write it; anything else makes it read-only.
@@ -108,6 +111,8 @@ class Catalog:
         try:
             self._heads = self._load_heads()
             self._check_witness(*witnessed)
+            if not read_only and self._version() != FORMAT_VERSION:
+                self._db.execute(f"PRAGMA user_version={FORMAT_VERSION}")
         except BaseException:
             self.close()
             raise
@@ -152,11 +157,14 @@ class Catalog:
         if any(version not in _SQLITE_VERSIONS for version in versions):
             raise Corruption(f"{self.path} is damaged: its header is not SQLite's; restore it from a copy")
 
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
     def _check_structure(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT_VERSION:
+        version = self._version()
+        if version not in _READABLE_VERSIONS:
             raise Corruption(
-                f"{self.path} has format version {version}; this release of Roost reads version {FORMAT_VERSION}"
+                f"{self.path} has format version {version}; this release of Roost reads versions up to {FORMAT_VERSION}"
             )
         found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if found != "ok":
