@@ -35,7 +35,7 @@ def find(words):
 
 
 GROUPS = {
-    "": "demo info check deploy promote rollback debt serve",
+    "": "demo info check load deploy promote rollback debt serve",
     "model": "list versions show card write-card lineage register",
     "endpoint": "list show create retire purge keep-retired own",
     "backfill": "list show rejected estimate pause resume cancel",
