@@ -35,6 +35,7 @@ STATUS: Mapping[type[errors.RoostError], int] = {
     errors.IndexExists: 409,
     errors.AliasExists: 409,
     errors.CollectionNotLoaded: 409,
+    errors.LoadConflict: 409,
     errors.WorkspaceError: 409,
     errors.PermissionDenied: 403,
     errors.ApprovalRequired: 403,
