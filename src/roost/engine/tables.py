@@ -21,7 +21,7 @@ from roost.engine.columns import Batch, FloatArray, VectorArray
 from roost.engine.index.narrow import not_finite
 from roost.engine.rows import scalar_array
 from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
-from roost.engine.vectors import shown, vector_column
+from roost.engine.vectors import check_finite, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidData, NotFinite
 
 Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
@@ -365,7 +365,7 @@ def float_matrix(field: Field, given: Column, first_row: int = 0) -> FloatArray:
     flat = _matrix(field, given) if isinstance(given, np.ndarray) else _listed(field, given, first_row)
     with np.errstate(over="ignore"):
         matrix = np.ascontiguousarray(flat, dtype=np.float32)
-    _check_finite(field, matrix, first_row)
+    check_finite(matrix, field, "row {}, field " + repr(field.name), first_row)
     return matrix
 
 
@@ -420,17 +420,3 @@ def _listed(field: Field, column: pa.Array, first_row: int) -> npt.NDArray[Any]:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _check_finite(field: Field, matrix: FloatArray, first_row: int) -> None:
-    flat = matrix.ravel()
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(flat.dot(flat)):  # quick, and infinite also where only the squares overflow
-            return
-    finite = np.isfinite(matrix)
-    if not finite.all():
-        row, element = np.argwhere(~finite)[0].tolist()
-        raise NotFinite(
-            f"row {first_row + row}, field {field.name!r}: element {element} is NaN, infinite, or too large for "
-            f"float32; a vector holds finite numbers only"
-        )

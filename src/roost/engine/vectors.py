@@ -51,7 +51,7 @@ def vector_column(field: Field, values: Sequence[Any]) -> VectorArray:
         matrix = np.empty((len(values), field.dim or 0), dtype=np.float32)
         for i, value in enumerate(values):
             matrix[i] = _vector(value, field, f"row {i}, field {field.name!r}")
-    _check_finite(matrix, field, "row {}, field " + repr(field.name))
+    check_finite(matrix, field, "row {}, field " + repr(field.name))
     return matrix
 
 
@@ -76,7 +76,7 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
     else:
         stacked = _stack_arrays(field, data) if type(data) is list else None
         matrix = _queries_one_by_one(field, data) if stacked is None else stacked
-    _check_finite(matrix, field, "query {}")
+    check_finite(matrix, field, "query {}")
     return matrix
 
 
@@ -148,7 +148,14 @@ def _to_float32(values: Any) -> FloatArray:
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _check_finite(matrix: FloatArray, field: Field, where: str) -> None:
+def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 0) -> None:
+    """Refuse vectors that hold what is no finite number.
+
+    Args:
+        where: what is read, with a place for its number.
+        first_row: the number of the first vector.
+    Raises: NotFinite: of the first such element.
+    """
     flat = matrix.ravel()
     with np.errstate(over="ignore", invalid="ignore"):
         if math.isfinite(flat.dot(flat)):  # quick, and infinite also where only the squares overflow
@@ -157,7 +164,7 @@ def _check_finite(matrix: FloatArray, field: Field, where: str) -> None:
     if not finite.all():
         row, column = np.argwhere(~finite)[0].tolist()
         raise NotFinite(
-            f"{where.format(row)}: element {column} is NaN, infinite, or too large for float32; "
+            f"{where.format(first_row + row)}: element {column} is NaN, infinite, or too large for float32; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
 
