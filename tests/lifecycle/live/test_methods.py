@@ -117,6 +117,16 @@ def test_a_split_counts_users_and_the_silent_ones_too(contested: Endpoint, digit
     assert test.standing().n_queries == 20
 
 
+def test_a_seeded_split_without_users_can_be_run_again(contested: Endpoint, digits: Digits) -> None:
+    sides = []
+    for _ in range(2):
+        test = contested.start_test("digits-v2", method="split", seed=2)
+        sides.append([ask(contested, digits, 300 + n).deployment for n in range(60)])
+        test.stop("again")
+    assert sides[0] == sides[1]
+    assert 15 < sides[0].count("digits-v2") < 45
+
+
 def test_a_split_finds_the_better_model(contested: Endpoint, digits: Digits) -> None:
     """A user buys where the first result is right, which the weak model of 2 dimensions less often shows."""
     test = contested.start_test("digits-v2", method="split", metric="conversion", seed=2)

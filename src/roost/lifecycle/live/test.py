@@ -101,11 +101,10 @@ class LiveTest:
         self._count_stored(records.outcomes())
 
     def _made(self, arms: Sequence[Target], seeds: tuple[str, str], started_at: float) -> Interleaved | Split | Shadow:
-        own, of_process = seeds
         if self.plan.interleaves:
-            return Interleaved(self.plan, arms, of_process, self.guards)
+            return Interleaved(self.plan, arms, seeds[1], self.guards)
         if self.plan.method == "split":
-            return Split(self.plan, arms, own, started_at, self.guards)
+            return Split(self.plan, arms, seeds, started_at, self.guards)
         return Shadow(self.plan, arms, self.guards, self._mirrored)
 
     @property
