@@ -13,9 +13,10 @@ from pymilvus.client.types import ConsistencyLevel, get_consistency_level
 
 from roost.engine.index.parameters import SIMILARITIES
 from roost.engine.index.registry import resolve_index
+from roost.engine.records import CollectionRecord
 from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec
-from roost.errors import FieldNotFound, InvalidArgument, InvalidConsistencyLevel, NotSupported
+from roost.errors import FieldNotFound, IndexNotFound, InvalidArgument, InvalidConsistencyLevel, NotSupported
 
 MAX_WINDOW: Final = 16_384
 """Milvus's limit for limit + offset, and for the queries of one search."""
@@ -202,6 +203,59 @@ def plan_search(index: IndexSpec, search_params: Any, options: Mapping[str, Any]
                 f"unknown search parameter {name!r} for index type {index.index_type}; it takes {takes}"
             )
     return SearchPlan(offset, round_decimal, params, within, beyond)
+
+
+class Prepared(NamedTuple):
+    """What a search asks for beside its queries, its filter and its partitions.
+
+    Attributes:
+        depth: how many rows it looks for, those that it leaves out at the front included.
+    """
+
+    record: CollectionRecord
+    field: Field
+    spec: IndexSpec
+    plan: SearchPlan
+    depth: int
+
+
+_PREPARED: Final[dict[tuple[Any, ...], Prepared]] = {}
+"""Of searches before. An entry holds its record, so its id is no other's meanwhile."""
+
+_MAX_PREPARED: Final = 256
+_MAX_PARAMS_LENGTH: Final = 200
+
+
+def prepare(
+    record: CollectionRecord, search_params: Any, limit: Any, anns_field: Any, options: Mapping[str, Any]
+) -> Prepared:
+    """Check the arguments of a search; those without options are remembered, as most searches repeat them.
+
+    Raises: IndexNotFound: the field has none. Otherwise as `search_field`, `plan_search` and `check_limit`.
+    """
+    if options or type(limit) is not int or not (anns_field is None or type(anns_field) is str):
+        return _prepare(record, search_params, limit, anns_field, options)
+    # The text of the parameters tells 1 from 1.0 and True, which are equal.
+    key = (id(record), repr(search_params), limit, anns_field)
+    found = _PREPARED.get(key)
+    if found is None:
+        found = _prepare(record, search_params, limit, anns_field, options)
+        if len(key[1]) <= _MAX_PARAMS_LENGTH:
+            if len(_PREPARED) >= _MAX_PREPARED:
+                _PREPARED.clear()
+            _PREPARED[key] = found
+    return found
+
+
+def _prepare(
+    record: CollectionRecord, search_params: Any, limit: Any, anns_field: Any, options: Mapping[str, Any]
+) -> Prepared:
+    field = search_field(record.schema, anns_field)
+    index = record.index_of(field.name)
+    if index is None:
+        raise IndexNotFound(f"vector field {field.name!r} has no index; call create_index, then load_collection")
+    plan = plan_search(index, search_params, options)
+    return Prepared(record, field, index, plan, check_depth(index, plan, limit))
 
 
 def _check_round_decimal(given: Any) -> int:

@@ -23,7 +23,7 @@ from roost.engine.schema import SPARSE
 from roost.engine.search import Request
 from roost.engine.sparse_vectors import sparse_queries
 from roost.engine.vectors import query_matrix
-from roost.errors import IndexNotFound, InvalidArgument, InvalidArgumentType, InvalidData, InvalidFilter, NotSupported
+from roost.errors import InvalidArgument, InvalidArgumentType, InvalidData, InvalidFilter, NotSupported
 
 _COMMON: Final = frozenset({"_async", "_callback", "namespace"})
 _INSERT_OPTIONS: Final = _COMMON
@@ -252,16 +252,11 @@ def search_request(
 
     Raises: as `RowMethods.search`.
     """
-    field = arguments.search_field(collection.schema, anns_field)
-    index = collection.record.index_of(field.name)
-    if index is None:
-        raise IndexNotFound(f"vector field {field.name!r} has no index; call create_index, then load_collection")
     if options:
         arguments.refuse("search", options, _SEARCH_OPTIONS)
         arguments.check_consistency(options)
-    plan = arguments.plan_search(index, search_params, options)
+    _, field, index, plan, depth = arguments.prepare(collection.record, search_params, limit, anns_field, options)
     predicate = read_filter(collection, filter, options.get("filter_params"))
-    depth = arguments.check_depth(index, plan, limit)
     queries = sparse_queries(field, data) if field.dtype is SPARSE else query_matrix(field, data)
     if len(queries) > arguments.MAX_WINDOW:
         raise InvalidArgument(f"{len(queries)} queries in one search; at most {arguments.MAX_WINDOW} are allowed")

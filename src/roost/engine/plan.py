@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import NamedTuple
 
 from roost.engine.columns import FloatArray, Mask
 
@@ -66,6 +65,7 @@ class Task:
         is_rough: whether the index orders rows by compressed vectors. Far from the query, where rows lie close to each
             other for their distance, it cannot tell the nearest from the next.
         n_sketched: numbers that the sketch of the segment keeps of a row; 0 where there is none.
+        has_excerpt: whether a scan of the sketch reads the allowed rows alone.
     """
 
     n_rows: int
@@ -78,6 +78,7 @@ class Task:
     n_threads: int = 1
     is_rough: bool = False
     n_sketched: int = 0
+    has_excerpt: bool = False
 
 
 # Width for a k-th allowed row of rank R is at least this times R ...
@@ -99,23 +100,28 @@ BITMAP_FROM_FRACTION = 0.05
 
 # Nanoseconds of one thread: fixed part and part per dimension.
 EXACT_ROW_NS = (3.0, 0.35)
-GRAPH_ROW_NS = (35.0, 0.35)
+GRAPH_ROW_NS = (25.0, 0.28)
+# What it takes to tell the allowed rows that a search of a graph met from the others, and to judge them.
+SIEVED_QUERY_NS = 50_000.0
+# Numbers of rows that stay in the processor's cache while a filter comes again and again, which halves their time.
+CACHED_NUMBERS = 2 << 20
 # The same for a row that is copied once for a batch of queries, and for each query that then reads it.
 GATHERED_ROW_NS = (10.0, 0.5)
 BATCHED_ROW_NS = (2.0, 0.06)
 BATCH_FROM_QUERIES = 4
-# A number of a row of a sketch, a row that is ranked again, one that is compared; what a call costs in any case.
-SKETCHED_NUMBER_NS = 0.033
-RANKED_ROW_NS = 60.0
-COMPARED_ROW_NS = (60.0, 0.5)
+# A number of a row of a sketch, a row that is compared for its place in the order; what a call costs in any case.
+SKETCHED_NUMBER_NS = 0.05
+COMPARED_ROW_NS = (60.0, 0.35)
 SKETCH_CALL_NS = 60_000.0
+# A row of a sketch that is tested against a filter, and one that is copied for an excerpt.
+TESTED_ROW_NS = 1.2
+EXCERPTED_ROW_NS = 80.0
 
-# Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are ranked for each.
-FIRST_COMPARED = (30, 5)
-LISTED_PER_COMPARED = 6
-# The order of a sketch is trusted while the nearest rows stand on average within this share of what was looked at: mean
-# recall is 0.999 where they stand at 0.03, 0.985 to 0.990 at 0.05 and 0.96 to 0.98 at 0.08.
-EARLY_SHARE = 0.055
+# Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
+FIRST_COMPARED = (40, 6)
+LISTED_PER_COMPARED = 4
+# The order of a sketch is trusted while the nearest rows stand on average within this share of what was compared.
+EARLY_SHARE = 0.08
 
 
 def plan_search(task: Task, doubt: float = 0.0) -> Plan:
@@ -169,27 +175,14 @@ def plan_scan(task: Task, doubt: float = 0.0) -> Method:
     return Method.SKETCH
 
 
-class Look(NamedTuple):
-    """How much of a sketch is looked at.
-
-    Attributes:
-        n_listed: rows that are ranked again, at eight bits a number.
-        n_compared: rows of these whose vectors are compared.
-    """
-
-    n_listed: int
-    n_compared: int
+def first_look(task: Task) -> int:
+    """Return how many rows of a sketch's order to compare first."""
+    return min(FIRST_COMPARED[0] + FIRST_COMPARED[1] * task.k, task.n_allowed)
 
 
-def first_look(task: Task) -> Look:
-    """Return how much of a sketch to look at first."""
-    n_compared = FIRST_COMPARED[0] + FIRST_COMPARED[1] * task.k
-    return Look(LISTED_PER_COMPARED * n_compared, n_compared)
-
-
-def next_look(task: Task, look: Look) -> Look | None:
-    """Return how much to look at for a query for which `look` was not enough; None to compare all allowed rows."""
-    further = Look(ESCALATION * look.n_listed, ESCALATION * look.n_compared)
+def next_look(task: Task, n_compared: int) -> int | None:
+    """Return how many rows to compare for a query for which fewer were not enough; None to compare all allowed rows."""
+    further = min(2 * n_compared, task.n_allowed)
     one = replace(task, n_queries=1)
     return None if sketch_cost_ns(one, further) > RETRY_BUDGET * exact_cost_ns(one) else further
 
@@ -222,24 +215,48 @@ def scan_cost_ns(task: Task) -> float:
     return min(exact, sketch_cost_ns(task, first_look(task))) if task.n_sketched else exact
 
 
-def sketch_cost_ns(task: Task, look: Look) -> float:
-    """Return about how long it takes to look at so much of a sketch, for all queries together."""
-    one = task.n_rows * task.n_sketched * SKETCHED_NUMBER_NS
-    one += look.n_listed * RANKED_ROW_NS + look.n_compared * _per_row(COMPARED_ROW_NS, task.dim)
+def sketch_cost_ns(task: Task, n_compared: int) -> float:
+    """Return about how long it takes to compare the first rows of a sketch's order, for all queries together."""
+    if task.has_excerpt:
+        one = task.n_allowed * task.n_sketched * SKETCHED_NUMBER_NS
+    else:
+        one = task.n_rows * (task.n_sketched * SKETCHED_NUMBER_NS + TESTED_ROW_NS)
+    one += n_compared * _per_row(COMPARED_ROW_NS, task.dim)
     return SKETCH_CALL_NS + task.n_queries * one / min(task.n_queries, task.n_threads)
+
+
+def excerpt_saving_ns(task: Task, plan: Plan, doubt: float = 0.0) -> float:
+    """Return about how much quicker than by `plan` the queries were answered if there was an excerpt; 0 at least.
+
+    Args:
+        doubt: the fraction of recent queries under this filter whose traversal ended in a scan.
+    """
+    if task.has_excerpt or not task.n_sketched or task.n_allowed <= task.k:
+        return 0.0
+    scan, excerpted = scan_cost_ns(task), scan_cost_ns(replace(task, has_excerpt=True))
+    if plan.method is Method.SCAN:
+        return scan - excerpted
+    graph = graph_cost_ns(task, plan.width)
+    return max(0.0, graph + doubt * scan - min(excerpted, graph + doubt * excerpted))
+
+
+def excerpt_cost_ns(n_allowed: int) -> float:
+    """Return about how long it takes to make an excerpt of so many rows."""
+    return n_allowed * EXCERPTED_ROW_NS
 
 
 def exact_cost_ns(task: Task) -> float:
     """Return about how long it takes to compare the allowed rows, for all queries together."""
     if task.n_queries < BATCH_FROM_QUERIES:
-        return task.n_queries * task.n_allowed * _per_row(EXACT_ROW_NS, task.dim)
+        n_cached = min(task.n_allowed, CACHED_NUMBERS // task.dim)
+        return task.n_queries * (task.n_allowed - n_cached / 2) * _per_row(EXACT_ROW_NS, task.dim)
     gathering = task.n_allowed * _per_row(GATHERED_ROW_NS, task.dim)
     return gathering + task.n_queries * task.n_allowed * _per_row(BATCHED_ROW_NS, task.dim) / task.n_threads
 
 
 def graph_cost_ns(task: Task, width: int) -> float:
-    """Return about how long a graph search of that width takes, for all queries together."""
-    one = task.comparisons(width) * _per_row(GRAPH_ROW_NS, task.dim)
+    """Return about how long a graph search of that width takes under a filter, for all queries together."""
+    one = SIEVED_QUERY_NS + task.comparisons(width) * _per_row(GRAPH_ROW_NS, task.dim)
     return task.n_queries * one / min(task.n_queries, task.n_threads)
 
 

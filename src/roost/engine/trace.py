@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from roost.engine.plan import Look, Plan, Task, exact_cost_ns, graph_cost_ns, sketch_cost_ns
+from roost.engine.plan import Plan, Task, exact_cost_ns, graph_cost_ns, sketch_cost_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Trace:
         cost_ns = graph_cost_ns(task, plan.width)
         self._add(plan.method.value, plan.width, task.n_queries, task.comparisons(plan.width), cost_ns, reason)
 
-    def note_scan(self, task: Task, n_queries: int, look: Look | None, reason: str) -> None:
-        """Add a scan of the allowed rows for so many queries: of a sketch, or of the vectors where `look` is None."""
+    def note_scan(self, task: Task, n_queries: int, n_compared: int | None, reason: str) -> None:
+        """Add a scan of the allowed rows for so many queries: by a sketch, or of all where `n_compared` is None."""
         task = replace(task, n_queries=n_queries)
-        if look is None:
+        if n_compared is None:
             self._add("exact", 0, n_queries, task.n_allowed, exact_cost_ns(task), reason)
         else:
-            self._add("sketch", 0, n_queries, look.n_compared, sketch_cost_ns(task, look), reason)
+            self._add("sketch", 0, n_queries, n_compared, sketch_cost_ns(task, n_compared), reason)
 
     def note_kept(self, n_kept: int) -> None:
         """Say of how many queries the answer of the last step was trusted."""

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import faiss
 import numpy as np
 from pymilvus import DataType
 
@@ -156,10 +157,9 @@ def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 
         first_row: the number of the first vector.
     Raises: NotFinite: of the first such element.
     """
-    flat = matrix.ravel()
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(flat.dot(flat)):  # quick, and infinite also where only the squares overflow
-            return
+    # Quick, and infinite also where only the squares overflow.
+    if math.isfinite(faiss.fvec_norm_L2sqr(faiss.swig_ptr(np.ascontiguousarray(matrix)), matrix.size)):
+        return
     finite = np.isfinite(matrix)
     if not finite.all():
         row, column = np.argwhere(~finite)[0].tolist()

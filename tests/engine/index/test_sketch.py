@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.scan import Scan
-from roost.engine.index.sketch import MAX_NUMBERS, Sketch
+from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Sketch
 from roost.engine.plan import Task
 from roost.errors import Corruption
 
@@ -58,7 +59,7 @@ def filters() -> dict[str, Mask]:
 
 def test_the_rows_that_seem_nearest_hold_the_nearest(sketch: Sketch) -> None:
     allowed = Allowed(filters()["half"])
-    found, is_strange = sketch.search(QUERIES, 100, 600, allowed.selector)
+    found, is_strange = sketch.search(QUERIES, 400, allowed.selector)
     assert is_strange.mean() < 0.1
     assert sketch.n_numbers == MAX_NUMBERS
     assert allowed.mask[found].all()
@@ -69,7 +70,7 @@ def test_the_rows_that_seem_nearest_hold_the_nearest(sketch: Sketch) -> None:
 def test_where_fewer_rows_are_allowed_the_rest_is_padded(sketch: Sketch) -> None:
     mask = np.zeros(N_ROWS, bool)
     mask[[3, 70, 900]] = True
-    found, _ = sketch.search(QUERIES[:2], 8, 40, Allowed(mask).selector)
+    found, _ = sketch.search(QUERIES[:2], 8, Allowed(mask).selector)
     assert [sorted(row[:3]) for row in found.tolist()] == [[3, 70, 900]] * 2
     assert (found[:, 3:] == -1).all()
 
@@ -81,7 +82,7 @@ def test_what_was_saved_is_loaded(sketch: Sketch, tmp_path: Path) -> None:
     assert loaded.n_rows == N_ROWS
     assert all(
         (here == there).all()
-        for here, there in zip(*(s.search(QUERIES, 20, 100, everything) for s in (loaded, sketch)), strict=True)
+        for here, there in zip(*(s.search(QUERIES, 20, everything) for s in (loaded, sketch)), strict=True)
     )
 
 
@@ -93,19 +94,73 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     faiss.write_index(flat, str(tmp_path / "flat"))
     with pytest.raises(Corruption, match="cannot be read as a sketch"):
         Sketch.load(tmp_path / "flat", "L2")
-    with open(tmp_path / "other", "wb") as file:
-        for array in (np.zeros(4), np.zeros(1), faiss.serialize_index(flat)):
-            np.save(file, array)
-    with pytest.raises(Corruption, match="does not hold a sketch"):
+    with pytest.raises(Corruption, match="do not fit each other"):
+        with open(tmp_path / "other", "wb") as file:
+            for array in (
+                np.zeros(9),
+                np.zeros((4, 8)),
+                np.array(False),
+                np.zeros(1),
+                np.zeros((4, 16)),
+                np.zeros((2, 2)),
+            ):
+                np.save(file, array)
         Sketch.load(tmp_path / "other", "L2")
+
+
+def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:
+    for name, mask in filters().items():
+        allowed = Allowed(mask)
+        excerpt = sketch.excerpt(allowed.rows)
+        assert excerpt is not None and excerpt.n_rows == allowed.count
+        whole, was_strange = sketch.search(QUERIES, 50, allowed.selector)
+        found, is_strange = excerpt.search(QUERIES, 50)
+        assert (is_strange == was_strange).all()
+        shared = [len(set(f) & set(w)) / 50 for f, w in zip(found.tolist(), whole.tolist(), strict=True)]
+        assert np.mean(shared) > 0.99, name
+
+
+def test_an_excerpt_of_few_rows_is_padded(sketch: Sketch) -> None:
+    excerpt = sketch.excerpt(np.array([3, 70, 900]))
+    assert excerpt is not None
+    found, _ = excerpt.search(QUERIES[:2], 8)
+    assert [sorted(row[:3]) for row in found.tolist()] == [[3, 70, 900]] * 2
+    assert (found[:, 3:] == -1).all()
+
+
+def test_excerpts_are_bounded_and_make_room_when_they_go() -> None:
+    sketch, rows = Sketch.build(VECTORS, "L2"), np.arange(N_ROWS)
+    held = [sketch.excerpt(rows) for _ in range(EXCERPTED_PER_ROW)]
+    assert all(one is not None for one in held)
+    assert sketch.excerpt(rows[:1]) is None
+    held.pop()
+    gc.collect()
+    assert sketch.excerpt(rows[:1]) is not None
+
+
+def test_a_filter_that_comes_again_gets_an_excerpt() -> None:
+    """The answers stay the same; what it costs was lost by searches before."""
+    graph, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 8, "efConstruction": 60}), Sketch.build(VECTORS, "L2")
+    allowed = Allowed(filters()["half of the space"])
+
+    def ask(n: int) -> Neighbours:
+        return search_segment(graph, VECTORS, QUERIES[n : n + 1], K, "L2", allowed, {"ef": 200}, None, sketch)
+
+    first = ask(0)
+    assert allowed.excerpt is None
+    for _ in range(60):
+        ask(1)
+    assert allowed.excerpt is not None
+    again = ask(0)
+    assert recall(again, QUERIES[:1], allowed.mask, "L2") >= recall(first, QUERIES[:1], allowed.mask, "L2")
 
 
 @pytest.mark.parametrize("dim", [24, 63, 64, 65])
 def test_every_dimension(dim: int) -> None:
     vectors = np.random.default_rng(3).normal(size=(1_500, dim)).astype(np.float32)
     sketch = Sketch.build(vectors, "L2")
-    found, _ = sketch.search(vectors[:20], 5, 40, Allowed(np.ones(1_500, bool)).selector)
-    assert (found[:, 0] == np.arange(20)).all()
+    found, _ = sketch.search(vectors[:20], 40, Allowed(np.ones(1_500, bool)).selector)
+    assert (found == np.arange(20)[:, None]).any(axis=1).all()
 
 
 @pytest.mark.parametrize("vectors", [np.zeros((1_100, 32), np.float32), np.ones((1_100, 100), np.float32)])

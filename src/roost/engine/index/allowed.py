@@ -9,6 +9,8 @@ import faiss
 import numpy as np
 
 from roost.engine.columns import Bitmap, IntArray, Mask
+from roost.engine.index.sketch import Excerpt, Sketch
+from roost.engine.plan import excerpt_cost_ns
 
 SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
@@ -42,12 +44,26 @@ class Allowed:
     Attributes:
         doubt: of traversals of the graph.
         sketch_doubt: of scans of the sketch.
+        excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Doubt()
         self.sketch_doubt = Doubt()
+        self.excerpt: Excerpt | None = None
+        self._missed_ns = 0.0
+
+    def miss(self, sketch: Sketch, saving_ns: float) -> None:
+        """Note that a search would have been quicker with an excerpt; make it once such searches lost what it costs.
+
+        So a filter that never comes back costs nothing, and whenever one stops coming, at most twice as much was spent
+        as would have been best. Source: Karlin, Manasse, Rudolph and Sleator 1988, "Competitive snoopy caching".
+        """
+        self._missed_ns += saving_ns
+        if self._missed_ns >= excerpt_cost_ns(self.count):
+            self._missed_ns = 0.0
+            self.excerpt = sketch.excerpt(self.rows)
 
     @cached_property
     def count(self) -> int:

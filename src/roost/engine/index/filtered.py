@@ -25,7 +25,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, exact_search, rank_again
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import Sketch
-from roost.engine.plan import SCAN, Method, Plan, Task, is_trusted, plan_again, plan_search
+from roost.engine.plan import SCAN, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
 from roost.engine.trace import Trace
 
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
@@ -112,6 +112,7 @@ def _search_once(
             n_compared = len(vectors) if allowed is None else allowed.count
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
+    excerpt = None if sketch is None else allowed.excerpt
     task = Task(
         len(vectors),
         allowed.count,
@@ -123,13 +124,16 @@ def _search_once(
         _n_threads(),
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
         n_sketched=0 if sketch is None else sketch.n_numbers,
+        has_excerpt=excerpt is not None,
     )
     plan = plan_search(task, allowed.doubt.share)
+    if sketch is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.share)):
+        allowed.miss(sketch, saving_ns)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
-    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
+    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, excerpt, trace)
     if plan == SCAN:
         allowed.doubt.note(1, 0)
         return scan(queries)

@@ -2,22 +2,23 @@
 
 Rows are turned to the axes along which they differ most; the first of these are kept, and what lies beyond them is kept
 as one number, its length. At four bits a number, the sixteen values of an axis are looked up in the processor's
-registers, for 32 rows at once; the rows that this puts first are ranked again at eight bits a number. The order is
-still rough: the nearest have to be compared with the full vectors. A filter costs nothing, whichever rows it keeps, and
-that is what a sketch is for.
+registers, for 32 rows at once. The order is rough: the rows that it puts first have to be compared with the full
+vectors. A filter costs little, whichever rows it keeps, and that is what a sketch is for.
 """
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-from roost.engine.columns import FloatArray, IntArray
+from roost.engine.columns import FloatArray, IntArray, Mask
 from roost.engine.index.exact import normalised
 from roost.errors import Corruption
 
@@ -30,6 +31,9 @@ MIN_DIM = 24
 MIN_ROWS = 1_024
 """Fewer rows need no sketch."""
 
+EXCERPTED_PER_ROW: Final = 4
+"""Rows in all excerpts of a sketch for each of its own: beyond, filters go without."""
+
 _STRANGE_FROM = 0.99
 """A query is strange that lies farther from the axes than this share of the rows."""
 
@@ -39,28 +43,41 @@ _POWER_ITERATIONS = 3
 _LLOYD_ROUNDS = 20
 _SEED = 1
 
+Codes: TypeAlias = npt.NDArray[np.uint8]
+"""(n_rows, ceil(n_numbers / 2)), two numbers a byte, the first in its lower half."""
+
 
 class Sketch:
-    """The rows of a segment in 1.5 * `MAX_NUMBERS` bytes each, or fewer.
+    """The rows of a segment in `MAX_NUMBERS` bytes each, or fewer.
 
     `search` may be called from any number of threads at once, and gives up the interpreter lock.
 
     Attributes:
         n_numbers: kept of a row.
+        has_rests: whether the last of them is the length of what lies beyond the axes.
 
     Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
     search with product quantization fast scan".
     """
 
-    def __init__(self, index: Any, origin: FloatArray, rest: float, metric: str) -> None:
-        """Hold Faiss's index behind the transform of a query, and what tells a strange query (see `search`)."""
-        self.metric = metric
-        self._index = index
-        self._transform = faiss.downcast_VectorTransform(index.chain.at(0))
-        self._codes = faiss.downcast_index(index.index)
-        self._origin = origin
+    def __init__(self, frame: _Frame, levels: FloatArray, codes: Codes, rest: float) -> None:
+        """Hold the codes of rows.
+
+        Args:
+            levels: (n_numbers, 16) float32, what the codes of each number stand for.
+            rest: how far from the axes a query is strange (see `search`).
+        """
+        self.metric = frame.metric
+        self.n_numbers = frame.n_numbers
+        self.has_rests = frame.has_rest
+        self._frame = frame
+        self._transform = frame.for_queries()
+        self._levels = levels
+        self._codes = codes
         self._rest = rest
-        self.n_numbers = int(self._codes.d)
+        self._packed = _in_one_list(_listed(levels, codes, self.metric))
+        self._excerpts: weakref.WeakSet[Excerpt] = weakref.WeakSet()
+        self._excerpting = threading.Lock()
 
     @classmethod
     def build(cls, vectors: FloatArray, metric: str) -> Sketch:
@@ -69,42 +86,60 @@ class Sketch:
         picked = random.choice(len(vectors), min(_SAMPLED_ROWS, len(vectors)), replace=False)
         sample = _compared(vectors[np.sort(picked)], metric)
         frame = _Frame.of(sample, metric, random)
-        codes = _empty_codes(frame.encode(sample), metric)
-        for numbers in _encoded(frame, vectors):
-            codes.add(numbers)
+        levels = _nearest_levels(frame.encode(sample), 16)
+        coder = _listed(levels, np.empty((0, (frame.n_numbers + 1) // 2), np.uint8), metric)
+        codes = np.concatenate([coder.sa_encode(numbers) for numbers in _encoded(frame, vectors)])
         rest = float(np.quantile(frame.rests(sample), _STRANGE_FROM)) if frame.is_partial else np.inf
-        return cls(faiss.IndexPreTransform(frame.for_queries(), codes), frame.origin, rest, metric)
+        return cls(frame, levels, codes, rest)
 
     @property
     def n_rows(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._codes)
 
-    def search(
-        self, queries: FloatArray, n: int, n_listed: int, selector: Any
-    ) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+    def search(self, queries: FloatArray, n: int, selector: Any) -> tuple[IntArray, Mask]:
         """Return the n rows of each query that seem nearest, nearest first.
 
         Args:
             queries: (n_queries, dim) float32.
-            n_listed: rows to rank at eight bits a number, at least n.
             selector: Faiss's, of the rows that may be returned; see `Allowed.selector`.
         Returns: ids (n_queries, n) int64, padded with -1; and which queries are strange ((n_queries,) bool): they lie
-            farther from the axes than nearly all rows, so rows that lie there with them are not seen to be near.
+            farther from the axes than nearly all rows, so what rows share with them there counts. Where the sketch
+            has rests, their rows are ordered by the least distance that they can have.
         """
+        numbers, is_strange = self.turned(queries)
+        parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)
+        return _first(self._packed, numbers, n, parameters), is_strange
+
+    def turned(self, queries: FloatArray) -> tuple[FloatArray, Mask]:
+        """Return the numbers of queries ((n_queries, n_numbers) float32), and which queries are strange."""
         asked = _compared(queries, self.metric)
-        numbers = self._transform.apply(asked)
-        ids = np.empty((len(queries), n), np.int64)
-        found = np.empty((len(queries), n), np.float32)
-        lists = faiss.SearchParametersIVF(nprobe=1, sel=selector)
-        parameters = faiss.IndexRefineSearchParameters(k_factor=n_listed / n, base_index_params=lists)
-        x, near, rows = (faiss.swig_ptr(array) for array in (numbers, found, ids))
-        self._codes.search_c(len(queries), x, n, near, rows, parameters)
-        return ids, _rests(asked - self._origin, numbers, self.metric) > self._rest
+        numbers: FloatArray = self._transform.apply(asked)
+        rests = _rests(asked - self._frame.origin, numbers, self.metric)
+        is_strange: Mask = rests > self._rest
+        if self.has_rests and is_strange.any():
+            numbers[is_strange, -1] = rests[is_strange]
+        return numbers, is_strange
+
+    def excerpt(self, rows: IntArray) -> Excerpt | None:
+        """Return a copy of some rows; None where the sketch has as many in its excerpts as it may.
+
+        Args:
+            rows: (m,) int64, ascending; not modified, and kept.
+        """
+        with self._excerpting:
+            if sum(held.n_rows for held in self._excerpts) + len(rows) > EXCERPTED_PER_ROW * self.n_rows:
+                return None
+            made = Excerpt(self, rows, faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric)))
+            self._excerpts.add(made)
+        return made
 
     def save(self, path: Path) -> None:
         """Write the sketch to one file. The caller makes it durable."""
+        frame = self._frame
         with open(path, "wb") as file:
-            for array in (self._origin, np.array([self._rest]), faiss.serialize_index(self._index)):
+            for array in (frame.mean, frame.axes, np.array(frame.has_rest), np.array(self._rest)):
+                np.save(file, array, allow_pickle=False)
+            for array in (self._levels, self._codes):
                 np.save(file, array, allow_pickle=False)
 
     @classmethod
@@ -115,13 +150,39 @@ class Sketch:
         """
         try:
             with open(path, "rb") as file:
-                origin, rest, body = (np.load(file, allow_pickle=False) for _ in range(3))
-            index = faiss.deserialize_index(body)
-        except (OSError, ValueError, EOFError, RuntimeError, MemoryError) as error:
+                mean, axes, has_rest, rest, levels, codes = (np.load(file, allow_pickle=False) for _ in range(6))
+            frame = _Frame(metric, mean, axes, bool(has_rest))
+            wanted = ((axes.shape[1],), (frame.n_numbers, 16), (len(codes), (frame.n_numbers + 1) // 2))
+            if (mean.shape, levels.shape, codes.shape) != wanted:
+                raise ValueError("its parts do not fit each other")
+        except (OSError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as a sketch: {error}") from error
-        if not isinstance(index, faiss.IndexPreTransform):
-            raise Corruption(f"{path} does not hold a sketch")
-        return cls(index, origin, float(rest[0]), metric)
+        return cls(frame, levels, codes, float(rest))
+
+
+class Excerpt:
+    """The rows of a sketch that one filter keeps, copied together: a scan reads these alone, and tests none.
+
+    `search` may be called from any number of threads at once.
+    """
+
+    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any) -> None:
+        self._sketch = sketch
+        self._rows = rows
+        self._packed = packed
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._rows)
+
+    def search(self, queries: FloatArray, n: int) -> tuple[IntArray, Mask]:
+        """Return the n rows of each query that seem nearest, as `Sketch.search` does."""
+        numbers, is_strange = self._sketch.turned(queries)
+        found = _first(self._packed, numbers, n, None)
+        rows = self._rows[found]
+        if found[:, -1].min() < 0:
+            rows[found < 0] = -1
+        return rows, is_strange
 
 
 class _Frame(NamedTuple):
@@ -190,28 +251,45 @@ class _Frame(NamedTuple):
         return transform
 
 
-def _empty_codes(sample: FloatArray, metric: str) -> Any:
-    """Return Faiss's empty index of four-bit codes in one list, ranked again by eight-bit codes.
+def _listed(levels: FloatArray, codes: Codes, metric: str) -> Any:
+    """Return Faiss's index that holds the codes one after another.
 
     Args:
-        sample: (n, n_numbers) float32, the numbers of some rows.
+        levels: (n_numbers, 16) float32.
     """
-    n_numbers = sample.shape[1]
+    n_numbers = len(levels)
     order = faiss.METRIC_INNER_PRODUCT if metric == "IP" else faiss.METRIC_L2
-    lists = faiss.IndexFlat(n_numbers, order)
-    lists.add(np.zeros((1, n_numbers), np.float32))
-    codes = faiss.IndexIVFPQFastScan(lists, n_numbers, 1, n_numbers, 4, order)
-    codes.by_residual = False
-    faiss.copy_array_to_vector(_levels(sample, 16).ravel(), codes.pq.centroids)
-    codes.is_trained = True
-    finer = faiss.IndexScalarQuantizer(n_numbers, faiss.ScalarQuantizer.QT_8bit, order)
-    finer.train(sample)
-    ranked = faiss.IndexRefine(codes, finer)
-    ranked.is_trained = True
-    return ranked
+    index = faiss.IndexPQ(n_numbers, n_numbers, 4, order)
+    faiss.copy_array_to_vector(levels.ravel(), index.pq.centroids)
+    faiss.copy_array_to_vector(codes.ravel(), index.codes)
+    index.ntotal, index.is_trained = len(codes), True
+    return index
 
 
-def _levels(sample: FloatArray, n_levels: int) -> FloatArray:
+def _in_one_list(listed: Any) -> Any:
+    """Return the codes as Faiss's index of a single list: unlike one without lists, it takes a filter."""
+    centre = faiss.IndexFlat(listed.d, listed.metric_type)
+    centre.add(np.zeros((1, listed.d), np.float32))
+    index = faiss.IndexIVFPQ(centre, listed.d, 1, listed.d, 4, listed.metric_type)
+    index.by_residual = False
+    index.pq.centroids = listed.pq.centroids
+    index.is_trained = True
+    ids = np.arange(listed.ntotal)
+    index.invlists.add_entries(0, listed.ntotal, faiss.swig_ptr(ids), listed.codes.data())
+    index.ntotal = listed.ntotal
+    return faiss.IndexIVFPQFastScan(index)
+
+
+def _first(packed: Any, numbers: FloatArray, n: int, parameters: Any) -> IntArray:
+    """Return the n rows of each query whose codes are nearest, nearest first ((n_queries, n) int64, padded with -1)."""
+    ids = np.empty((len(numbers), n), np.int64)
+    found = np.empty((len(numbers), n), np.float32)
+    x, near, rows = (faiss.swig_ptr(array) for array in (numbers, found, ids))
+    packed.search_c(len(numbers), x, n, near, rows, parameters)
+    return ids
+
+
+def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
     """Return for each number the levels that lie nearest to its values ((n_numbers, n_levels) float32).
 
     Source: Lloyd 1982, "Least squares quantization in PCM", method I, from evenly filled levels on.
@@ -235,16 +313,21 @@ def _encoded(frame: _Frame, vectors: FloatArray) -> Iterator[FloatArray]:
 
 
 def _principal_axes(centred: FloatArray, n_axes: int, random: np.random.Generator) -> FloatArray:
-    """Return the (n_axes, dim) directions along which rows differ most, by random projections.
+    """Return (n_axes, dim) axes of the space in which rows differ most, by random projections.
 
-    Source: Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm 4.4.
+    The axes are turned at random within it. Rows then differ about as much along each, so less is lost when all numbers
+    are looked up in tables of one scale.
+
+    Sources: Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm 4.4; Jégou, Douze, Schmid
+    and Pérez 2010, "Aggregating local descriptors into a compact image representation", section 4 (the turn).
     """
     dim = centred.shape[1]
     found = random.standard_normal((dim, min(dim, n_axes + 10))).astype(np.float32)
     for _ in range(_POWER_ITERATIONS):
         found = np.linalg.qr(centred.T @ (centred @ found))[0].astype(np.float32)
     spread = np.linalg.eigh((centred @ found).T @ (centred @ found))[1][:, ::-1]
-    axes: FloatArray = np.ascontiguousarray((found @ spread)[:, :n_axes].T, np.float32)
+    turn = np.linalg.qr(random.standard_normal((n_axes, n_axes)))[0]
+    axes: FloatArray = np.ascontiguousarray(((found @ spread)[:, :n_axes] @ turn).T, np.float32)
     return axes
 
 
