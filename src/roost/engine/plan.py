@@ -119,7 +119,7 @@ EXCERPTED_ROW_NS = 80.0
 
 # Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
 FIRST_COMPARED = (40, 6)
-LISTED_PER_COMPARED = 4
+LISTED_PER_COMPARED = 2
 # The order of a sketch is trusted while the nearest rows stand on average within this share of what was compared.
 EARLY_SHARE = 0.08
 
