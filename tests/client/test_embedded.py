@@ -333,6 +333,20 @@ def test_bad_search_parameters(client: Any, filled: str, params: Any, message: s
         client.search(filled, [[1, 2]], search_params=params)
 
 
+def test_what_was_checked_once_is_checked_again_where_it_differs(client: Any, filled: str) -> None:
+    """Numbers that are equal are not all allowed: a search that passed lets no other one pass."""
+    query = [[0.0, 0.0]]
+    for _ in range(2):
+        client.search(filled, query, limit=1, search_params={"params": {"ef": 1}})
+    for limit, ef in ((1, True), (1, 1.0), (True, 1), (1.0, 1)):
+        with pytest.raises(InvalidArgument):
+            client.search(filled, query, limit=limit, search_params={"params": {"ef": ef}})
+    client.release_collection(filled)
+    client.drop_index(filled, "vector")
+    with pytest.raises(CollectionNotLoaded):
+        client.search(filled, query, limit=1, search_params={"params": {"ef": 1}})
+
+
 @pytest.mark.parametrize("radius", [1e39, 10**400, float("inf")])
 def test_a_radius_that_no_distance_reaches(client: Any, filled: str, radius: float) -> None:
     assert len(client.search(filled, [[1, 2]], search_params={"radius": radius, "range_filter": -radius})[0]) == 6

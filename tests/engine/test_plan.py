@@ -12,11 +12,15 @@ from roost.engine.plan import (
     Method,
     Task,
     exact_cost_ns,
+    excerpt_saving_ns,
+    first_look,
     graph_cost_ns,
     is_trusted,
+    next_look,
     plan_again,
     plan_search,
     rank_width,
+    sketch_cost_ns,
 )
 
 
@@ -103,3 +107,35 @@ def test_searching_again_is_wider_by_the_rank_that_was_seen() -> None:
 def test_searching_again_gives_way_to_a_scan_that_costs_little_more() -> None:
     assert plan_again(keeping(0.5), 40, 50_000.0) == SCAN
     assert plan_again(keeping(0.05), 200, math.inf) == SCAN
+
+
+SKETCHED = replace(IMAGES, n_sketched=64)
+
+
+def test_an_excerpt_makes_a_scan_cheaper() -> None:
+    excerpted = replace(SKETCHED, has_excerpt=True)
+    assert sketch_cost_ns(excerpted, 100) < sketch_cost_ns(SKETCHED, 100) / 2
+    assert excerpt_saving_ns(SKETCHED, SCAN) == sketch_cost_ns(SKETCHED, 100) - sketch_cost_ns(excerpted, 100)
+    assert excerpt_saving_ns(excerpted, SCAN) == 0
+
+
+def test_a_trusted_traversal_gains_nothing_by_an_excerpt_and_a_doubted_one_does() -> None:
+    wide = replace(SKETCHED, n_rows=1_000_000, n_allowed=500_000)
+    plan = plan_search(wide)
+    assert plan.method is Method.TRAVERSE
+    assert excerpt_saving_ns(wide, plan) == 0
+    assert excerpt_saving_ns(wide, plan, doubt=0.8) > 0
+
+
+@pytest.mark.parametrize("task", [IMAGES, replace(SKETCHED, n_allowed=10)])
+def test_without_a_sketch_or_with_few_rows_there_is_nothing_to_save(task: Task) -> None:
+    assert excerpt_saving_ns(task, SCAN) == 0
+
+
+def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
+    n_compared = first_look(SKETCHED)
+    assert n_compared == 100
+    further = next_look(SKETCHED, n_compared)
+    assert further == 200
+    assert next_look(SKETCHED, 4_000) is None
+    assert first_look(replace(SKETCHED, n_allowed=30)) == 30

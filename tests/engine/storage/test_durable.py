@@ -26,6 +26,14 @@ def test_an_empty_file_has_a_digest(tmp_path: Path) -> None:
     assert digest_file(tmp_path / "a") == xxhash.xxh3_128_hexdigest(b"")
 
 
+@pytest.mark.parametrize("n_pieces", [0.5, 1, 3, 4, 9.2])
+def test_a_long_file_is_read_in_order(tmp_path: Path, n_pieces: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.engine.storage.durable._READ_BYTES", 1_000)
+    content = os.urandom(int(1_000 * n_pieces))
+    (tmp_path / "a").write_bytes(content)
+    assert digest_file(tmp_path / "a") == xxhash.xxh3_128_hexdigest(content)
+
+
 def test_a_file_that_cannot_be_finished_is_removed(tmp_path: Path) -> None:
     def write(target: Path) -> None:
         target.write_bytes(b"half")

@@ -8,10 +8,11 @@ swept at the next open.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ _DAMAGE = (
     "Could not decode",
 )
 _LITTLE_ROOM = 128 << 10
-_DIGEST_CHUNK = 64 << 20
+_READERS = 4
+_READ_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +91,46 @@ def _is_full(path: Path) -> bool:
 
 
 def digest_file(path: Path) -> str:
-    """Return the xxh3-128 of a file's content, hexadecimal."""
+    """Return the xxh3-128 of a file's content, hexadecimal.
+
+    The content is read ahead by threads, since reading takes ten times as long as the digest; it is not mapped, as a
+    fault for every page takes longer still.
+    """
     digest = xxhash.xxh3_128()
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            return digest.hexdigest()
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-            for start in range(0, len(view), _DIGEST_CHUNK):
-                with view[start : start + _DIGEST_CHUNK] as chunk:
-                    digest.update(chunk)
+    with open(path, "rb", buffering=0) as file:
+        for content in _read_ahead(file.fileno(), os.fstat(file.fileno()).st_size):
+            digest.update(content)
     return digest.hexdigest()
+
+
+def _read_ahead(descriptor: int, size: int) -> Iterator[memoryview]:
+    """Yield a file's content in order, piece by piece; each is valid until the next is asked for."""
+    starts = range(0, size, _READ_BYTES)
+    buffers = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in starts[:_READERS]]
+    if len(starts) <= 1:
+        for buffer in buffers:
+            yield buffer[: _read_into(descriptor, buffer, 0)]
+        return
+    with ThreadPoolExecutor(_READERS, "roost-read") as pool:
+        coming = deque(
+            pool.submit(_read_into, descriptor, buffer, start) for buffer, start in zip(buffers, starts, strict=False)
+        )
+        for number in range(len(starts)):
+            buffer = buffers[number % _READERS]
+            yield buffer[: coming.popleft().result()]
+            if number + _READERS < len(starts):
+                coming.append(pool.submit(_read_into, descriptor, buffer, starts[number + _READERS]))
+
+
+def _read_into(descriptor: int, buffer: memoryview, start: int) -> int:
+    """Fill the buffer from the file; return how many bytes there were."""
+    n_read = 0
+    while n_read < len(buffer):
+        more = os.preadv(descriptor, [buffer[n_read:]], start + n_read)
+        if not more:
+            break
+        n_read += more
+    return n_read
 
 
 def write_durable(path: Path, write: Callable[[Path], None]) -> FileRecord:
