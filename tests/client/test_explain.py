@@ -117,17 +117,16 @@ def test_what_is_said_of_a_segment_and_of_the_tail(client: Any, queries: npt.NDA
 
 def test_what_the_planner_chose(client: Any, queries: npt.NDArray[np.float32]) -> None:
     def steps(name: str, expression: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = client.explain(name, data=queries, filter=expression, quiet=True)["parts"][0][
-            "steps"
-        ]
+        report = client.explain(name, data=queries[:1], filter=expression, quiet=True)
+        found: list[dict[str, Any]] = report["parts"][0]["steps"]
         return found
 
     (scan,) = steps("rows", "year == 1950")
-    assert (scan["method"], scan["width"], scan["n_kept"]) == ("exact", 0, 5)
+    assert (scan["method"], scan["width"], scan["n_kept"]) == ("exact", 0, 1)
     assert scan["estimated_ms"] > 0 and scan["comparisons"] < 200
     first, *later = steps("rows", "year < 1990")
     assert first["method"] == "traverse" and first["width"] >= 10 and first["comparisons"] > 100
-    assert first["n_kept"] + sum(step["n_queries"] for step in later if step["method"] == "exact") >= 5 or later
+    assert first["n_kept"] + sum(step["n_queries"] for step in later if step["method"] == "exact") >= 1 or later
     methods = [step["method"] for step in steps("lists", "year < 1990")]
     assert methods[0] == "traverse" and "refine" in methods
 

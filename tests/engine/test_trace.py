@@ -18,7 +18,7 @@ from roost.engine.index.sketch import Sketch
 from roost.engine.plan import Task
 from roost.engine.trace import Trace
 
-N_ROWS, DIM, K = 12_000, 64, 10
+N_ROWS, DIM, K = 8_000, 64, 10
 
 Vectors = npt.NDArray[np.float32]
 

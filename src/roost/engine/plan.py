@@ -98,8 +98,9 @@ RETRY_BUDGET = 0.7
 # An index without a width is given the bitmap when the filter keeps at least this fraction of the rows.
 BITMAP_FROM_FRACTION = 0.05
 
-# Nanoseconds of one thread: fixed part and part per dimension.
-EXACT_ROW_NS = (3.0, 0.35)
+# Nanoseconds of one thread: fixed part and part per dimension; and what a call costs in any case.
+EXACT_ROW_NS = (12.0, 0.35)
+EXACT_CALL_NS = 20_000.0
 GRAPH_ROW_NS = (25.0, 0.28)
 # What it takes to tell the allowed rows that a search of a graph met from the others, and to judge them.
 SIEVED_QUERY_NS = 50_000.0
@@ -248,8 +249,9 @@ def excerpt_cost_ns(n_allowed: int) -> float:
 def exact_cost_ns(task: Task) -> float:
     """Return about how long it takes to compare the allowed rows, for all queries together."""
     if task.n_queries < BATCH_FROM_QUERIES:
-        n_cached = min(task.n_allowed, CACHED_NUMBERS // task.dim)
-        return task.n_queries * (task.n_allowed - n_cached / 2) * _per_row(EXACT_ROW_NS, task.dim)
+        n_numbers = task.n_allowed * task.dim
+        read = (n_numbers - min(n_numbers, CACHED_NUMBERS) / 2) * EXACT_ROW_NS[1]
+        return EXACT_CALL_NS + task.n_queries * (task.n_allowed * EXACT_ROW_NS[0] + read)
     gathering = task.n_allowed * _per_row(GATHERED_ROW_NS, task.dim)
     return gathering + task.n_queries * task.n_allowed * _per_row(BATCHED_ROW_NS, task.dim) / task.n_threads
 

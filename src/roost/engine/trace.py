@@ -12,8 +12,8 @@ class Step:
     """One way in which rows of a part were searched.
 
     Attributes:
-        method: "exact", "sketch", "traverse" or "bitmap", as in `Method`; "index": the index without a filter;
-            "refine": the rows found are compared again with the full vectors.
+        method: "exact", "sketch", "traverse" or "bitmap", as in `Method`; "excerpt": a sketch of the filter's own rows;
+            "index": the index without a filter; "refine": the rows found are compared again with the full vectors.
         width: candidates that the search kept; 0 where it has no such number.
         n_queries: queries that it was for.
         n_kept: queries whose answer was trusted; the others have a step of their own after it.
@@ -53,7 +53,8 @@ class Trace:
         if n_compared is None:
             self._add("exact", 0, n_queries, task.n_allowed, exact_cost_ns(task), reason)
         else:
-            self._add("sketch", 0, n_queries, n_compared, sketch_cost_ns(task, n_compared), reason)
+            method = "excerpt" if task.has_excerpt else "sketch"
+            self._add(method, 0, n_queries, n_compared, sketch_cost_ns(task, n_compared), reason)
 
     def note_kept(self, n_kept: int) -> None:
         """Say of how many queries the answer of the last step was trusted."""

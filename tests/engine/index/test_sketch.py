@@ -16,6 +16,7 @@ from roost.engine.index.filtered import search_segment
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Sketch
 from roost.engine.plan import Task
+from roost.engine.trace import Trace
 from roost.errors import Corruption
 
 N_ROWS, DIM, K = 12_000, 160, 10
@@ -143,15 +144,17 @@ def test_a_filter_that_comes_again_gets_an_excerpt() -> None:
     graph, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 8, "efConstruction": 60}), Sketch.build(VECTORS, "L2")
     allowed = Allowed(filters()["half of the space"])
 
-    def ask(n: int) -> Neighbours:
-        return search_segment(graph, VECTORS, QUERIES[n : n + 1], K, "L2", allowed, {"ef": 200}, None, sketch)
+    def ask(n: int, trace: Trace | None = None) -> Neighbours:
+        return search_segment(graph, VECTORS, QUERIES[n : n + 1], K, "L2", allowed, {"ef": 200}, None, sketch, trace)
 
     first = ask(0)
     assert allowed.excerpt is None
     for _ in range(60):
         ask(1)
     assert allowed.excerpt is not None
-    again = ask(0)
+    trace = Trace()
+    again = ask(0, trace)
+    assert trace.steps[0].method == "excerpt"
     assert recall(again, QUERIES[:1], allowed.mask, "L2") >= recall(first, QUERIES[:1], allowed.mask, "L2")
 
 
