@@ -14,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pymilvus import DataType
 
 from roost.engine.columns import IntArray, Mask, VectorArray
 from roost.engine.index import sketch
-from roost.engine.index.base import VectorIndex
+from roost.engine.index.base import NUMBERS, VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
@@ -192,7 +191,7 @@ def index_path(directory: Path, spec: IndexSpec) -> Path:
 def takes_sketch(spec: IndexSpec, schema: Schema, n_rows: int) -> bool:
     """Say whether filtered searches of an index over so many rows gain by a sketch."""
     field = schema.field(spec.field)
-    if field.dtype != DataType.FLOAT_VECTOR or (field.dim or 0) < sketch.MIN_DIM or n_rows < sketch.MIN_ROWS:
+    if field.dtype not in NUMBERS or (field.dim or 0) < sketch.MIN_DIM or n_rows < sketch.MIN_ROWS:
         return False
     return resolve_index(spec.index_type).search_width(1, {}) > 0
 

@@ -13,6 +13,7 @@ from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
+from roost.engine.index.narrow import as_float32, to_bfloat16
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Sketch
 from roost.engine.plan import Task
@@ -107,6 +108,21 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
             ):
                 np.save(file, array)
         Sketch.load(tmp_path / "other", "L2")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_rows_of_fewer_bits(dtype: str) -> None:
+    """The sketch is of the rows as they are stored, and so is what they are compared by."""
+    if dtype == "int8":
+        stored: Any = np.clip(np.rint(VECTORS * 12), -128, 127).astype(np.int8)
+    else:
+        stored = VECTORS.astype(np.float16) if dtype == "float16" else to_bfloat16(VECTORS)
+    rows, queries, mask = as_float32(stored), as_float32(stored[:40]), filters()["half of the space"]
+    task = Task(N_ROWS, int(mask.sum()), DIM, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
+    scan = Scan(stored, task, "L2", Allowed(mask), None, Sketch.build(stored, "L2"))
+    parts = [scan(queries[q : q + 1]) for q in range(40)]
+    found = Neighbours(np.concatenate([p.ids for p in parts]), np.concatenate([p.distances for p in parts]))
+    assert recall(found, queries, mask, "L2", rows) >= 0.98
 
 
 def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:

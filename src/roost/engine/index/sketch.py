@@ -18,8 +18,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from roost.engine.columns import FloatArray, IntArray, Mask
+from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
 from roost.engine.index.exact import normalised
+from roost.engine.index.narrow import as_float32
 from roost.errors import Corruption
 
 MAX_NUMBERS = 64
@@ -80,11 +81,11 @@ class Sketch:
         self._excerpting = threading.Lock()
 
     @classmethod
-    def build(cls, vectors: FloatArray, metric: str) -> Sketch:
-        """Return the sketch of (n_rows, dim) float32 vectors, of at least 16 rows."""
+    def build(cls, vectors: VectorArray, metric: str) -> Sketch:
+        """Return the sketch of (n_rows, dim) vectors of numbers in any stored type, of at least 16 rows."""
         random = np.random.default_rng(_SEED)
         picked = random.choice(len(vectors), min(_SAMPLED_ROWS, len(vectors)), replace=False)
-        sample = _compared(vectors[np.sort(picked)], metric)
+        sample = _compared(as_float32(vectors[np.sort(picked)]), metric)
         frame = _Frame.of(sample, metric, random)
         levels = _nearest_levels(frame.encode(sample), 16)
         coder = _listed(levels, np.empty((0, (frame.n_numbers + 1) // 2), np.uint8), metric)
@@ -306,10 +307,10 @@ def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
     return levels.astype(np.float32)
 
 
-def _encoded(frame: _Frame, vectors: FloatArray) -> Iterator[FloatArray]:
+def _encoded(frame: _Frame, vectors: VectorArray) -> Iterator[FloatArray]:
     """Yield the numbers of the rows, block by block."""
     for start in range(0, len(vectors), _ENCODED_ROWS):
-        yield frame.encode(_compared(vectors[start : start + _ENCODED_ROWS], frame.metric))
+        yield frame.encode(_compared(as_float32(vectors[start : start + _ENCODED_ROWS]), frame.metric))
 
 
 def _principal_axes(centred: FloatArray, n_axes: int, random: np.random.Generator) -> FloatArray:
