@@ -5,7 +5,7 @@ Milvus's sign of distances lives here: similarity for IP and COSINE, distance fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -171,17 +171,16 @@ def search_result(hits: Hits, metric: str, output: Output, offset: int = 0, roun
     distances = (-hits.distances if metric in SIMILARITIES else hits.distances).tolist()
     if round_decimal > 0:
         distances = [round(distance, round_decimal) for distance in distances]
-    if output is _NOTHING:
-        fields: Iterable[dict[str, Any]] = ({} for _ in ids)
-    else:
-        fields = entities(schema, hits, output, len(ids))
     found = []
-    for key, distance, entity in zip(ids, distances, fields, strict=True):
+    for key, distance in zip(ids, distances, strict=True):
         hit = make()
         hit[primary] = key
         hit["distance"] = distance
-        hit["entity"] = entity
+        hit["entity"] = {}
         found.append(hit)
+    if output is not _NOTHING:
+        for hit, entity in zip(found, entities(schema, hits, output, len(ids)), strict=True):
+            hit["entity"] = entity
     if len(hits.counts) == 1 and not offset:
         return _FoundResult([_FoundHits(found, ids, distances)])
     queries = []

@@ -137,7 +137,6 @@ class Neighbours:
     @property
     def is_full(self) -> bool:
         """Whether every query has k rows; those that are missing stand at the end."""
-        last = self.ids[:, -1:]
-        if len(last) == 1:
-            return bool(last.item() >= 0)
-        return bool((last >= 0).all())
+        if len(self.ids) == 1:
+            return bool(self.ids.item(-1) >= 0)
+        return bool((self.ids[:, -1:] >= 0).all())

@@ -210,15 +210,23 @@ def rank_width(task: Task, rank: float) -> int:
     return max(round(task.width * growth), round(WIDTH_PER_RANK * rank))
 
 
-def scan_cost_ns(task: Task) -> float:
-    """Return about how long the cheaper scan of the allowed rows takes, for all queries together."""
+def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
+    """Return about how long the cheaper scan of the allowed rows takes, for all queries together.
+
+    Args:
+        has_excerpt: whether there is an excerpt; None for the task's own word.
+    """
     exact = exact_cost_ns(task)
-    return min(exact, sketch_cost_ns(task, first_look(task))) if task.n_sketched else exact
+    return min(exact, sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)) if task.n_sketched else exact
 
 
-def sketch_cost_ns(task: Task, n_compared: int) -> float:
-    """Return about how long it takes to compare the first rows of a sketch's order, for all queries together."""
-    if task.has_excerpt:
+def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = None) -> float:
+    """Return about how long it takes to compare the first rows of a sketch's order, for all queries together.
+
+    Args:
+        has_excerpt: as in `scan_cost_ns`.
+    """
+    if task.has_excerpt if has_excerpt is None else has_excerpt:
         one = task.n_allowed * task.n_sketched * SKETCHED_NUMBER_NS
     else:
         one = task.n_rows * (task.n_sketched * SKETCHED_NUMBER_NS + TESTED_ROW_NS)
@@ -234,7 +242,7 @@ def excerpt_saving_ns(task: Task, plan: Plan, doubt: float = 0.0) -> float:
     """
     if task.has_excerpt or not task.n_sketched or task.n_allowed <= task.k:
         return 0.0
-    scan, excerpted = scan_cost_ns(task), scan_cost_ns(replace(task, has_excerpt=True))
+    scan, excerpted = scan_cost_ns(task), scan_cost_ns(task, has_excerpt=True)
     if plan.method is Method.SCAN:
         return scan - excerpted
     graph = graph_cost_ns(task, plan.width)

@@ -84,7 +84,8 @@ def search(snapshot: Snapshot, request: Request) -> Hits:
 
 
 def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
-    answers = [_search_part(part, request, k) for part in snapshot.parts]
+    look = _search_rows if request.traces is None else _search_traced
+    answers = [look(part, request, k) for part in snapshot.parts]
     if len(answers) == 1:
         found, part = answers[0], None
     else:
@@ -133,17 +134,16 @@ def _first(hits: Hits, k: int) -> Hits:
     return Hits(hits.snapshot, np.minimum(counts, k).tolist(), hits.distances[kept], part, hits.row[kept])
 
 
-def _search_part(part: Part, request: Request, k: int) -> Neighbours:
-    if request.traces is None:
-        return _search_rows(part, request, k, None)
+def _search_traced(part: Part, request: Request, k: int) -> Neighbours:
     trace, started = Trace(), time.perf_counter()
-    request.traces.append(trace)
+    if request.traces is not None:
+        request.traces.append(trace)
     found = _search_rows(part, request, k, trace)
     trace.time_ms = 1e3 * (time.perf_counter() - started)
     return found
 
 
-def _search_rows(part: Part, request: Request, k: int, trace: Trace | None) -> Neighbours:
+def _search_rows(part: Part, request: Request, k: int, trace: Trace | None = None) -> Neighbours:
     allowed = part.select(request.predicate, request.partitions)
     held = None if request.spec is None else part.vector_index(request.spec)
     index = None if held is None else held.usable()

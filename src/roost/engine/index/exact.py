@@ -321,16 +321,15 @@ def nearest(distances: FloatArray, k: int, ids: IntArray | None) -> Neighbours:
     `ids` is (m,), the same for every query, or (n_queries, m), or None for the columns' numbers.
     """
     n_queries, m = distances.shape
+    row = np.arange(n_queries)[:, None]
     if k < m:
-        columns = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        distances = np.take_along_axis(distances, columns, axis=1)
-        order = distances.argsort(axis=1, kind="stable")
-        columns = np.take_along_axis(columns, order, axis=1)
+        columns = distances.argpartition(k - 1, axis=1)[:, :k]
+        columns = columns[row, distances[row, columns].argsort(axis=1, kind="stable")]
     else:
-        columns = order = distances.argsort(axis=1, kind="stable")
-    distances = np.take_along_axis(distances, order, axis=1)
+        columns = distances.argsort(axis=1, kind="stable")
+    distances = distances[row, columns]
     if ids is not None:
-        columns = ids[columns] if ids.ndim == 1 else np.take_along_axis(ids, columns, axis=1)
+        columns = ids[columns] if ids.ndim == 1 else ids[row, columns]
     if m >= k:
         return Neighbours(columns, distances)
     padded = _nothing(n_queries, k)
