@@ -49,6 +49,11 @@ class Witness:
         with storage_errors(self._path):
             os.pwrite(self._descriptor, body, 0)
 
+    def stamp(self) -> bytes:
+        """Return what the file holds, to tell later whether there was a commit. A microsecond."""
+        with storage_errors(self._path):
+            return os.pread(self._descriptor, _LAYOUT.size, 0)
+
     def read(self) -> tuple[int, bool]:
         """Return the number of commits seen, and whether the database must have them all.
 
