@@ -20,7 +20,7 @@ from pathlib import Path
 import xxhash
 
 from roost.engine.storage.durable import storage_errors
-from roost.errors import Corruption
+from roost.errors import Corruption, StorageFailure
 
 _LAYOUT = struct.Struct("<8sQQQ")
 _SYNCED, _UNSYNCED = b"ROOSTWIT", b"ROOSTWIN"
@@ -51,8 +51,10 @@ class Witness:
 
     def stamp(self) -> bytes:
         """Return what the file holds, to tell later whether there was a commit. A microsecond."""
-        with storage_errors(self._path):
+        try:
             return os.pread(self._descriptor, _LAYOUT.size, 0)
+        except OSError as error:
+            raise StorageFailure(f"cannot read {self._path}: {error}") from error
 
     def read(self) -> tuple[int, bool]:
         """Return the number of commits seen, and whether the database must have them all.
