@@ -67,9 +67,16 @@ class Hits(NamedTuple):
     @property
     def keys(self) -> KeyArray:
         """The primary keys of the hits."""
-        if self.part is None and len(self.row):
-            return self.snapshot.parts[0].rows.key_column[self.row]
-        return key_array(self.take(self.snapshot.schema.primary.name))
+        if not len(self.row):
+            return key_array(self.take(self.snapshot.schema.primary.name))
+        parts = self.snapshot.parts
+        if self.part is None:
+            return parts[0].rows.key_column[self.row]
+        found = np.empty(len(self.row), parts[0].rows.key_column.dtype)
+        for number in set(self.part.tolist()):
+            here = self.part == number
+            found[here] = parts[number].rows.key_column[self.row[here]]
+        return found
 
     def take(self, name: str) -> pa.Array | VectorArray:
         """Return a field of the hits: Arrow for scalars, an array as it is stored for vectors."""
@@ -168,10 +175,10 @@ def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neigh
         return Neighbours(nothing, np.empty((n_queries, 0), dtype=np.float32)), nothing
     ids = np.concatenate([answer.ids for answer in answers], axis=1)
     distances = np.concatenate([answer.distances for answer in answers], axis=1)
-    parts = np.concatenate([np.full(answer.ids.shape[1], i, dtype=np.int64) for i, answer in enumerate(answers)])
-    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-    nearest = Neighbours(np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1))
-    return nearest, parts[order]
+    parts = np.arange(len(answers)).repeat([answer.ids.shape[1] for answer in answers])
+    order = distances.argsort(axis=1, kind="stable")[:, :k]
+    row = np.arange(n_queries)[:, None]
+    return Neighbours(ids[row, order], distances[row, order]), parts[order]
 
 
 def gather(
