@@ -113,8 +113,10 @@ class FaissLearned(FaissIndex):
     def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
         if n_rows < cls._n_to_learn_from(params):
             return 4 * n_rows * dim
-        made = inner(cls._make(dim, LIFTED if cls.lifts else "L2", cls._fitted(params, n_rows)))
-        return n_rows * cls._row_bytes(made, params) + 4 * int(getattr(made, "nlist", 0)) * int(made.d) + _CODEBOOKS
+        owner = cls._make(dim, LIFTED if cls.lifts else "L2", cls._fitted(params, n_rows))
+        made = inner(owner)  # part of its owner, and gone with it
+        lists = 4 * int(getattr(made, "nlist", 0)) * int(made.d)
+        return n_rows * cls._row_bytes(made, params) + lists + _CODEBOOKS
 
     @classmethod
     def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
