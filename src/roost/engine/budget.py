@@ -175,7 +175,7 @@ class Budget:
         """Return what all collections hold, but for one."""
         while self._changed:
             collection_id, collection = self._changed.popitem()
-            held = needed_bytes(collection.record, *collection.footprint)
+            held = 0 if collection.dropped else needed_bytes(collection.record, *collection.footprint)
             if held:
                 self._held[collection_id] = held
             else:
