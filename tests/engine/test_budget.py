@@ -70,9 +70,9 @@ KEYS = ROWS * KEY_BYTES[0]
     [
         ("HNSW", 900 + 2 * 50),
         ("IVF_FLAT", 900 + 2 * 50 + VECTORS),
-        ("IVF_PQ", 900 + 2 * 50 + VECTORS),
+        ("IVF_PQ", 900 + 2 * 50 + VECTORS + 4 * 128 * 4 * 256),
         ("DISKANN", 900 + 2 * 50),
-        ("GONE_WITH_ITS_LIBRARY", 900 + 2 * 50 + VECTORS),
+        ("GONE_WITH_ITS_LIBRARY", 900 + VECTORS),
     ],
 )
 def test_a_built_index_needs_its_file_and_what_it_compares_again(index_type: str, needs: int) -> None:
@@ -86,6 +86,7 @@ def test_what_no_index_covers_is_compared_with_its_vectors() -> None:
     expected = resolve_index("HNSW").index_bytes(ROWS, DIM, VECTORS, {})
     assert segment_bytes(SCHEMA, [spec("HNSW")], segment()) == KEYS + expected > KEYS + VECTORS
     assert segment_bytes(SCHEMA, [spec("DISKANN")], segment()) == KEYS + VECTORS
+    assert segment_bytes(SCHEMA, [spec("GONE_WITH_ITS_LIBRARY")], segment()) == KEYS + VECTORS
     short = replace(segment(), n_rows=20)
     assert segment_bytes(SCHEMA, [spec("HNSW")], short) == 20 * KEY_BYTES[0] + 20 * 4 * DIM
     scalar = IndexSpec("n", "n", "INVERTED", "", {}, 9)

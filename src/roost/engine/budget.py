@@ -103,16 +103,18 @@ def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord
         return vectors
     kind = _kind(spec)
     compared = 0 if kind is not None and (kind.on_disk or not kind.compresses) else vectors
-    file = segment.indexes.get(spec.index_id)
+    file, sketch = segment.indexes.get(spec.index_id), segment.sketches.get(spec.index_id)
+    if kind is None:
+        return compared + (0 if file is None else file.size_bytes)
+    n_rows, dim, params = segment.n_rows, field.dim or 0, resolve_params(spec.index_type, spec.params)
     if file is not None:
-        sketch = segment.sketches.get(spec.index_id)
-        held = file.size_bytes if kind is None else kind.loaded_bytes(file.size_bytes)
-        return held + compared + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes)
-    if kind is None or segment.n_rows < MIN_INDEXED_ROWS:
+        held = compared + kind.loaded_bytes(file.size_bytes, n_rows, dim, params)
+        return held + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes)
+    if n_rows < MIN_INDEXED_ROWS:
         return vectors
-    params = resolve_params(spec.index_type, spec.params)
+    size = kind.index_bytes(n_rows, dim, vectors, params)
     # Until the index is built, the vectors themselves are compared.
-    return max(vectors, compared + kind.index_bytes(segment.n_rows, field.dim or 0, vectors, params))
+    return max(vectors, compared + kind.loaded_bytes(size, n_rows, dim, params))
 
 
 def _peak(field: Field, spec: IndexSpec, n_rows: int, scalar_bytes: int) -> int:

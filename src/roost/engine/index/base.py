@@ -161,8 +161,8 @@ class VectorIndex(ABC):
         return 4 * n_rows * dim + GROWTH * cls.index_bytes(n_rows, dim, vector_bytes, params)
 
     @classmethod
-    def loaded_bytes(cls, file_bytes: int) -> int:
-        """Return what an index of that file takes when it is loaded; a type that maps its file takes no more."""
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        """Return what an index takes when it is loaded; a type that maps its file takes no more than that."""
         return file_bytes
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:

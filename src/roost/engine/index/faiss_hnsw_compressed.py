@@ -111,6 +111,12 @@ class FaissHnswPq(_FaissHnswCompressed):
         return index
 
     @classmethod
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        _, n_parts = pq_shape(params, dim, "L2")
+        table = 4 * n_parts << 2 * pq_bits(params)  # of the distances between two codes
+        return file_bytes + table
+
+    @classmethod
     def _n_to_learn_from(cls, params: Mapping[str, Any]) -> int:
         return max(_MIN_ROWS, 1 << pq_bits(params))
 

@@ -115,15 +115,17 @@ class FaissLearned(FaissIndex):
             return 4 * n_rows * dim
         owner = cls._make(dim, LIFTED if cls.lifts else "L2", cls._fitted(params, n_rows))
         made = inner(owner)  # part of its owner, and gone with it
-        lists = 4 * int(getattr(made, "nlist", 0)) * int(made.d)
-        return n_rows * cls._row_bytes(made, params) + lists + _CODEBOOKS
+        codes = getattr(_quantiser(made), "ksub", 0) + _NUMBERS_BESIDE
+        n_vectors = int(getattr(made, "nlist", 0)) + int(codes)
+        return n_rows * cls._row_bytes(made, params) + 4 * n_vectors * int(made.d)
 
     @classmethod
     def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
         n_lists = int(integer(cls._fitted(params, n_rows), "nlist", 0, 0))
         at_once = max(_WHOLE_FLOATS, max(SAMPLED_ROWS, 256 * n_lists) * dim)
         copies = 4 * _COPIES * min(n_rows * dim, at_once)
-        return copies + super().build_bytes(n_rows, dim, vector_bytes, params)
+        tables = cls.loaded_bytes(0, n_rows, dim, params)
+        return copies + tables + super().build_bytes(n_rows, dim, vector_bytes, params)
 
     @classmethod
     def _row_bytes(cls, made: Any, params: Mapping[str, Any]) -> int:
@@ -239,8 +241,8 @@ _WHOLE_FLOATS = 1 << 26
 _COPIES = 3
 """Copies of the rows that are learned from or added at once: lifted or normalised, turned, and in a sample."""
 
-_CODEBOOKS = 2 << 20
-"""Room for codebooks, at most, of all but very fine codes."""
+_NUMBERS_BESIDE = 16
+"""For each number of a row, the bounds and signs that an index keeps once, at most."""
 
 _BLOCK = 16
 """Numbers that the processor compares at once: vectors of another length are compared one by one."""

@@ -170,7 +170,7 @@ class NmslibGraph(VectorIndex):
         return vector_bytes + _FORMS * cls.index_bytes(n_rows, dim, vector_bytes, params)
 
     @classmethod
-    def loaded_bytes(cls, file_bytes: int) -> int:
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
         return 2 * file_bytes
 
     @property
