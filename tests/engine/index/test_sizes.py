@@ -22,12 +22,15 @@ SLACK_BYTES = 20_000
 """What may be said too much in any case."""
 
 
-def check(kind: type[VectorIndex], vectors: Any, metric: str, params: Mapping[str, Any], path: Path) -> None:
+def check(
+    kind: type[VectorIndex], vectors: Any, metric: str, params: Mapping[str, Any], path: Path, most: float = 2.5
+) -> None:
+    """Compare sizes; `most` is how many times too large the one that is said may be."""
     built = kind.build(vectors, metric, params)
     built.save(path)
     file, dim = path.stat().st_size, 0 if metric == "SPARSE" else DIM
     said = kind.index_bytes(N_ROWS, dim, vectors.nbytes, params)
-    assert 0.95 * max(file, built.memory_bytes) - 10_000 <= said <= 2.5 * file + SLACK_BYTES
+    assert 0.95 * max(file, built.memory_bytes) - 10_000 <= said <= most * file + SLACK_BYTES
     assert kind.build_bytes(N_ROWS, dim, vectors.nbytes, params) >= max(said, 2 * file - SLACK_BYTES)
     assert kind.loaded_bytes(file, N_ROWS, dim, params) >= file
 
@@ -67,7 +70,9 @@ def test_narrow_numbers(index_type: str, tmp_path: Path) -> None:
     params = {"M": 8, "efConstruction": 20} if index_type == "HNSW" else {}
     for vector_type in (DataType.FLOAT16_VECTOR, DataType.INT8_VECTOR):
         for metric in ("L2", "COSINE"):
-            check(resolve_index(index_type), stored(VECTORS, vector_type), metric, params, tmp_path / metric)
+            vectors = stored(VECTORS, vector_type)
+            # A type is asked before its metric is known: of INT8_VECTOR, COSINE alone takes half precision.
+            check(resolve_index(index_type), vectors, metric, params, tmp_path / metric, most=3.5)
 
 
 @pytest.mark.parametrize("index_type", ["BIN_FLAT", "BIN_IVF_FLAT"])
