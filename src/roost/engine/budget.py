@@ -55,8 +55,8 @@ REREAD_S: Final = 0.1
 """What is free is asked of the system this often at most."""
 
 _WAYS_OUT: Final = (
-    "Release another collection, choose an index type that needs less (DISKANN, IVF_RABITQ), or raise memory_limit= of "
-    "roost.connect"
+    "Release another collection, choose an index type that needs less (DISKANN leaves the vectors on disk), or raise "
+    "memory_limit= of roost.connect"
 )
 
 
@@ -205,7 +205,7 @@ class Budget:
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory when it is loaded, more than "
                 f"its own limit of {shown_bytes(own)}; nothing was changed. Raise its property {LIMIT_PROPERTY!r}, or "
-                f"choose an index type that needs less (DISKANN, IVF_RABITQ)"
+                f"choose an index type that needs less (DISKANN leaves the vectors on disk)"
             )
         held = self.held(collection.collection_id)
         if need > before and held + need > self.limit:
