@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     Client: TypeAlias = EmbeddedClient | MilvusClient
 
 _SERVER_SCHEMES: Final = frozenset({"http", "https", "tcp", "unix"})
-_EMBEDDED_OPTIONS: Final = frozenset({"durability", "read_only"})
+_EMBEDDED_OPTIONS: Final = frozenset({"durability", "read_only", "memory_limit"})
+_NAMED_OPTIONS: Final = "durability=, read_only= and memory_limit="
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=/|\w)")
 _HOST_AND_PORT: Final = re.compile(r"[\w.-]+:\d{1,5}")
 
@@ -47,8 +48,10 @@ def connect(
         db_name: the database to use; "default" when empty.
         timeout: seconds to wait for a server.
         **kwargs: for a path, durability="full" (survives a power cut; the default) or "normal" (survives a
-            killed process), and read_only=True (any number of processes beside one that writes). For a
-            server, what `MilvusClient` takes.
+            killed process), read_only=True (any number of processes beside one that writes), and
+            memory_limit="4GB" (or bytes; four fifths of the machine's memory when it is not given), which
+            the loaded collections and the builds of their indexes may take together. For a server, what
+            `MilvusClient` takes.
     Raises:
         InvalidArgument: the address or an option is not one that is known; or the path is a file, a
             workspace, or a directory of other things.
@@ -60,15 +63,16 @@ def connect(
     if path is None:
         from pymilvus import MilvusClient
 
-        for name in _EMBEDDED_OPTIONS.intersection(kwargs):
+        for name in sorted(_EMBEDDED_OPTIONS.intersection(kwargs)):
             raise InvalidArgument(f"{name}= is for embedded databases; {without_secrets(os.fspath(uri))!r} is a server")
         return MilvusClient(os.fspath(uri), user, password, db_name, token, timeout, **kwargs)
     for name in kwargs.keys() - _EMBEDDED_OPTIONS:
-        raise InvalidArgument(f"unknown option {name}= for an embedded database; it takes durability= and read_only=")
+        raise InvalidArgument(f"unknown option {name}= for an embedded database; it takes {_NAMED_OPTIONS}")
     _refuse_workspace(path)
     from roost.embedded import EmbeddedClient
 
-    return EmbeddedClient(path, db_name, kwargs.get("durability"), bool(kwargs.get("read_only", False)))
+    read_only, limit = bool(kwargs.get("read_only", False)), kwargs.get("memory_limit")
+    return EmbeddedClient(path, db_name, kwargs.get("durability"), read_only, limit)
 
 
 def _refuse_workspace(path: Path) -> None:

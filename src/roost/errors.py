@@ -238,6 +238,13 @@ class StorageFull(RoostError):
     name = "storage_full"
 
 
+class MemoryLimitExceeded(RoostError):
+    """What was asked for does not fit into memory; the message says what it needs, what there is, and what to do."""
+
+    name = "memory_limit_exceeded"
+    milvus_code = 3
+
+
 class StorageFailure(RoostError):
     """The operating system reported an input or output error; nothing of the call was written."""
 

@@ -67,7 +67,7 @@ class Workspace:
             artifacts: directory of the models' files; by default `artifacts` beside the store.
             trusted: types and functions, as in "shop.models:embed", that models opened by this process may use, beside
                 those that were trusted for a model when it was registered.
-            connection: for `roost.connect`, for example token="..." or db_name="...".
+            connection: for `roost.connect`, for example token="...", db_name="..." or memory_limit="4GB".
         Raises:
             InvalidArgument: a server without a store, a store's URL without a directory for artifacts, `trusted`
                 is one text, or a directory of other things.

@@ -41,6 +41,7 @@ from roost.errors import (
 SUPPORTED = frozenset(
     [
         "alter_alias",
+        "alter_collection_properties",
         "close",
         "compact",
         "create_alias",
@@ -58,6 +59,7 @@ SUPPORTED = frozenset(
         "describe_index",
         "drop_alias",
         "drop_collection",
+        "drop_collection_properties",
         "drop_database",
         "drop_index",
         "drop_partition",

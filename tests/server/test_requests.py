@@ -44,6 +44,7 @@ def test_every_error_has_a_status_of_its_own_kind(kind: type[errors.RoostError])
         (errors.PermissionDenied, 403),
         (errors.MissingDependency, 501),
         (errors.Closed, 503),
+        (errors.MemoryLimitExceeded, 507),
     ],
 )
 def test_statuses_are_those_of_http(kind: type[errors.RoostError], status: int) -> None:

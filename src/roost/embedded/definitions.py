@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -15,8 +16,10 @@ from pymilvus.milvus_client.index import IndexParams
 from roost.embedded import arguments
 from roost.embedded.indexes import IndexMethods, loaded, read_indexes, released, require_indexes, with_released
 from roost.embedded.session import CONSISTENCY, OWN_PREFIX, RELEASED, SHARDS
+from roost.engine.budget import LIMIT_PROPERTY
 from roost.engine.collection import Collection
 from roost.engine.declare import check_name, field_params, schema_from_milvus
+from roost.engine.memory import parse_bytes
 from roost.engine.records import DEFAULT_DATABASE, CollectionRecord
 from roost.engine.schema import Field
 from roost.errors import CollectionNotFound, InvalidArgument, InvalidArgumentType, InvalidSchema, NotSupported
@@ -138,6 +141,31 @@ class DefinitionMethods(IndexMethods):
         database = target_db or self._db_name
         arguments.check_str("target_db", database)
         self._database().rename_collection(self._db_name, old_name, new_name, database)
+
+    def alter_collection_properties(
+        self, collection_name: str, properties: dict[str, Any], timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        """Set properties of a collection; the others stay.
+
+        Raises: CollectionNotFound, InvalidArgument, NotSupported. MemoryLimitExceeded: the collection is loaded, and
+            needs more than the "memory.limit" that is given.
+        """
+        collection = self._collection(collection_name, timeout)
+        given = _checked_properties(properties)
+        collection.revise(lambda record: replace(record, properties={**record.properties, **given}))
+
+    def drop_collection_properties(
+        self, collection_name: str, property_keys: list[str], timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        """Remove properties of a collection; one that it does not have is no error. Raises: CollectionNotFound."""
+        collection = self._collection(collection_name, timeout)
+        arguments.check_str_list("property_keys", property_keys)
+        gone = set(_checked_names(property_keys or ()))
+
+        def without(record: CollectionRecord) -> CollectionRecord:
+            return replace(record, properties={k: v for k, v in record.properties.items() if k not in gone})
+
+        collection.revise(without)
 
     def get_collection_stats(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> dict[str, int]:
         """Return {"row_count": live rows}. Raises: CollectionNotFound."""
@@ -351,9 +379,7 @@ def _quick_schema(
 
 def _properties(options: dict[str, Any], *, has_partition_key: bool) -> dict[str, Any]:
     """Return what is kept of the options of `create_collection`."""
-    given: dict[str, Any] = dict(arguments.as_properties(options.get("properties")))
-    for name in _UNSUPPORTED_PROPERTIES.intersection(given):
-        raise NotSupported(f"collection property {name!r}: the embedded engine does not have it yet")
+    given: dict[str, Any] = _checked_properties(options.get("properties"))
     level = options.get("consistency_level")
     if level is not None:
         given[CONSISTENCY] = arguments.consistency_level(level)
@@ -365,6 +391,28 @@ def _properties(options: dict[str, Any], *, has_partition_key: bool) -> dict[str
     if options.get("num_partitions") is not None and not has_partition_key:
         raise InvalidArgument("num_partitions is for collections with a partition key; leave it out")
     return given
+
+
+def _checked_properties(properties: Any) -> dict[str, Any]:
+    """Return properties that a collection can have.
+
+    Raises: InvalidArgument: not a dict, a name that is reserved, or a limit that is no size. NotSupported.
+    """
+    given: dict[str, Any] = dict(arguments.as_properties(properties))
+    for name in _UNSUPPORTED_PROPERTIES.intersection(given):
+        raise NotSupported(f"collection property {name!r}: the embedded engine does not have it yet")
+    if LIMIT_PROPERTY in _checked_names(given):
+        parse_bytes(LIMIT_PROPERTY, given[LIMIT_PROPERTY])
+    return given
+
+
+def _checked_names(names: Iterable[str]) -> Iterable[str]:
+    for name in names:
+        if name.startswith(OWN_PREFIX):
+            raise InvalidArgument(
+                f"property {name!r} is not allowed: names that begin with {OWN_PREFIX!r} are reserved"
+            )
+    return names
 
 
 def _described(field: Field) -> dict[str, Any]:

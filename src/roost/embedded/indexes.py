@@ -39,6 +39,8 @@ class IndexMethods(Session):
 
         Raises: InvalidArgument: a type, a metric or a parameter is not allowed; nothing was defined then.
             IndexExists: the field has another index, or is given two. NotSupported, FieldNotFound, CollectionNotFound.
+            MemoryLimitExceeded: a loaded collection would need more memory with it than there is, and it was not
+            defined; or there is no memory to build it now, and rows are compared one by one until there is.
         """
         if not isinstance(index_params, IndexParams) or not index_params:
             raise InvalidArgument(
@@ -95,10 +97,11 @@ class IndexMethods(Session):
         """Make a collection searchable; where it was not, its files are opened and verified.
 
         Raises: CollectionNotFound. IndexNotFound: a vector field has no index. Corruption: a file is damaged.
+            MemoryLimitExceeded: it does not fit into memory beside what is loaded; nothing was changed.
         """
         collection = self._collection(collection_name, timeout)
         if not collection.record.loaded:
-            loaded(collection.record)
+            collection.check_memory(loaded(collection.record))
             collection.open_files()
         collection.revise(loaded)
 
@@ -119,11 +122,15 @@ class IndexMethods(Session):
             raise CollectionNotLoaded(f"collection {collection.name!r} is not loaded; call load_collection first")
 
     def flush(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
-        """Move every row into segments and index them. Raises: CollectionNotFound, Timeout, StorageFull."""
+        """Move every row into segments and index them.
+
+        Raises: CollectionNotFound, Timeout, StorageFull. MemoryLimitExceeded: all was done but for an index that there
+            is no memory to build.
+        """
         self._collection(collection_name, timeout).flush(timeout)
 
     def flush_all(self, timeout: float | None = None, **kwargs: Any) -> None:
-        """Flush every collection of the database. Raises: Timeout, StorageFull."""
+        """Flush every collection of the database. Raises: Timeout, StorageFull, MemoryLimitExceeded."""
         arguments.check_timeout(timeout)
         database = self._database()
         for name in database.list_collections(self._db_name):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from roost.embedded.arguments import check_collection_name, check_timeout
 from roost.engine.collection import Collection
 from roost.engine.database import Database
+from roost.engine.memory import parse_bytes
 from roost.engine.records import DEFAULT_DATABASE
 from roost.errors import Closed, CollectionNotLoaded
 
@@ -28,9 +29,12 @@ _S = TypeVar("_S", bound="Session")
 class Session:
     """An open embedded database and the current name space in it."""
 
-    def __init__(self, path: Path, db_name: str, durability: str | None, read_only: bool) -> None:
+    def __init__(
+        self, path: Path, db_name: str, durability: str | None, read_only: bool, memory_limit: int | str | None = None
+    ) -> None:
         self._path = path
-        self._db: Database | None = Database.open(path, durability=durability, read_only=read_only)
+        limit = None if memory_limit is None else parse_bytes("memory_limit", memory_limit)
+        self._db: Database | None = Database.open(path, durability=durability, read_only=read_only, memory_limit=limit)
         self._finalizer = weakref.finalize(self, self._db.close)
         try:
             self._db_name = self._db.database(db_name or DEFAULT_DATABASE).name

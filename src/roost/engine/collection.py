@@ -22,16 +22,14 @@ from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
-from roost.engine.index.registry import check_definition
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import recover_contents, segments_of
-from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
-from roost.engine.segment import IndexSpec, Segment
+from roost.engine.segment import IndexSpec, Segment, SegmentRecord, check_index
 from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
 from roost.errors import (
@@ -55,10 +53,13 @@ class Collection:
     dropped), StorageFull or StorageFailure, and then has written nothing.
     """
 
-    def __init__(self, host: Host, record: CollectionRecord, recover: Recover) -> None:
+    def __init__(
+        self, host: Host, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord] = ()
+    ) -> None:
         """Take over what the catalogue has of a collection.
 
         Args:
+            segments: the manifests of its segments.
             recover: gives its rows; called when they are first needed, so that a database of many collections opens
                 soon and holds the rows of those that are used.
         """
@@ -70,8 +71,10 @@ class Collection:
         self._upkeep = Upkeep(self)
         self._is_torn = False
         self._recover_rows: Recover | None = recover
+        self._unopened: Sequence[SegmentRecord] = segments
         self._contents: Contents | None = None
         self._published: Snapshot | None = None
+        host.budget.changed(self)
 
     def __repr__(self) -> str:
         return f"<Collection {self.name!r}: {self.n_rows} rows>"
@@ -103,6 +106,13 @@ class Collection:
         self._contents = contents
 
     @property
+    def footprint(self) -> tuple[Sequence[SegmentRecord], int]:
+        """The manifests of its segments and the bytes of its tail; nothing is opened for them."""
+        if self._contents is None:
+            return self._unopened, 0
+        return self._contents.manifests(), self._contents.tail.size_bytes
+
+    @property
     def _snapshot(self) -> Snapshot:
         return self._published or self.open()[1]
 
@@ -116,7 +126,7 @@ class Collection:
                 self.host.require_open()
                 if self._contents is None and self._recover_rows is not None:
                     self._contents = self._recover_rows(self.record, None)
-                    self._recover_rows = None
+                    self._recover_rows, self._unopened = None, ()
                 self.publish()
                 if not self.host.read_only:
                     self._touch()
@@ -138,10 +148,11 @@ class Collection:
         for part in self.snapshot().parts:
             part.open_files()
 
-    def renew(self, record: CollectionRecord, recover: Recover) -> None:
+    def renew(self, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord]) -> None:
         """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""
         if self._contents is None:
-            self.record, self._recover_rows = record, recover
+            self.record, self._recover_rows, self._unopened = record, recover, segments
+            self.host.budget.changed(self)
             return
         contents = recover(record, self._contents)
         self.record, self.contents = record, contents
@@ -241,12 +252,13 @@ class Collection:
     def insert(self, batch: Batch, partition: str = DEFAULT_PARTITION) -> None:
         """Add rows; a row whose primary key exists already takes the place of the old one.
 
-        Raises: PartitionNotFound.
+        Raises: PartitionNotFound. MemoryLimitExceeded: the machine has no memory for them.
         """
         with self.changing():
             partition_id = self._partition_id(partition)
             if not batch.n_rows:
                 return
+            self.host.budget.check_rows(self, batch, self.contents.tail.size_bytes)
             body = encode_insert(batch, partition_id, self.schema)
             keys = key_array(batch.scalars.column(self.schema.primary.name))
             found = self.contents.find(keys)
@@ -309,6 +321,7 @@ class Collection:
         """Store what a function makes of the definition, which nothing else changes meanwhile.
 
         A definition that stays the same is not written, and so is no error where only reading is allowed.
+        Raises: MemoryLimitExceeded: it needs more memory than there is.
         """
         if revise(self.record) == self.record:
             return
@@ -347,6 +360,7 @@ class Collection:
         Raises:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
+            MemoryLimitExceeded: the collection is loaded, and would need more memory with it than there is.
         """
         check_index(self.schema, spec)
         with self.changing():
@@ -377,11 +391,18 @@ class Collection:
                     remove_when_unused(index.sketch, index.sketch.path)
             self.publish()
 
+    def check_memory(self, record: CollectionRecord) -> None:
+        """Raise MemoryLimitExceeded where there is no memory for the collection under that definition."""
+        with self.host.catalog.lock:
+            self.host.budget.check(self, record)
+
     def _store(self, record: CollectionRecord) -> None:
+        self.host.budget.check(self, record)
         with self.host.catalog.transaction() as change:
             change.put("collection", self.collection_id, record.to_document())
             self.host.save_counter(change)
         self.record = record
+        self.host.budget.changed(self)
 
     # Upkeep
 
@@ -389,7 +410,8 @@ class Collection:
         """Seal every row into a segment, merge what is due, and build the indexes.
 
         When it returns, searches run at the speed of the index.
-        Raises: Timeout: the work goes on in the background. StorageFull, StorageFailure.
+        Raises: Timeout: the work goes on in the background. StorageFull, StorageFailure. MemoryLimitExceeded: all was
+            done but for an index that there is no memory to build.
         """
         self.require_writable()
         self._wait(self.host.maintenance.request(self.collection_id, self._upkeep.run), timeout_s)
@@ -424,6 +446,7 @@ class Collection:
                 if index.sketch is not None:
                     index.sketch.on_damage = self._mend
         self._published = self.contents.snapshot()
+        self.host.budget.changed(self)
 
     def _mend(self) -> None:
         """Let upkeep build again what was found damaged."""
@@ -434,6 +457,7 @@ class Collection:
         """Mark the collection as dropped and let its files go once unread. Under the write lock."""
         self.dropped = True
         self.host.maintenance.forget(self.collection_id)
+        self.host.budget.forget(self.collection_id)
         if self.host.read_only:
             return
         for part in self.contents.sealed.values():
@@ -470,12 +494,3 @@ class Collection:
         if found is None:
             raise PartitionNotFound(f"collection {self.name!r} has no partition {name!r}")
         return found
-
-
-def check_index(schema: Schema, spec: IndexSpec) -> None:
-    """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
-    field = schema.field(spec.field)
-    if spec.is_scalar:
-        check_scalar_index(field, spec.index_type, spec.params)
-    else:
-        check_definition(field, spec.index_type, spec.metric, spec.params)

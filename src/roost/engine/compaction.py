@@ -62,23 +62,29 @@ class SegmentStats:
     size_bytes: int
 
 
-def plan_merge(segments: Sequence[SegmentStats], min_bytes: int = 0) -> list[int]:
+def plan_merge(
+    segments: Sequence[SegmentStats],
+    min_bytes: int = 0,
+    fits: Callable[[Sequence[SegmentStats]], bool] = lambda merged: True,
+) -> list[int]:
     """Return the ids of the segments to merge into one, largest first; empty when none is due.
 
     A single id means that the segment is rewritten without its deleted rows.
 
     Args:
         min_bytes: plan no merge into a smaller segment.
+        fits: whether there is memory to merge some segments.
     """
     ordered = sorted(segments, key=lambda s: (-s.size_bytes, s.segment_id))
     for i, largest in enumerate(ordered[:-1]):
         smaller = ordered[i + 1 :]
         total = sum(s.size_bytes for s in smaller)
         is_due = total >= MERGE_RATIO * largest.size_bytes and min_bytes <= total + largest.size_bytes
-        if is_due and total + largest.size_bytes <= MAX_SEGMENT_BYTES:
+        if is_due and total + largest.size_bytes <= MAX_SEGMENT_BYTES and fits(ordered[i:]):
             return [s.segment_id for s in (largest, *smaller)]
     for segment in ordered:
-        if segment.size_bytes >= min_bytes and segment.n_dead > MAX_DEAD_SHARE * segment.n_rows:
+        is_due = segment.size_bytes >= min_bytes and segment.n_dead > MAX_DEAD_SHARE * segment.n_rows
+        if is_due and fits([segment]):
             return [segment.segment_id]
     return []
 

@@ -16,6 +16,7 @@ from roost.engine.schema import Schema
 from roost.engine.segment import Segment, SegmentRecord, StoredIndex
 from roost.engine.snapshot import Part, Snapshot
 from roost.engine.tail import Tail
+from roost.errors import Corruption
 
 
 class Contents:
@@ -45,6 +46,23 @@ class Contents:
             view = self.tail.view()
             parts.append(Part(view, view.dead))
         return Snapshot(self.schema, tuple(parts))
+
+    def manifests(self) -> list[SegmentRecord]:
+        """Return the manifests of the sealed parts."""
+        return [part.rows.record for part in list(self.sealed.values()) if isinstance(part.rows, Segment)]
+
+    def open_files(self) -> bool:
+        """Open every file of the sealed parts, so that what is read stays when a writer removes it.
+
+        Returns: whether all could be opened; a file that stays damaged is left to the read that needs it.
+        """
+        is_complete = True
+        for part in self.sealed.values():
+            try:
+                part.open_files()
+            except Corruption:
+                is_complete = False
+        return is_complete
 
     def find(self, keys: KeyArray, log_seq: int | None = None) -> dict[int, IntArray]:
         """Return the live rows of the keys outside the tail: segment id (-1: being sealed) to rows.
@@ -100,7 +118,7 @@ class Contents:
 
     def without_index(self, index_id: int) -> dict[int, SegmentRecord]:
         """Return the manifests of the segments that have an index, without it."""
-        manifests = {i: part.rows.record for i, part in self.sealed.items() if isinstance(part.rows, Segment)}
+        manifests = {manifest.segment_id: manifest for manifest in self.manifests()}
         return {
             segment_id: replace(
                 manifest,

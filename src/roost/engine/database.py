@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost.engine.collection import Collection, check_index
+from roost.engine.budget import Budget
+from roost.engine.collection import Collection
 from roost.engine.contents import Contents
 from roost.engine.directory import lock_directory, require_database, resolve
 from roost.engine.host import Host
@@ -27,7 +28,7 @@ from roost.engine.names import Names, names_of
 from roost.engine.records import DEFAULT_DATABASE, AliasRecord, CollectionRecord, DatabaseRecord
 from roost.engine.recovery import check_log, recover_contents, segments_of
 from roost.engine.schema import Schema
-from roost.engine.segment import IndexSpec, SegmentRecord
+from roost.engine.segment import IndexSpec, SegmentRecord, check_index
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
 from roost.engine.sweep import sweep
 from roost.engine.upkeep import has_work
@@ -51,7 +52,7 @@ _opening = threading.RLock()
 class Database:
     """One directory. Made by `open`; any thread may call any method."""
 
-    def __init__(self, path: Path, durability: str, read_only: bool) -> None:
+    def __init__(self, path: Path, durability: str, read_only: bool, memory_limit: int | None = None) -> None:
         self.path = path
         self.durability = durability
         self.read_only = read_only
@@ -62,7 +63,7 @@ class Database:
         self._lock = None if read_only else lock_directory(path)
         try:
             catalog = Catalog(path, durability=durability, read_only=read_only)
-            self._host = Host(path, catalog, Maintenance(path.name), read_only)
+            self._host = Host(path, catalog, Maintenance(path.name), read_only, budget=Budget(memory_limit))
             try:
                 self._names = Names({}, {}, {})
                 self._by_ids: dict[int, Collection] = {}
@@ -71,6 +72,8 @@ class Database:
                     self._follow()
                 else:
                     self._settle(self._reload())
+                with catalog.lock:
+                    self._host.budget.warn_if_over(path.name)
             except BaseException:
                 self._host.maintenance.stop()
                 catalog.close()
@@ -81,16 +84,24 @@ class Database:
             raise
 
     @classmethod
-    def open(cls, path: str | Path, *, durability: str | None = None, read_only: bool = False) -> Database:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        durability: str | None = None,
+        read_only: bool = False,
+        memory_limit: int | None = None,
+    ) -> Database:
         """Open a directory, creating it when it is missing; what is open here already in the same way is shared.
 
         Args:
             durability: "full" survives a power cut, "normal" a killed process; "full" when None.
+            memory_limit: bytes for loaded collections and the builds of indexes; most of the machine's when None.
         Raises:
             DatabaseLocked: another process writes to it.
             Corruption: a file is damaged.
-            InvalidArgument: the durability is unknown, or differs from that of the open database; or the
-                path is a file, or a directory of other things.
+            InvalidArgument: the durability is unknown, or it or the limit differs from that of the open database; or
+                the path is a file, or a directory of other things.
         """
         directory = resolve(path)
         if durability is not None and durability not in DURABILITY:
@@ -99,12 +110,15 @@ class Database:
             with _opening:
                 shared = _open_databases.get((directory, read_only))
                 if shared is None:
-                    database = _open_databases[directory, read_only] = cls(directory, durability or "full", read_only)
+                    database = cls(directory, durability or "full", read_only, memory_limit)
+                    _open_databases[directory, read_only] = database
                     return database
                 if shared._users > 0:
-                    if durability not in (None, shared.durability):
+                    held = shared.durability, shared._host.budget.limit
+                    if durability not in (None, held[0]) or memory_limit not in (None, held[1]):
                         raise InvalidArgument(
-                            f"{directory} is open with durability {shared.durability!r}; close it to choose another"
+                            f"{directory} is open with durability {held[0]!r} and a memory limit of {held[1]} bytes; "
+                            f"close it to choose another"
                         )
                     shared._users += 1
                     return shared
@@ -388,9 +402,9 @@ class Database:
             return recover_contents(self._host.catalog, self._host.segments, record, segments, own, held)
 
         if known is not None:
-            known.renew(record, recover)
+            known.renew(record, recover, segments)
             return known
-        collection = Collection(self._host, record, recover)
+        collection = Collection(self._host, record, recover, segments)
         if self.read_only:  # it opens everything now: the writer may remove what it has merged
             collection.follow = self._follow
             collection.open()
@@ -417,22 +431,8 @@ class Database:
                 except BaseException:
                     catalog.forget_changes()
                     raise
-                if self._open_files() or not catalog.changed():
+                if all([c.contents.open_files() for c in self._names.collections.values()]) or not catalog.changed():
                     return True
-
-    def _open_files(self) -> bool:
-        """Open every file, so that what is read here stays when the writer removes it; False where one cannot be.
-
-        A file that stays damaged is left to the read that needs it.
-        """
-        is_complete = True
-        for collection in self._names.collections.values():
-            for part in collection.contents.sealed.values():
-                try:
-                    part.open_files()
-                except Corruption:
-                    is_complete = False
-        return is_complete
 
     def _reload(self) -> CatalogState:
         """Take everything from the catalogue again; collections that are gone are marked as dropped."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from roost.engine.budget import Budget
 from roost.engine.maintenance import Maintenance
 from roost.engine.storage.catalog import Catalog
 from roost.engine.storage.transaction import Transaction
@@ -17,7 +18,7 @@ from roost.errors import Closed, ReadOnly
 
 @dataclass
 class Host:
-    """The open directory: catalogue, background thread, and the numbering of new things.
+    """The open directory: catalogue, background thread, memory, and the numbering of new things.
 
     The write lock is the catalogue's: whoever changes rows or the catalogue holds it, and readers
     never do.
@@ -28,6 +29,7 @@ class Host:
     maintenance: Maintenance
     read_only: bool
     next_id: int = 1
+    budget: Budget = field(default_factory=Budget)
     closed: bool = field(default=False, init=False)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from roost.errors import Closed
+from roost.errors import Closed, MemoryLimitExceeded
 
 _log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ LONGEST_WAIT_S = 5.0
 """A collection that is written to without a pause is looked after this often."""
 
 RETRY_S = 30.0
-"""Pause after a failure in the background, such as a full disk."""
+"""Pause after a failure in the background, such as a full disk or too little memory."""
 
 
 @dataclass
@@ -137,7 +137,8 @@ class Maintenance:
         try:
             task.run(bool(task.waiting))
         except Exception as error:  # the thread serves every collection and outlives one's failure
-            _log.warning("upkeep of collection %d failed", key, exc_info=error)
+            if not isinstance(error, MemoryLimitExceeded):  # upkeep has said so, once
+                _log.warning("upkeep of collection %d failed", key, exc_info=error)
             with self._changed:
                 if not self._stopping:
                     again = self._task(key, task.run)

@@ -17,11 +17,12 @@ import pyarrow as pa
 from roost.engine.columns import FloatArray, ScalarIndex, StoredVectors, VectorArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
-from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.registry import check_definition, resolve_index, resolve_params
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.scalar.built import load_scalar_index
+from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Field, Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
@@ -55,6 +56,15 @@ class IndexSpec:
     def is_scalar(self) -> bool:
         """Whether it is on a scalar field."""
         return not self.metric
+
+
+def check_index(schema: Schema, spec: IndexSpec) -> None:
+    """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
+    field = schema.field(spec.field)
+    if spec.is_scalar:
+        check_scalar_index(field, spec.index_type, spec.params)
+    else:
+        check_definition(field, spec.index_type, spec.metric, spec.params)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from roost.engine.budget import Room
 from roost.engine.compaction import (
     FULL_SEGMENT_BYTES,
     MIN_INDEXED_ROWS,
@@ -86,6 +87,7 @@ class Upkeep:
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._host = collection.host
+        self._room = Room(collection)
         self._sealed_upto = 0
         self.n_loads = 0
         """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
@@ -96,7 +98,10 @@ class Upkeep:
         return tail.n_rows >= MAX_TAIL_ROWS or tail.size_bytes >= MAX_TAIL_BYTES
 
     def run(self, full: bool) -> None:
-        """Do what is due; with `full`, seal every row first."""
+        """Do what is due; with `full`, seal every row first.
+
+        Raises: MemoryLimitExceeded: all was done but for indexes that there is no memory to build.
+        """
         while True:
             try:
                 return self._run(full)
@@ -114,6 +119,7 @@ class Upkeep:
         if full or self._is_log_long():
             self._seal()
         min_bytes = FULL_SEGMENT_BYTES if self.n_loads and not full else 0
+        self._room.begin()
         while not self._host.maintenance.stopping():
             # Merges first, each time: what was sealed while an index was built need not have one of its own.
             if ids := self._due_merge(min_bytes):
@@ -125,7 +131,7 @@ class Upkeep:
             elif bare := self._missing_sketch():
                 self._sketch(*bare)
             else:
-                return
+                return self._room.end()
 
     # Sealing
 
@@ -211,6 +217,7 @@ class Upkeep:
                 for segment_id, part in list(sealed.items())
             ],
             min_bytes,
+            self._room.takes_merge,
         )
 
     def _merge(self, ids: list[int]) -> bool:
@@ -275,7 +282,8 @@ class Upkeep:
             if part.n_rows >= MIN_INDEXED_ROWS and _segment(part).record.size_bytes >= min_bytes:
                 for spec in self._collection.record.indexes:
                     held = part.indexes.get(spec.index_id)
-                    if held is None or held.is_damaged:
+                    is_missing = held is None or held.is_damaged
+                    if is_missing and self._room.takes_index(_segment(part).record, spec):
                         return segment_id, spec
         return None
 

@@ -40,6 +40,9 @@ WIDENING = 4
 # Floats of the rows that an exact comparison gathers at a time: 16 MiB.
 BLOCK_FLOATS = 1 << 22
 
+# Bytes that a tree takes for a row, with its planes: the fewer numbers a row has, the fewer rows share a leaf.
+TREE_ROW_BYTES = 24
+
 _MAGIC = b"RoostAn1"
 # Magic, metric, dimension, nothing, rows, bytes of the whole file.
 _HEADER = struct.Struct("<8s8sIIQQ")
@@ -145,6 +148,10 @@ class AnnoyForest(VectorIndex):
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return min(self._n_rows, self._n_trees * MIN_DEFAULT_ROWS)
+
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return n_rows * (_node_bytes(dim + 1) + TREE_ROW_BYTES * _n_trees(params))
 
     @property
     def n_rows(self) -> int:

@@ -16,6 +16,12 @@ FLOAT_ONLY = (DataType.FLOAT_VECTOR,)
 NUMBERS = (*FLOAT_ONLY, DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR, DataType.INT8_VECTOR)
 """The types of vectors whose numbers have a sum and a product; all of them are compared in float32."""
 
+GROWTH = 2
+"""How many times its size an index takes while its arrays grow: an array moves into a larger one when it is full."""
+
+_UNKNOWN_ROW_BYTES = 256
+"""What a type that does not say more takes for a row beside its vector."""
+
 
 class VectorIndex(ABC):
     """An index over the rows of one segment, numbered from 0 in the order in which they were added.
@@ -136,6 +142,28 @@ class VectorIndex(ABC):
         Raises: InvalidArgument: a search parameter is out of its range.
         """
         return k
+
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        """Return about how large the file of an index becomes, rather more than less, before it is built.
+
+        Args:
+            vector_bytes: that the vectors take as they are stored, all together.
+        """
+        return max(vector_bytes, 4 * n_rows * dim) + _UNKNOWN_ROW_BYTES * n_rows
+
+    @classmethod
+    def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        """Return about how much memory a build takes at its peak, rather more than less.
+
+        The vectors that it is built of come on top. Arguments as of `index_bytes`.
+        """
+        return 4 * n_rows * dim + GROWTH * cls.index_bytes(n_rows, dim, vector_bytes, params)
+
+    @classmethod
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        """Return what an index takes when it is loaded; a type that maps its file takes no more than that."""
+        return file_bytes
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         """Return about how many rows a filtered search of that width compares with one query, in full rows' worth.

@@ -46,6 +46,10 @@ class BinaryFlat(VectorIndex):
         return cls(np.array(vectors, np.uint8), metric)
 
     @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return vector_bytes
+
+    @classmethod
     def load(cls, path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> BinaryFlat:
         require_metric(metric, cls.index_type, cls.metrics)
         [rows] = read_arrays(path, 1, mmap=mmap)

@@ -69,6 +69,10 @@ class BinaryIvf(VectorIndex):
         return cls(centroids, starts, ids, np.ascontiguousarray(vectors[ids]), metric)
 
     @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return vector_bytes + 16 * n_rows
+
+    @classmethod
     def load(cls, path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> BinaryIvf:
         require_metric(metric, cls.index_type, cls.metrics)
         centroids, starts, ids, rows = read_arrays(path, 4, mmap=mmap)

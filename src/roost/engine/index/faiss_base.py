@@ -12,7 +12,7 @@ import numpy as np
 from pymilvus import DataType
 
 from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
-from roost.engine.index.base import NUMBERS, VectorIndex
+from roost.engine.index.base import GROWTH, NUMBERS, VectorIndex
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.parameters import require_metric
 from roost.errors import Corruption, InvalidArgument
@@ -72,6 +72,10 @@ class FaissIndex(VectorIndex):
     def _wrapped(cls: type[_FaissT], index: Any, metric: str) -> _FaissT:
         """Return Faiss's index as the class that searches it."""
         return cls(index, metric)
+
+    @classmethod
+    def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return GROWTH * cls.index_bytes(n_rows, dim, vector_bytes, params)
 
     def save(self, path: Path) -> None:
         # Faiss's own file writer passes over an error in its last block, and tells no other one's number.

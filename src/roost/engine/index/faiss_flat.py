@@ -42,6 +42,10 @@ class FaissFlat(FaissIndex):
         require_known(params, (), cls.index_type)
         return faiss.IndexFlat(dim, cls._metric_number(metric))
 
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return vector_bytes
+
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
         require_known(params, (), self.index_type)
         return None if selector is None else faiss.SearchParameters(sel=selector)

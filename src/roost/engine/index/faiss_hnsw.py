@@ -24,6 +24,9 @@ MIN_DEFAULT_EF = 16
 COMPARISONS_SCALE = 1.5
 COMPARISONS_POWER = 0.75
 
+_NODE_BYTES = 40
+"""Of a node of a graph: its level, where its links begin, its links above level 0, and what a build keeps of it."""
+
 
 def graph_width(index_type: str, takes: Collection[str], k: int, params: Mapping[str, Any]) -> int:
     """Return the `ef` that a search of a graph for k rows uses.
@@ -53,6 +56,11 @@ def graph_comparisons(n_rows: int, links: int, width: int) -> int:
 def graph_links(params: Mapping[str, Any]) -> int:
     """Return the `M` of a graph's build parameters."""
     return integer(params, "M", DEFAULT_M, 2, 2048)
+
+
+def graph_row_bytes(n_links: int) -> int:
+    """Return about how many bytes the links of a row take: twice `n_links` on level 0, and some above it."""
+    return 8 * n_links + _NODE_BYTES
 
 
 def set_construction(index: Any, params: Mapping[str, Any]) -> None:
@@ -110,6 +118,11 @@ class FaissHnsw(FaissIndex):
         index = faiss.IndexHNSWFlat(dim, graph_links(params), cls._metric_number(metric))
         set_construction(index, params)
         return index
+
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        # Normalised rows are held in half precision where the stored ones are as narrow or narrower.
+        return max(vector_bytes, 2 * n_rows * dim) + n_rows * graph_row_bytes(graph_links(params))
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from roost.engine.index.faiss_hnsw import (
     graph_bytes,
     graph_comparisons,
     graph_links,
+    graph_row_bytes,
     graph_width,
     set_construction,
 )
@@ -42,6 +43,10 @@ class _FaissHnswCompressed(FaissLearned):
     @classmethod
     def _n_to_learn_from(cls, params: Mapping[str, Any]) -> int:
         return _MIN_ROWS
+
+    @classmethod
+    def _row_bytes(cls, made: Any, params: Mapping[str, Any]) -> int:
+        return int(faiss.downcast_index(made.storage).code_size) + graph_row_bytes(graph_links(params))
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
@@ -104,6 +109,12 @@ class FaissHnswPq(_FaissHnswCompressed):
         index = faiss.IndexHNSWPQ(dim, n_parts, graph_links(params), n_bits)
         set_construction(index, params)
         return index
+
+    @classmethod
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        _, n_parts = pq_shape(params, dim, "L2")
+        table = 4 * n_parts << 2 * pq_bits(params)  # of the distances between two codes
+        return file_bytes + table
 
     @classmethod
     def _n_to_learn_from(cls, params: Mapping[str, Any]) -> int:

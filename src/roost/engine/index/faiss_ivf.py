@@ -124,6 +124,13 @@ class FaissIvfFlat(_FaissIvf):
         return faiss.IndexIVFFlat(faiss.IndexFlat(width, metric), width, nlist, metric)
 
     @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        size = super().index_bytes(n_rows, dim, vector_bytes, params)
+        if n_rows < cls._n_to_learn_from(params):
+            return size
+        return size - max(0, 4 * n_rows * dim - max(vector_bytes, 2 * n_rows * dim))
+
+    @classmethod
     def _in_width(cls, made: Any, dtype: np.dtype[Any], space: str) -> Any:
         code, metric = SCALARS[FLOAT16 if space == "COSINE" else dtype], made.metric_type
         lists = faiss.IndexFlat(made.d, metric)
@@ -183,6 +190,14 @@ class FaissIvfPq(_FaissIvf):
     @classmethod
     def _n_to_learn_from(cls, params: Mapping[str, Any]) -> int:
         return max(2 * ROWS_PER_LIST, 1 << pq_bits(params))
+
+    @classmethod
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        # Faiss works out what each list's centroid and each code have in common, unless that is too much.
+        _, n_parts = pq_shape(params, dim, "L2")
+        n_lists = int(cls._fitted(params, n_rows)["nlist"])
+        table = 4 * n_lists * n_parts << pq_bits(params)
+        return file_bytes + (table if table <= int(faiss.cvar.precomputed_table_max_bytes) else 0)
 
     def _learned_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
         return faiss.IVFPQSearchParameters(**self._probing(k, params, selector))

@@ -109,6 +109,29 @@ class FaissLearned(FaissIndex):
         """Add rows as they are searched, whose last numbers lift them."""
         made.add(rows)
 
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        if n_rows < cls._n_to_learn_from(params):
+            return 4 * n_rows * dim
+        owner = cls._make(dim, LIFTED if cls.lifts else "L2", cls._fitted(params, n_rows))
+        made = inner(owner)  # part of its owner, and gone with it
+        codes = getattr(_quantiser(made), "ksub", 0) + _NUMBERS_BESIDE
+        n_vectors = int(getattr(made, "nlist", 0)) + int(codes)
+        return n_rows * cls._row_bytes(made, params) + 4 * n_vectors * int(made.d)
+
+    @classmethod
+    def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        n_lists = int(integer(cls._fitted(params, n_rows), "nlist", 0, 0))
+        at_once = max(_WHOLE_FLOATS, max(SAMPLED_ROWS, 256 * n_lists) * dim)
+        copies = 4 * _COPIES * min(n_rows * dim, at_once)
+        tables = cls.loaded_bytes(0, n_rows, dim, params)
+        return copies + tables + super().build_bytes(n_rows, dim, vector_bytes, params)
+
+    @classmethod
+    def _row_bytes(cls, made: Any, params: Mapping[str, Any]) -> int:
+        """Return what a row takes in Faiss's index: its code and its number."""
+        return int(made.code_size) + 8
+
     def add(self, vectors: VectorArray) -> None:
         raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
@@ -214,6 +237,12 @@ def _quantiser(index: Any) -> Any:
 
 _WHOLE_FLOATS = 1 << 26
 """Up to so many numbers are learned from and added at once."""
+
+_COPIES = 3
+"""Copies of the rows that are learned from or added at once: lifted or normalised, turned, and in a sample."""
+
+_NUMBERS_BESIDE = 16
+"""For each number of a row, the bounds and signs that an index keeps once, at most."""
 
 _BLOCK = 16
 """Numbers that the processor compares at once: vectors of another length are compared one by one."""

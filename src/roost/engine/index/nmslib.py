@@ -23,7 +23,7 @@ import numpy.typing as npt
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, normalised
-from roost.engine.index.faiss_hnsw import graph_comparisons
+from roost.engine.index.faiss_hnsw import graph_comparisons, graph_row_bytes
 from roost.engine.index.parameters import integer, require_known, require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -33,6 +33,9 @@ MIN_DEFAULT_WIDTH = 16
 
 # A search that has not found k rows is done again, this much more widely.
 WIDENING = 4
+
+# How often the vectors and the links are there at once while a graph is built.
+_FORMS = 4
 
 _MAGIC = b"RoostNm1"
 # Magic, index type, metric, dimension, nothing, rows, bytes of the graph.
@@ -156,6 +159,19 @@ class NmslibGraph(VectorIndex):
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         return graph_comparisons(self._n_rows, 2 * self._n_links, width)
+
+    @classmethod
+    def index_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        return vector_bytes + n_rows * graph_row_bytes(2 * cls._build_params(params)[cls.links_param])
+
+    @classmethod
+    def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        # The rows, the graph over them, its form for searches, and that in a file that is loaded again.
+        return vector_bytes + _FORMS * cls.index_bytes(n_rows, dim, vector_bytes, params)
+
+    @classmethod
+    def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
+        return 2 * file_bytes
 
     @property
     def n_rows(self) -> int:

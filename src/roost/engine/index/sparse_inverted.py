@@ -24,6 +24,9 @@ LARGEST_RATIO = 0.999
 REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
 
+_PAIR_COPIES = 6
+"""Times the size of the rows that sorting them into lists takes."""
+
 LOOK_UP_COST = 48
 """A look-up of one row in a list costs about as much as reading so many rows of it."""
 
@@ -105,6 +108,11 @@ class SparseInverted(VectorIndex):
         require_metric(metric, cls.index_type, cls.metrics)
         dropped = _dropped_in_build(params, cls.index_type)
         return cls._kind(dropped)(_invert(cast(SparseRows, vectors), dropped), metric)
+
+    @classmethod
+    def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
+        # Pairs of a row and a number are sorted by places of eight bytes, a few arrays of which are there at once.
+        return _PAIR_COPIES * vector_bytes
 
     @classmethod
     def load(cls, path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> SparseInverted:

@@ -48,6 +48,7 @@ STATUS: Mapping[type[errors.RoostError], int] = {
     errors.StorageFailure: 503,
     errors.Timeout: 504,
     errors.StorageFull: 507,
+    errors.MemoryLimitExceeded: 507,
     errors.LedgerBroken: 500,
     errors.Corruption: 500,
     errors.RoostError: 500,

@@ -1,0 +1,297 @@
+"""What collections and the builds of their indexes need of memory, and whether the limit has room for it.
+
+Needs are worked out from the sizes in the manifest, before anything is opened. They are rather too large than too
+small: an error that comes too early names a way out, and a process that the system ends does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from roost.engine import memory
+from roost.engine.columns import Batch
+from roost.engine.compaction import MIN_INDEXED_ROWS, SegmentStats
+from roost.engine.index.base import VectorIndex
+from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.memory import parse_bytes, physical_bytes, shown_bytes
+from roost.engine.records import CollectionRecord
+from roost.engine.schema import Field, Schema
+from roost.engine.segment import IndexSpec, SegmentRecord
+from roost.engine.storage.column_files import FIELDS_FILE
+from roost.errors import InvalidArgument, MemoryLimitExceeded, MissingDependency, NotSupported
+
+if TYPE_CHECKING:
+    from roost.engine.collection import Collection
+
+_log = logging.getLogger(__name__)
+
+LIMIT_PROPERTY: Final = "memory.limit"
+"""The property of a collection that says what it may take, in bytes or as text."""
+
+DEFAULT_SHARE: Final = 0.8
+"""Of the machine's memory: the limit of a database that is given none."""
+
+KEY_BYTES: Final = (16, 96)
+"""For looking up a row by its key: a number, a string."""
+
+SKETCH_COPIES: Final = 2
+"""A sketch is held as it is stored, and in the order in which it is scanned."""
+
+TAIL_COPIES: Final = 2
+"""Rows that are in no segment yet are copied side by side before they are searched or sealed."""
+
+SCALAR_COPIES: Final = 3
+"""What the build of a scalar index takes, as a multiple of the scalar columns."""
+
+RESERVE_SHARE: Final = 1 / 64
+RESERVE_BYTES: Final = 64 << 20
+"""What the machine is left of its memory: this share, and so much at least."""
+
+REREAD_S: Final = 0.1
+"""What is free is asked of the system this often at most."""
+
+_WAYS_OUT: Final = (
+    "Release another collection, choose an index type that needs less (DISKANN leaves the vectors on disk), or raise "
+    "memory_limit= of roost.connect"
+)
+
+
+# What a collection needs
+
+
+def needed_bytes(record: CollectionRecord, segments: Sequence[SegmentRecord], tail_bytes: int = 0) -> int:
+    """Return what a collection holds in memory: its tail, and what searches touch where it is loaded."""
+    if not record.loaded:
+        return TAIL_COPIES * tail_bytes
+    stored = sum(segment_bytes(record.schema, record.indexes, segment) for segment in segments)
+    return stored + TAIL_COPIES * tail_bytes
+
+
+def segment_bytes(schema: Schema, specs: Sequence[IndexSpec], segment: SegmentRecord) -> int:
+    """Return what searches touch of a segment: indexes, sketches, key look-ups, and vectors that are compared."""
+    by_field = {spec.field: spec for spec in specs}
+    total = segment.n_rows * KEY_BYTES[schema.primary.max_length is not None]
+    total += sum(segment.indexes[s.index_id].size_bytes for s in specs if s.is_scalar and s.index_id in segment.indexes)
+    return total + sum(_searched_bytes(field, by_field.get(field.name), segment) for field in schema.vectors)
+
+
+def build_need(schema: Schema, spec: IndexSpec, segment: SegmentRecord) -> int:
+    """Return what building an index of a segment takes at its peak, the rows that it is built of included."""
+    scalars = segment.file(FIELDS_FILE).size_bytes
+    if spec.is_scalar:
+        return SCALAR_COPIES * scalars
+    field = schema.field(spec.field)
+    return _vector_bytes(field, segment.n_rows, scalars) + _peak(field, spec, segment.n_rows, scalars)
+
+
+def merge_need(schema: Schema, specs: Sequence[IndexSpec], n_rows: int, size_bytes: int) -> int:
+    """Return what merging segments takes at its peak: their rows side by side, and the indexes over them.
+
+    Args:
+        size_bytes: of the column files of all of them.
+    """
+    return size_bytes + sum(_peak(schema.field(s.field), s, n_rows, size_bytes) for s in specs if not s.is_scalar)
+
+
+def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord) -> int:
+    vectors = _vector_bytes(field, segment.n_rows, segment.file(FIELDS_FILE).size_bytes)
+    if spec is None:
+        return vectors
+    kind = _kind(spec)
+    compared = 0 if kind is not None and (kind.on_disk or not kind.compresses) else vectors
+    file, sketch = segment.indexes.get(spec.index_id), segment.sketches.get(spec.index_id)
+    if kind is None:
+        return compared + (0 if file is None else file.size_bytes)
+    n_rows, dim, params = segment.n_rows, field.dim or 0, resolve_params(spec.index_type, spec.params)
+    if file is not None:
+        held = compared + kind.loaded_bytes(file.size_bytes, n_rows, dim, params)
+        return held + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes)
+    if n_rows < MIN_INDEXED_ROWS:
+        return vectors
+    size = kind.index_bytes(n_rows, dim, vectors, params)
+    # Until the index is built, the vectors themselves are compared.
+    return max(vectors, compared + kind.loaded_bytes(size, n_rows, dim, params))
+
+
+def _peak(field: Field, spec: IndexSpec, n_rows: int, scalar_bytes: int) -> int:
+    kind = _kind(spec)
+    if kind is None or n_rows < MIN_INDEXED_ROWS:
+        return 0
+    vectors, params = _vector_bytes(field, n_rows, scalar_bytes), resolve_params(spec.index_type, spec.params)
+    return kind.build_bytes(n_rows, field.dim or 0, vectors, params)
+
+
+def _vector_bytes(field: Field, n_rows: int, scalar_bytes: int) -> int:
+    """Return what a field's vectors take, or more: sparse ones are among the scalar columns."""
+    return n_rows * field.row_shape[0] * field.vector_dtype.itemsize if field.is_matrix else scalar_bytes
+
+
+def _own_limit(record: CollectionRecord) -> int:
+    """Return what a collection may take by its own property. Raises: InvalidArgument: that is no size."""
+    given = record.properties.get(LIMIT_PROPERTY)
+    return sys.maxsize if given is None else parse_bytes(LIMIT_PROPERTY, given)
+
+
+def _kind(spec: IndexSpec) -> type[VectorIndex] | None:
+    """Return the class of an index; None where the library or the plug-in is gone that it was made with."""
+    try:
+        return resolve_index(spec.index_type)
+    except (InvalidArgument, MissingDependency, NotSupported):
+        return None
+
+
+# What there is
+
+
+class Budget:
+    """What the collections of one database may hold in memory, and what they hold. Used under the write lock."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        """Begin with no collection.
+
+        Args:
+            limit: in bytes; a share of the machine's memory when None.
+        """
+        whole = physical_bytes()
+        self.limit = int(DEFAULT_SHARE * whole) if limit is None else limit
+        self._reserve = max(RESERVE_BYTES, int(RESERVE_SHARE * whole))
+        self._held: dict[int, int] = {}
+        self._changed: dict[int, Collection] = {}
+        self._free = 0
+        self._read_at = float("-inf")
+
+    def changed(self, collection: Collection) -> None:
+        """Note that a collection may hold more or less than before; it is looked at when somebody asks."""
+        self._changed[collection.collection_id] = collection
+
+    def forget(self, collection_id: int) -> None:
+        """Note that a collection is gone."""
+        self._changed.pop(collection_id, None)
+        self._held.pop(collection_id, None)
+
+    def held(self, besides: int | None = None) -> int:
+        """Return what all collections hold, but for one."""
+        while self._changed:
+            collection_id, collection = self._changed.popitem()
+            held = 0 if collection.dropped else needed_bytes(collection.record, *collection.footprint)
+            if held:
+                self._held[collection_id] = held
+            else:
+                self._held.pop(collection_id, None)
+        return sum(self._held.values()) - (self._held.get(besides, 0) if besides is not None else 0)
+
+    def free(self) -> int:
+        """Return what the machine can give now, its reserve left out."""
+        now = time.monotonic()
+        if now - self._read_at >= REREAD_S:
+            self._free, self._read_at = max(0, memory.available_bytes() - self._reserve), now
+        return self._free
+
+    def check(self, collection: Collection, record: CollectionRecord) -> None:
+        """Refuse a definition under which a collection would need more memory than it may have.
+
+        What does not need more than before, and what needs none, is never refused.
+        Raises: MemoryLimitExceeded: it does not fit beside the others, or into its own limit. InvalidArgument: that
+            limit is no size.
+        """
+        footprint = collection.footprint
+        need, before = needed_bytes(record, *footprint), needed_bytes(collection.record, *footprint)
+        own, own_before = _own_limit(record), _own_limit(collection.record)
+        if record.loaded and need > own and (need > before or own < own_before):
+            raise MemoryLimitExceeded(
+                f"collection {record.name!r} needs about {shown_bytes(need)} of memory when it is loaded, more than "
+                f"its own limit of {shown_bytes(own)}; nothing was changed. Raise its property {LIMIT_PROPERTY!r}, or "
+                f"choose an index type that needs less (DISKANN leaves the vectors on disk)"
+            )
+        held = self.held(collection.collection_id)
+        if need > before and held + need > self.limit:
+            raise MemoryLimitExceeded(
+                f"collection {record.name!r} needs about {shown_bytes(need)} of memory, and of the limit of "
+                f"{shown_bytes(self.limit)} the other collections hold {shown_bytes(held)}; nothing was changed. "
+                f"{_WAYS_OUT}"
+            )
+
+    def check_rows(self, collection: Collection, batch: Batch, tail_bytes: int) -> None:
+        """Refuse rows that the machine has no memory for.
+
+        Args:
+            tail_bytes: of the rows that are in no segment yet.
+        Raises: MemoryLimitExceeded.
+        """
+        size = batch.scalars.nbytes + sum(vectors.nbytes for vectors in batch.vectors.values())
+        need, free = tail_bytes + TAIL_COPIES * size, self.free()
+        if need > free:
+            raise MemoryLimitExceeded(
+                f"collection {collection.name!r} cannot take {batch.n_rows} rows: they need about {shown_bytes(need)} "
+                f"of memory, and the machine has {shown_bytes(free)} to give; nothing was written. Insert fewer rows "
+                f"at once, or flush or release a collection"
+            )
+
+    def warn_if_over(self, name: str) -> None:
+        """Log that the loaded collections need more than the limit, where they do: they are mapped, and can be read."""
+        held = self.held()
+        if held > self.limit:
+            _log.warning(
+                "%s: the loaded collections need about %s of memory, more than the limit of %s; searches read from "
+                "disk what does not fit. Release a collection, or raise memory_limit=",
+                name,
+                shown_bytes(held),
+                shown_bytes(self.limit),
+            )
+
+
+class Room:
+    """Whether the background work of one collection fits into memory, step by step. Used by the maintenance thread."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._lacking = ""
+        self._has_warned = False
+
+    def begin(self) -> None:
+        """Begin a run of upkeep."""
+        self._lacking = ""
+
+    def end(self) -> None:
+        """End a run. It is warned once, until all fits again.
+
+        Raises: MemoryLimitExceeded: an index was not built; the run is to be repeated.
+        """
+        if self._lacking and not self._has_warned:
+            _log.warning("%s", self._lacking)
+        self._has_warned = bool(self._lacking)
+        if self._lacking:
+            raise MemoryLimitExceeded(self._lacking)
+
+    def takes_index(self, segment: SegmentRecord, spec: IndexSpec) -> bool:
+        """Say whether an index of a segment can be built now, and remember it where it cannot."""
+        need = build_need(self._collection.schema, spec, segment)
+        left = self._left([segment])
+        if need <= left:
+            return True
+        self._lacking = (
+            f"index {spec.name!r} of collection {self._collection.name!r} is not built: that takes about "
+            f"{shown_bytes(need)} of memory, and {shown_bytes(max(0, left))} is left of the limit of "
+            f"{shown_bytes(self._collection.host.budget.limit)} and of what the machine has. The rows are stored and "
+            f"compared one by one meanwhile, and it is tried again from time to time. {_WAYS_OUT}"
+        )
+        return False
+
+    def takes_merge(self, merged: Sequence[SegmentStats]) -> bool:
+        """Say whether segments can be merged now; until they can, each has an index of its own."""
+        record, ids = self._collection.record, {segment.segment_id for segment in merged}
+        segments = [segment for segment in self._collection.footprint[0] if segment.segment_id in ids]
+        n_rows, size = sum(s.n_rows for s in merged), sum(s.size_bytes for s in merged)
+        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(segments)
+
+    def _left(self, segments: Sequence[SegmentRecord]) -> int:
+        """Return the room for work on some segments, what they hold themselves included."""
+        budget, record = self._collection.host.budget, self._collection.record
+        with self._collection.host.catalog.lock:
+            held, free = budget.held(), budget.free()
+        own = sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
+        return min(budget.limit - held + own, free)
