@@ -64,8 +64,7 @@ class Database:
             catalog = Catalog(path, durability=durability, read_only=read_only)
             self._host = Host(path, catalog, Maintenance(path.name), read_only)
             try:
-                self._names = Names({}, {}, {})
-                self._by_ids: dict[int, Collection] = {}
+                self._names = Names()
                 self._unfinished: list[Collection] = []
                 if read_only:
                     self._follow()
@@ -173,12 +172,8 @@ class Database:
 
         Raises: CollectionNotFound, Closed.
         """
-        names = self._current()
-        found = names.collections.get((database, name))
+        found = self._current().find(database, name)
         if found is None:
-            alias = names.aliases.get((database, name))
-            if alias is not None:
-                return self._by_id(alias.collection_id)
             raise CollectionNotFound(f"collection {name!r} does not exist in database {database!r}")
         return found
 
@@ -224,8 +219,7 @@ class Database:
                 record = record.with_index(replace(spec, index_id=self._host.new_id()))
             self._put("collection", record.collection_id, record.to_document())
             made = Collection(self._host, record, lambda record, _: Contents(record.schema))
-            self._by_ids[record.collection_id] = made
-            self._names = replace(names, collections={**names.collections, (database, name): made})
+            self._names = names.with_collection(database, name, made)
             return made
 
     def drop_collection(self, database: str, name: str) -> None:
@@ -250,10 +244,7 @@ class Database:
                     change.remove("segment", segment_id)
                 change.drop_log(collection.collection_id)
             collection.close_down()
-            self._by_ids.pop(collection.collection_id, None)
-            kept = dict(names.collections)
-            del kept[database, name]
-            self._names = replace(names, collections=kept)
+            self._names = names.without_collection(database, name)
 
     def rename_collection(self, database: str, old: str, new: str, new_database: str) -> None:
         """Rename a collection, and move it to another database if that differs.
@@ -270,9 +261,7 @@ class Database:
             if new_database != database and self.list_aliases(database, old):
                 raise InvalidArgument(f"collection {old!r} has aliases; drop them before it moves to another database")
             collection.revise(lambda record: replace(record, name=new, database_id=where.database_id))
-            kept = dict(names.collections)
-            del kept[database, old]
-            self._names = replace(names, collections={**kept, (new_database, new): collection})
+            self._names = names.without_collection(database, old).with_collection(new_database, new, collection)
 
     # Aliases
 
@@ -290,12 +279,12 @@ class Database:
                 if held.collection_id == target.collection_id:
                     return
                 raise AliasExists(
-                    f"alias {alias!r} names collection {self._by_id(held.collection_id).name!r} already; "
+                    f"alias {alias!r} names collection {names.by_ids[held.collection_id].name!r} already; "
                     "move it with alter_alias"
                 )
             record = AliasRecord(self._host.new_id(), target.record.database_id, alias, target.collection_id)
             self._put("alias", record.alias_id, record.to_document())
-            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+            self._names = names.with_alias(database, record)
 
     def alter_alias(self, database: str, alias: str, collection: str) -> None:
         """Move an alias to another collection, in one step that no search sees half done.
@@ -307,7 +296,7 @@ class Database:
                 self.alias(database, alias), collection_id=self.collection(database, collection).collection_id
             )
             self._put("alias", record.alias_id, record.to_document())
-            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+            self._names = names.with_alias(database, record)
 
     def drop_alias(self, database: str, alias: str) -> None:
         """Remove an alias; one that does not exist is no error."""
@@ -329,7 +318,11 @@ class Database:
 
     def alias_target(self, database: str, alias: str) -> Collection:
         """Return the collection that an alias names. Raises: AliasNotFound."""
-        return self._by_id(self.alias(database, alias).collection_id)
+        names = self._current()
+        found = names.find(database, alias) if (database, alias) in names.aliases else None
+        if found is None:
+            raise AliasNotFound(f"alias {alias!r} does not exist in database {database!r}")
+        return found
 
     def list_aliases(self, database: str, collection: str | None = None) -> list[str]:
         """Return the aliases of a collection, or of the whole database. Raises: CollectionNotFound."""
@@ -368,12 +361,6 @@ class Database:
         with self._host.catalog.transaction() as change:
             change.put(kind, object_id, document)
             self._host.save_counter(change)
-
-    def _by_id(self, collection_id: int) -> Collection:
-        collection = self._by_ids.get(collection_id)
-        if collection is None:
-            raise CollectionNotFound(f"collection {collection_id} does not exist any more")
-        return collection
 
     def _recover_collection(
         self,
@@ -436,7 +423,7 @@ class Database:
 
     def _reload(self) -> CatalogState:
         """Take everything from the catalogue again; collections that are gone are marked as dropped."""
-        known = self._by_ids
+        known = self._names.by_ids
         with self._host.catalog.reading():
             state = self._host.catalog.load()
             self._host.next_id = max(self._host.next_id, state.objects.get("counter", {}).get(0, {}).get("next", 1))
@@ -447,10 +434,9 @@ class Database:
                     record, segments.get(record.collection_id, []), state.deletes, known.get(record.collection_id)
                 ),
             )
-        by_ids = {c.collection_id: c for c in names.collections.values()}
-        self._by_ids, self._names = by_ids, names
+        self._names = names
         for collection_id, collection in known.items():
-            if collection_id not in by_ids:
+            if collection_id not in names.by_ids:
                 collection.close_down()
         return state
 
