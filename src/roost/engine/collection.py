@@ -22,17 +22,16 @@ from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
 from roost.engine.host import Host, remove_when_unused
-from roost.engine.index.registry import check_definition
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import recover_contents, segments_of
-from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
-from roost.engine.segment import IndexSpec, Segment
+from roost.engine.segment import IndexSpec
 from roost.engine.snapshot import Partitions, Snapshot
+from roost.engine.storage.catalog import CatalogState
 from roost.engine.upkeep import Upkeep
 from roost.errors import (
     CollectionNotFound,
@@ -109,11 +108,11 @@ class Collection:
     def open(self) -> tuple[Contents, Snapshot]:
         """Recover the rows where that was not done yet.
 
-        Raises: Corruption: a file that the log refers to is damaged. Closed.
+        Raises: Corruption: the log, or a file that it refers to, is damaged. Closed, CollectionNotFound.
         """
         with self.host.catalog.lock:
             if self._contents is None or self._published is None:
-                self.host.require_open()
+                self.require_present()
                 if self._contents is None and self._recover_rows is not None:
                     self._contents = self._recover_rows(self.record, None)
                     self._recover_rows = None
@@ -207,31 +206,33 @@ class Collection:
     # Writing
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self, *, keeps_rows: bool = True) -> Iterator[None]:
         """Hold the write lock for one change: its transaction, and then its effect in memory.
 
         When the change ends between the two (Ctrl-C, no memory left), the next one first takes the
         rows from the catalogue again. Readers keep the snapshot of before until then.
+
+        Args:
+            keeps_rows: False for a change that removes every row and so reads none, damaged as they may be.
         Raises: Closed, ReadOnly, CollectionNotFound (it was dropped).
         """
         catalog = self.host.catalog
         with catalog.lock:
             self.require_writable()
-            if self._is_torn:
+            if self._is_torn and keeps_rows:
                 self._recover()
             before = catalog.n_commits
             try:
                 yield
             except BaseException:
-                self._is_torn = catalog.n_commits != before
+                self._is_torn = self._is_torn or catalog.n_commits != before
                 raise
 
     def _recover(self) -> None:
         host = self.host
         with host.catalog.reading():
             state = host.catalog.load()
-            document = state.objects["collection"][self.collection_id]
-            record = CollectionRecord.from_document(self.collection_id, document)
+            record = _record_in(state, self.collection_id)
             manifests = segments_of(state).get(self.collection_id, [])
             contents = recover_contents(host.catalog, host.segments, record, manifests, state.deletes, self.contents)
         self.record, self.contents = record, contents
@@ -286,22 +287,36 @@ class Collection:
         return n_removed
 
     def truncate(self) -> None:
-        """Remove every row; schema, indexes and partitions stay."""
-        with self.changing():
-            old = list(self.contents.sealed.items())
-            record = replace(self.record, loads={})
-            with self.host.catalog.transaction() as change:
-                for segment_id, _ in old:
+        """Remove every row, whether it can be read or not; schema, indexes and partitions stay."""
+        catalog = self.host.catalog
+        with self.changing(keeps_rows=False):
+            held = _record_in(catalog.load(), self.collection_id) if self._is_torn else self.record
+            record = replace(held, loads={})
+            segment_ids = catalog.segments_of(self.collection_id)
+            with catalog.transaction() as change:
+                for segment_id in segment_ids:
                     change.remove("segment", segment_id)
-                change.truncate_log(self.collection_id, self.host.catalog.log_range(self.collection_id)[1])
-                if record != self.record:
+                change.truncate_log(self.collection_id, catalog.log_range(self.collection_id)[1])
+                if record != held:
                     change.put("collection", self.collection_id, record.to_document())
-            self.record = record
+            old = self._contents
+            self.record, self._recover_rows = record, None
             self.contents = Contents(self.schema)
+            self._is_torn = False
             self.publish()
-        for _, part in old:
-            if isinstance(part.rows, Segment):
-                remove_when_unused(part.rows, part.rows.directory)
+        self.host.remove_segments(segment_ids, _opened(old))
+
+    def drop(self) -> None:
+        """Remove the collection with its rows and files, whether these can be read or not."""
+        catalog = self.host.catalog
+        with self.changing(keeps_rows=False):
+            segment_ids = catalog.segments_of(self.collection_id)
+            with catalog.transaction() as change:
+                change.remove("collection", self.collection_id)
+                for segment_id in segment_ids:
+                    change.remove("segment", segment_id)
+                change.drop_log(self.collection_id)
+            self.close_down(segment_ids)
 
     # Definition
 
@@ -329,7 +344,7 @@ class Collection:
 
         Args:
             properties: of the collection from then on; as they are when None.
-        Raises: InvalidArgument: it is the default partition.
+        Raises: InvalidArgument: it is the default partition. Corruption: a file that tells its rows is damaged.
         """
         with self.changing():
             if name == DEFAULT_PARTITION:
@@ -348,7 +363,7 @@ class Collection:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
         """
-        check_index(self.schema, spec)
+        spec.check(self.schema)
         with self.changing():
             if self.record.with_index(spec) is self.record:
                 return
@@ -430,15 +445,16 @@ class Collection:
         if not self.host.read_only:
             self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
-    def close_down(self) -> None:
-        """Mark the collection as dropped and let its files go once unread. Under the write lock."""
+    def close_down(self, segment_ids: Sequence[int] = ()) -> None:
+        """Mark the collection as dropped and let its files go once unread. Under the write lock.
+
+        Args:
+            segment_ids: further segments than those that are open.
+        """
         self.dropped = True
         self.host.maintenance.forget(self.collection_id)
-        if self.host.read_only:
-            return
-        for part in self.contents.sealed.values():
-            if isinstance(part.rows, Segment):
-                remove_when_unused(part.rows, part.rows.directory)
+        if not self.host.read_only:
+            self.host.remove_segments(segment_ids, _opened(self._contents))
 
     def require_present(self) -> None:
         """Raises: Closed, CollectionNotFound (it was dropped)."""
@@ -472,10 +488,10 @@ class Collection:
         return found
 
 
-def check_index(schema: Schema, spec: IndexSpec) -> None:
-    """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
-    field = schema.field(spec.field)
-    if spec.is_scalar:
-        check_scalar_index(field, spec.index_type, spec.params)
-    else:
-        check_definition(field, spec.index_type, spec.metric, spec.params)
+def _record_in(state: CatalogState, collection_id: int) -> CollectionRecord:
+    return CollectionRecord.from_document(collection_id, state.objects["collection"][collection_id])
+
+
+def _opened(contents: Contents | None) -> dict[int, object]:
+    """Return by segment id what readers hold of the segments."""
+    return {} if contents is None else {segment_id: part.rows for segment_id, part in contents.sealed.items()}

@@ -1,7 +1,8 @@
 """An open directory of vectors: databases, collections and aliases, and their recovery.
 
 Opening, in order: (1) the writer's lock, (2) the catalogue is read and checked, (3) each collection's
-segments are named (not yet read) and its log is checked, (4) files that nothing names are swept.
+segments are named (not yet read) and its log is checked, (4) files that nothing names are swept. A damaged log
+is told of, and refuses the use of its collection; the others can be used, and the collection can be dropped.
 A crash during any step changes nothing, since only step 4 writes. A collection's log is repeated when the
 collection is first used; a reader beside a writer repeats all of them at once.
 """
@@ -9,6 +10,7 @@ collection is first used; a reader beside a writer repeats all of them at once.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -18,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from roost.engine.collection import Collection, check_index
+from roost.engine.collection import Collection
 from roost.engine.contents import Contents
 from roost.engine.directory import lock_directory, require_database, resolve
 from roost.engine.host import Host
@@ -41,6 +43,8 @@ from roost.errors import (
     DatabaseNotFound,
     InvalidArgument,
 )
+
+_log = logging.getLogger(__name__)
 
 _open_databases: dict[tuple[Path, bool], Database] = {}
 """By directory and whether it is open for reading only: a reader beside a writer follows it, as in another process."""
@@ -66,6 +70,7 @@ class Database:
             try:
                 self._names = Names()
                 self._unfinished: list[Collection] = []
+                self._has_damaged_log = False
                 if read_only:
                     self._follow()
                 else:
@@ -215,7 +220,7 @@ class Database:
             )
             record = replace(record, loaded=loaded)
             for spec in indexes:
-                check_index(schema, spec)
+                spec.check(schema)
                 record = record.with_index(replace(spec, index_id=self._host.new_id()))
             self._put("collection", record.collection_id, record.to_document())
             made = Collection(self._host, record, lambda record, _: Contents(record.schema))
@@ -223,7 +228,7 @@ class Database:
             return made
 
     def drop_collection(self, database: str, name: str) -> None:
-        """Remove a collection with its rows and files.
+        """Remove a collection with its rows and files, whether these can be read or not.
 
         Raises: CollectionNotFound. InvalidArgument: an alias points to it, or the name is an alias.
         """
@@ -238,12 +243,7 @@ class Database:
                 raise InvalidArgument(
                     f"collection {name!r} is in use by aliases: {', '.join(aliases)}; drop or move them first"
                 )
-            with collection.changing(), self._host.catalog.transaction() as change:
-                change.remove("collection", collection.collection_id)
-                for segment_id in collection.contents.sealed:
-                    change.remove("segment", segment_id)
-                change.drop_log(collection.collection_id)
-            collection.close_down()
+            collection.drop()
             self._names = names.without_collection(database, name)
 
     def rename_collection(self, database: str, old: str, new: str, new_database: str) -> None:
@@ -382,8 +382,12 @@ class Database:
             collection.follow = self._follow
             collection.open()
             return collection
-        if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
-            self._unfinished.append(collection)
+        try:
+            if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
+                self._unfinished.append(collection)
+        except Corruption as error:
+            self._has_damaged_log = True
+            _log.warning("collection %r can only be emptied or dropped: %s", record.name, error.message)
         return collection
 
     def _follow(self) -> bool:
@@ -452,7 +456,8 @@ class Database:
             for segment in segments
         }
         sweep(self._host.segments, named)
-        self._host.catalog.sweep()
+        if not self._has_damaged_log:  # what a damaged log names is not known
+            self._host.catalog.sweep()
         for collection in self._unfinished:
             collection.resume_upkeep()
         self._unfinished.clear()

@@ -17,11 +17,12 @@ import pyarrow as pa
 from roost.engine.columns import FloatArray, ScalarIndex, StoredVectors, VectorArray
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
-from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.registry import check_definition, resolve_index, resolve_params
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.scalar.built import load_scalar_index
+from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Field, Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
@@ -55,6 +56,14 @@ class IndexSpec:
     def is_scalar(self) -> bool:
         """Whether it is on a scalar field."""
         return not self.metric
+
+    def check(self, schema: Schema) -> None:
+        """Raise InvalidArgument where the type, the metric or a parameter is not allowed on the field."""
+        field = schema.field(self.field)
+        if self.is_scalar:
+            check_scalar_index(field, self.index_type, self.params)
+        else:
+            check_definition(field, self.index_type, self.metric, self.params)
 
 
 @dataclass(frozen=True, slots=True)
