@@ -160,10 +160,11 @@ def build_index(
 
     Args:
         base: an index over the first rows of `vectors`, to be grown, or None; None for a type that learns.
+        stopping: asked between blocks of rows.
     """
     kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
     if kind.learns:
-        return None if stopping() else kind.build(vectors, spec.metric, params)
+        return kind.build_until(vectors, spec.metric, params, stopping)
     index = base
     start = 0 if index is None else index.n_rows
     while start < len(vectors):
