@@ -61,6 +61,20 @@ def test_rows_in_blocks_are_found_as_rows_at_once(vectors: Any, monkeypatch: pyt
     assert np.array_equal(one.ids, other.ids)
 
 
+@pytest.mark.parametrize("index_type", ["IVF_FLAT", "IVF_RABITQ", "DISKANN", "IVF_SQ8", "IVF_PQ", "HNSW_RABITQ"])
+def test_what_is_learned_is_what_faiss_learns_by_itself(vectors: Any, index_type: str) -> None:
+    kind: Any = resolve_index(index_type)
+    params = {"M": 4} if index_type.startswith("HNSW") else {"nlist": 8} if index_type != "DISKANN" else {}
+    built = kind.build(vectors, "L2", params)._index
+    plain = kind._make(16, "L2", kind._fitted(params, N_ROWS))
+    plain.train(vectors)
+    for block in narrow.blocks(*vectors.shape):
+        plain.add(vectors[block])
+    assert built.is_trained and built.ntotal == N_ROWS
+    for one, other in zip(built.search(vectors[:50], 10), plain.search(vectors[:50], 10), strict=True):
+        assert np.array_equal(one, other)
+
+
 def test_too_few_rows_to_learn_from_are_stopped_too(vectors: Any) -> None:
     assert build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, lambda: True) is None
     built = build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, lambda: False)

@@ -115,13 +115,24 @@ class FaissLearned(FaissIndex):
         else:
             sample = float_sample(vectors, cls._n_sampled(made, vectors.shape[1]))
             square = _lifted_to(sample, space)
+            # Each is let go as soon as the next is made of it: a sample may be as large as the memory that is left.
             sample = _searched_rows(sample, space, n_lifted, square)
-            made.train(sample)
+            sample = _turned(made, sample)
+            cls._learn(inner(made), sample)
             del sample
+            made.is_trained = True
         for block in narrow.blocks(*vectors.shape):
             yield
             rows = _searched_rows(as_float32(vectors[block]), space, n_lifted, square)
             cls._add_rows(made, rows, n_lifted)
+
+    @classmethod
+    def _learn(cls, index: Any, sample: FloatArray) -> None:
+        """Let Faiss's empty index learn; where codes are not learned, without computing what would be encoded."""
+        if not cls.learns_codes:
+            index.train_q1(len(sample), faiss.swig_ptr(sample), False, index.metric_type)
+            sample = sample[:1]
+        index.train(sample)
 
     @classmethod
     def _n_sampled(cls, made: Any, dim: int) -> int:
@@ -225,6 +236,11 @@ def rotated(index: Any, dim: int) -> Any:
         index: takes vectors of `rotated_dim(dim)` numbers.
     """
     return faiss.IndexPreTransform(faiss.HadamardRotation(dim), index)
+
+
+def _turned(index: Any, rows: FloatArray) -> FloatArray:
+    """Return rows as they are behind the rotation of Faiss's index, or as they are where it has none."""
+    return rows if inner(index) is index else index.chain.at(0).apply(rows)
 
 
 def rotated_dim(dim: int) -> int:
