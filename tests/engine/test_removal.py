@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from roost.engine import host
 from roost.engine.contents import Contents
 from roost.engine.database import Database
 from roost.engine.storage.transaction import Transaction
@@ -191,3 +192,37 @@ def test_a_collection_whose_last_change_was_interrupted_is_emptied_or_dropped_un
         assert database.list_collections("default") == ["other"]
     check_files(database)
     database.close()
+
+
+@pytest.mark.parametrize("method", ["truncate", "drop"])
+def test_files_that_a_crash_kept_from_being_removed_are_swept(
+    beside: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage_collection(beside, "columns")
+    database = Database.open(beside)
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "_remove", lambda path: None)
+        getattr(database.collection("default", "c"), method)()
+    assert len(list((beside / "segments").iterdir())) == 2
+    database.close()
+    database = Database.open(beside)
+    check_files(database)
+    assert read_all(database.collection("default", "other")) == OTHER
+    database.close()
+
+
+def test_who_follows_a_writer_learns_that_a_damaged_collection_is_gone(beside: Path) -> None:
+    writer = Database.open(beside)
+    reader = Database.open(beside, read_only=True)
+    try:
+        read = reader.collection("default", "c")
+        for directory in (beside / "segments").iterdir():
+            if directory.name in {str(i) for i in read.contents.sealed}:
+                shutil.rmtree(directory)
+        writer.drop_collection("default", "c")
+        with pytest.raises(CollectionNotFound):
+            read.query()
+        assert reader.list_collections("default") == ["other"]
+    finally:
+        reader.close()
+        writer.close()
