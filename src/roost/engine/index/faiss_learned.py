@@ -9,12 +9,12 @@ from typing import Any, ClassVar, TypeVar
 import faiss
 import numpy as np
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
+from roost.engine.columns import Bitmap, FloatArray, IntArray, Neighbours, VectorArray
 from roost.engine.index import narrow
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_base import FaissIndex
-from roost.engine.index.narrow import FLOAT32, as_float32, float_sample
+from roost.engine.index.narrow import FLOAT32, as_float32
 from roost.engine.index.parameters import choice, integer, number, require_known, require_metric
 from roost.errors import InvalidArgument
 
@@ -113,11 +113,9 @@ class FaissLearned(FaissIndex):
         if isinstance(made, faiss.IndexFlat):
             space = metric
         else:
-            sample = float_sample(vectors, cls._n_sampled(made, vectors.shape[1]))
-            square = _lifted_to(sample, space)
-            # Each is let go as soon as the next is made of it: a sample may be as large as the memory that is left.
-            sample = _searched_rows(sample, space, n_lifted, square)
-            sample = _turned(made, sample)
+            picked = narrow.drawn(len(vectors), cls._n_sampled(made, vectors.shape[1]))
+            square = _lifted_to(vectors, picked, space)
+            sample = _learned_from(made, vectors, picked, space, square)
             cls._learn(inner(made), sample)
             del sample
             made.is_trained = True
@@ -207,9 +205,32 @@ class FaissLearned(FaissIndex):
         return isinstance(held, cls.faiss_class) and held.metric_type == cls._metric_number(metric)
 
 
-def _lifted_to(vectors: FloatArray, space: str) -> float:
-    """Return the square of the length that rows are lifted to."""
-    return float(np.quantile(np.einsum("ij,ij->i", vectors, vectors), LIFTED_TO)) if space == LIFTED else 0.0
+def _lifted_to(vectors: VectorArray, picked: IntArray, space: str) -> float:
+    """Return the square of the length that rows are lifted to, by those that are learned from."""
+    if space != LIFTED:
+        return 0.0
+    squares = np.empty(len(picked), np.float32)
+    for block in narrow.blocks(len(picked), vectors.shape[1]):
+        rows = as_float32(vectors[picked[block]])
+        squares[block] = np.einsum("ij,ij->i", rows, rows)
+    return float(np.quantile(squares, LIFTED_TO))
+
+
+def _learned_from(made: Any, vectors: VectorArray, picked: IntArray, space: str, square: float) -> FloatArray:
+    """Return the rows that Faiss's index learns from, as they are behind its rotation; made block by block.
+
+    Args:
+        picked: their numbers.
+        square: of the length that they are lifted to.
+    """
+    index, n_lifted = inner(made), made.d - vectors.shape[1]
+    if index is made and space not in ("COSINE", LIFTED) and len(picked) == len(vectors):
+        return as_float32(vectors)
+    sample = np.empty((len(picked), index.d), np.float32)
+    for block in narrow.blocks(*sample.shape):
+        rows = _searched_rows(as_float32(vectors[picked[block]]), space, n_lifted, square)
+        sample[block] = rows if index is made else made.chain.at(0).apply(rows)
+    return sample
 
 
 def _searched_rows(vectors: FloatArray, space: str, n_lifted: int, square: float) -> FloatArray:
@@ -236,11 +257,6 @@ def rotated(index: Any, dim: int) -> Any:
         index: takes vectors of `rotated_dim(dim)` numbers.
     """
     return faiss.IndexPreTransform(faiss.HadamardRotation(dim), index)
-
-
-def _turned(index: Any, rows: FloatArray) -> FloatArray:
-    """Return rows as they are behind the rotation of Faiss's index, or as they are where it has none."""
-    return rows if inner(index) is index else index.chain.at(0).apply(rows)
 
 
 def rotated_dim(dim: int) -> int:
