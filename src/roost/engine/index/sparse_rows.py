@@ -120,7 +120,8 @@ def products(rows: SparseRows, query: npt.NDArray[Any]) -> FloatArray:
 
 def in_float32(products: npt.NDArray[np.floating[Any]]) -> FloatArray:
     """Return products as float32; what that cannot hold comes out as its largest number."""
-    return np.clip(products, -_LARGEST, _LARGEST).astype(np.float32)
+    found: FloatArray = np.clip(products, -_LARGEST, _LARGEST).astype(np.float32)
+    return found
 
 
 def _weights_of(query: npt.NDArray[Any]) -> Any:
