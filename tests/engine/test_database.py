@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -189,3 +190,40 @@ def test_an_unknown_durability(db_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="full, normal"):
         Database.open(db_path, durability="some")
     assert not db_path.exists()
+
+
+def test_an_alias_names_a_collection_at_every_moment(database: Database) -> None:
+    interval = sys.getswitchinterval()
+    database.create_collection("default", "c0", SCHEMA)
+    database.create_alias("default", "a", "c0")
+    errors: list[Exception] = []
+    n_found, stopping = [0, 0], threading.Event()
+
+    def look_up(number: int) -> None:
+        try:
+            while not stopping.is_set() or n_found[number] < 2_000:
+                found = database.collection("default", "a") if number else database.alias_target("default", "a")
+                assert found.name.startswith("c")
+                n_found[number] += 1
+        except Exception as error:
+            errors.append(error)
+
+    readers = [threading.Thread(target=look_up, args=(number,)) for number in range(2)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for reader in readers:
+            reader.start()
+        for i in range(60):
+            database.create_collection("default", f"c{i + 1}", SCHEMA)
+            database.alter_alias("default", "a", f"c{i + 1}")
+            database.drop_collection("default", f"c{i}")
+            if errors:
+                break
+    finally:
+        stopping.set()
+        for reader in readers:
+            reader.join(60)
+        sys.setswitchinterval(interval)
+    assert not errors
+    assert min(n_found) >= 2_000
+    assert database.collection("default", "a").name == "c60"

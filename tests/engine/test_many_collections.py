@@ -113,19 +113,23 @@ def test_a_change_that_failed_after_its_commit_leaves_what_is_not_used_alone(
         assert read_all(database.collection("default", f"c{i}")) == model_of(i)
 
 
-def test_a_damaged_log_is_found_when_the_database_opens(path: Path) -> None:
-    file = path / "roost.db"
-    content = bytearray(file.read_bytes())
-    records = [p for p in (path / "log").glob("*") if p.is_file()]
-    if records:
-        damaged = bytearray(records[0].read_bytes())
-        damaged[-3] ^= 1
-        records[0].write_bytes(damaged)
-    else:
-        content[content.rindex(b"ARROW") + 5] ^= 1
-        file.write_bytes(content)
-    with pytest.raises(Corruption):
-        Database.open(path)
+def test_a_damaged_log_is_told_of_when_the_database_opens(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    records = sorted((path / "log").iterdir())
+    records[0].write_bytes(records[0].read_bytes()[:-3] + b"...")
+    damaged = int(records[0].name.partition("-")[0])
+    database = Database.open(path)
+    try:
+        assert caplog.text.count("can only be emptied or dropped") == 1 and records[0].name in caplog.text
+        for i in range(N):
+            collection = database.collection("default", f"c{i}")
+            if collection.collection_id == damaged:
+                with pytest.raises(Corruption, match="is damaged"):
+                    collection.insert(make_batch(collection.schema, [1], 1))
+            else:
+                assert read_all(collection) == model_of(i)
+    finally:
+        database.close()
+    assert sorted((path / "log").iterdir()) == records, "what a damaged log may name is not swept"
 
 
 def test_a_collection_of_a_closed_database_cannot_be_opened(path: Path) -> None:

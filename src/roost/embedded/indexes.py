@@ -102,7 +102,7 @@ class IndexMethods(Session):
         collection = self._collection(collection_name, timeout)
         if not collection.record.loaded:
             collection.check_memory(loaded(collection.record))
-            collection.open_files()
+            collection.snapshot().open_files()
         collection.revise(loaded)
 
     def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:

@@ -7,9 +7,8 @@ snapshot, (5) acknowledged. A crash before (2) leaves nothing of it; after (2), 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -26,10 +25,10 @@ from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
-from roost.engine.recovery import recover_contents, segments_of
+from roost.engine.recovery import record_of, recover_contents, segments_of
 from roost.engine.schema import Schema
 from roost.engine.search import Hits, Request
-from roost.engine.segment import IndexSpec, Segment, SegmentRecord, check_index
+from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
 from roost.errors import (
@@ -113,17 +112,21 @@ class Collection:
         return self._contents.manifests(), self._contents.tail.size_bytes
 
     @property
+    def _holders(self) -> dict[int, object]:
+        return {} if self._contents is None else self._contents.holders()
+
+    @property
     def _snapshot(self) -> Snapshot:
         return self._published or self.open()[1]
 
     def open(self) -> tuple[Contents, Snapshot]:
         """Recover the rows where that was not done yet.
 
-        Raises: Corruption: a file that the log refers to is damaged. Closed.
+        Raises: Corruption: the log, or a file that it refers to, is damaged. Closed, CollectionNotFound.
         """
         with self.host.catalog.lock:
             if self._contents is None or self._published is None:
-                self.host.require_open()
+                self.require_present()
                 if self._contents is None and self._recover_rows is not None:
                     self._contents = self._recover_rows(self.record, None)
                     self._recover_rows, self._unopened = None, ()
@@ -136,17 +139,8 @@ class Collection:
         """Give back the memory that stored rows and indexes take; what is needed again is opened again."""
         with self.host.catalog.lock:
             if self._contents is not None:
-                for segment_id, part in list(self._contents.sealed.items()):
-                    self._contents.sealed[segment_id] = part.closed()
+                self._contents.close_files()
                 self.publish()
-
-    def open_files(self) -> None:
-        """Open and verify every file of the stored rows and their indexes.
-
-        Raises: Corruption: a file of the rows is damaged.
-        """
-        for part in self.snapshot().parts:
-            part.open_files()
 
     def renew(self, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord]) -> None:
         """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""
@@ -218,31 +212,33 @@ class Collection:
     # Writing
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self, *, keeps_rows: bool = True) -> Iterator[None]:
         """Hold the write lock for one change: its transaction, and then its effect in memory.
 
         When the change ends between the two (Ctrl-C, no memory left), the next one first takes the
         rows from the catalogue again. Readers keep the snapshot of before until then.
+
+        Args:
+            keeps_rows: False for a change that removes every row and so reads none, damaged as they may be.
         Raises: Closed, ReadOnly, CollectionNotFound (it was dropped).
         """
         catalog = self.host.catalog
         with catalog.lock:
             self.require_writable()
-            if self._is_torn:
+            if self._is_torn and keeps_rows:
                 self._recover()
             before = catalog.n_commits
             try:
                 yield
             except BaseException:
-                self._is_torn = catalog.n_commits != before
+                self._is_torn = self._is_torn or catalog.n_commits != before
                 raise
 
     def _recover(self) -> None:
         host = self.host
         with host.catalog.reading():
             state = host.catalog.load()
-            document = state.objects["collection"][self.collection_id]
-            record = CollectionRecord.from_document(self.collection_id, document)
+            record = record_of(state, self.collection_id)
             manifests = segments_of(state).get(self.collection_id, [])
             contents = recover_contents(host.catalog, host.segments, record, manifests, state.deletes, self.contents)
         self.record, self.contents = record, contents
@@ -298,22 +294,36 @@ class Collection:
         return n_removed
 
     def truncate(self) -> None:
-        """Remove every row; schema, indexes and partitions stay."""
-        with self.changing():
-            old = list(self.contents.sealed.items())
-            record = replace(self.record, loads={})
-            with self.host.catalog.transaction() as change:
-                for segment_id, _ in old:
+        """Remove every row, whether it can be read or not; schema, indexes and partitions stay."""
+        catalog = self.host.catalog
+        with self.changing(keeps_rows=False):
+            held = record_of(catalog.load(), self.collection_id) if self._is_torn else self.record
+            record = replace(held, loads={})
+            segment_ids = catalog.segments_of(self.collection_id)
+            with catalog.transaction() as change:
+                for segment_id in segment_ids:
                     change.remove("segment", segment_id)
-                change.truncate_log(self.collection_id, self.host.catalog.log_range(self.collection_id)[1])
-                if record != self.record:
+                change.truncate_log(self.collection_id, catalog.log_range(self.collection_id)[1])
+                if record != held:
                     change.put("collection", self.collection_id, record.to_document())
-            self.record = record
+            old = self._holders
+            self.record, self._recover_rows = record, None
             self.contents = Contents(self.schema)
+            self._is_torn = False
             self.publish()
-        for _, part in old:
-            if isinstance(part.rows, Segment):
-                remove_when_unused(part.rows, part.rows.directory)
+        self.host.remove_segments(segment_ids, old)
+
+    def drop(self) -> None:
+        """Remove the collection with its rows and files, whether these can be read or not."""
+        catalog = self.host.catalog
+        with self.changing(keeps_rows=False):
+            segment_ids = catalog.segments_of(self.collection_id)
+            with catalog.transaction() as change:
+                change.remove("collection", self.collection_id)
+                for segment_id in segment_ids:
+                    change.remove("segment", segment_id)
+                change.drop_log(self.collection_id)
+            self.close_down(segment_ids)
 
     # Definition
 
@@ -342,7 +352,7 @@ class Collection:
 
         Args:
             properties: of the collection from then on; as they are when None.
-        Raises: InvalidArgument: it is the default partition.
+        Raises: InvalidArgument: it is the default partition. Corruption: a file that tells its rows is damaged.
         """
         with self.changing():
             if name == DEFAULT_PARTITION:
@@ -362,7 +372,7 @@ class Collection:
             InvalidArgument: the type, the metric or a parameter is not allowed.
             MemoryLimitExceeded: the collection is loaded, and would need more memory with it than there is.
         """
-        check_index(self.schema, spec)
+        spec.check(self.schema)
         with self.changing():
             if self.record.with_index(spec) is self.record:
                 return
@@ -414,29 +424,26 @@ class Collection:
             done but for an index that there is no memory to build.
         """
         self.require_writable()
-        self._wait(self.host.maintenance.request(self.collection_id, self._upkeep.run), timeout_s)
+        done = self.host.maintenance.request(self.collection_id, self._upkeep.run)
+        try:
+            done.result(timeout_s)
+        except FutureTimeout as error:
+            raise Timeout(
+                f"collection {self.name!r} was not flushed within {timeout_s} s; the work goes on in the background"
+            ) from error
 
     def resume_upkeep(self) -> None:
         """Plan what a crash or a short run may have left undone. Called when the database opens."""
         self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
+    def loading(self) -> AbstractContextManager[None]:
         """Put off upkeep until rows have been loaded in bulk, so that they are merged and indexed once."""
-        with self.host.catalog.lock:
-            self._upkeep.n_loads += 1
-        try:
-            yield
-        finally:
-            with self.host.catalog.lock:
-                self._upkeep.n_loads -= 1
-            self.host.maintenance.touch(self.collection_id, self._upkeep.run)
+        return self._upkeep.loading()
 
     def n_unindexed(self, field_name: str) -> int:
-        """Return how many live rows of sealed and unsealed parts an index on the field does not cover yet."""
+        """Return how many live rows an index on the field does not cover yet."""
         spec = self.record.index_of(field_name)
-        parts = self.snapshot().parts
-        return sum(p.n_rows - p.n_dead for p in parts if spec is None or spec.index_id not in p.indexes)
+        return self.snapshot().n_unindexed(None if spec is None else spec.index_id)
 
     def publish(self) -> None:
         """Show readers the contents as they are now. Under the write lock."""
@@ -453,16 +460,17 @@ class Collection:
         if not self.host.read_only:
             self.host.maintenance.touch(self.collection_id, self._upkeep.run)
 
-    def close_down(self) -> None:
-        """Mark the collection as dropped and let its files go once unread. Under the write lock."""
+    def close_down(self, segment_ids: Sequence[int] = ()) -> None:
+        """Mark the collection as dropped and let its files go once unread. Under the write lock.
+
+        Args:
+            segment_ids: further segments than those that are open.
+        """
         self.dropped = True
         self.host.maintenance.forget(self.collection_id)
         self.host.budget.forget(self.collection_id)
-        if self.host.read_only:
-            return
-        for part in self.contents.sealed.values():
-            if isinstance(part.rows, Segment):
-                remove_when_unused(part.rows, part.rows.directory)
+        if not self.host.read_only:
+            self.host.remove_segments(segment_ids, self._holders)
 
     def require_present(self) -> None:
         """Raises: Closed, CollectionNotFound (it was dropped)."""
@@ -477,14 +485,6 @@ class Collection:
 
     def _touch(self) -> None:
         self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=self._upkeep.overdue())
-
-    def _wait(self, done: Future[None], timeout_s: float | None) -> None:
-        try:
-            done.result(timeout_s)
-        except FutureTimeout as error:
-            raise Timeout(
-                f"collection {self.name!r} was not flushed within {timeout_s} s; the work goes on in the background"
-            ) from error
 
     def _keys(self, keys: Sequence[Any]) -> KeyArray:
         return as_keys(keys, pa.types.is_large_string(self.schema.primary.arrow_type))

@@ -8,7 +8,7 @@ grown by the rows of the others, so that each row enters a graph about once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,15 @@ import pyarrow as pa
 from roost.engine.columns import IntArray, Mask, VectorArray
 from roost.engine.index import sketch
 from roost.engine.index.base import NUMBERS, VectorIndex
+from roost.engine.index.narrow import blocks
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
-from roost.engine.schema import Schema
+from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Part
-from roost.engine.storage.column_files import write_scalars, write_vectors
+from roost.engine.storage.column_files import mapped_vectors, write_gathered, write_scalars, write_vectors
 from roost.engine.storage.durable import FileRecord, sync_directory, verify, write_durable
 from roost.engine.tail import join_batches, live_rows
 from roost.errors import Corruption
@@ -36,8 +37,8 @@ MIN_INDEXED_ROWS = 1_024
 """Shorter segments are scanned exactly: that is as fast, and needs no index."""
 
 MAX_SEGMENT_BYTES = max(1 << 30, physical_bytes() // 4)
-"""Merging stops here; larger collections have several segments. A merge holds a graph and the vectors in memory, which
-comes to about twice this."""
+"""Merging stops here; larger collections have several segments. A merge holds a graph in memory, and maps the
+vectors."""
 
 FULL_SEGMENT_BYTES = MAX_SEGMENT_BYTES * 3 // 4
 """A segment from this size on takes in hardly any other."""
@@ -140,8 +141,8 @@ def write_segment(
         if not field.is_matrix:
             vectors[field.name] = sparse_column(scalars.column(field.name))
             continue
-        vectors[field.name] = _gather(sources, field.name)
-        files.append(write_vectors(directory, field.field_id, vectors[field.name]))
+        files.append(_write_vectors(directory, field, sources))
+        vectors[field.name] = mapped_vectors(directory, field.field_id)
     records: dict[int, FileRecord] = {}
     if scalars.num_rows >= MIN_INDEXED_ROWS:
         for spec in specs:
@@ -166,10 +167,11 @@ def build_index(
 
     Args:
         base: an index over the first rows of `vectors`, to be grown, or None; None for a type that learns.
+        stopping: asked between blocks of rows.
     """
     kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
     if kind.learns:
-        return None if stopping() else kind.build(vectors, spec.metric, params)
+        return kind.build_until(vectors, spec.metric, params, stopping)
     index = base
     start = 0 if index is None else index.n_rows
     while start < len(vectors):
@@ -217,20 +219,20 @@ def carried_deletes(sources: Sequence[Source], now: Sequence[Mask | None]) -> Ma
     return mask if mask.any() else None
 
 
-def _gather(sources: Sequence[Source], name: str) -> VectorArray:
+def _write_vectors(directory: Path, field: Field, sources: Sequence[Source]) -> FileRecord:
     if len(sources) == 1 and len(sources[0].rows) == sources[0].part.n_rows:
-        return sources[0].part.rows.vectors(name)
-    columns = [source.part.rows.vectors(name) for source in sources]
-    gathered = np.empty((sum(len(source.rows) for source in sources), columns[0].shape[1]), columns[0].dtype)
-    start = 0
+        return write_vectors(directory, field.field_id, sources[0].part.rows.vectors(field.name))
+    columns = [source.part.rows.vectors(field.name) for source in sources]
+    shape = (sum(len(source.rows) for source in sources), columns[0].shape[1])
+    return write_gathered(directory, field.field_id, shape, columns[0].dtype, _gathered(sources, columns))
+
+
+def _gathered(sources: Sequence[Source], columns: Sequence[VectorArray]) -> Iterator[VectorArray]:
+    """Give the rows of the sources block by block."""
     for source, vectors in zip(sources, columns, strict=True):
-        end = start + len(source.rows)
-        if len(source.rows) == len(vectors):
-            gathered[start:end] = vectors
-        else:
-            np.take(vectors, source.rows, axis=0, out=gathered[start:end], mode="clip")  # "raise" would copy
-        start = end
-    return gathered
+        is_whole = len(source.rows) == len(vectors)
+        for block in blocks(len(source.rows), vectors.shape[1]):
+            yield vectors[block] if is_whole else vectors[source.rows[block]]
 
 
 def _reusable(source: Source, spec: IndexSpec) -> VectorIndex | None:

@@ -51,6 +51,15 @@ class Contents:
         """Return the manifests of the sealed parts."""
         return [part.rows.record for part in list(self.sealed.values()) if isinstance(part.rows, Segment)]
 
+    def holders(self) -> dict[int, object]:
+        """Return by segment id what readers hold of the sealed segments."""
+        return {segment_id: part.rows for segment_id, part in self.sealed.items()}
+
+    def close_files(self) -> None:
+        """Close the files of the sealed parts; what is needed again is opened again."""
+        for segment_id, part in list(self.sealed.items()):
+            self.sealed[segment_id] = part.closed()
+
     def open_files(self) -> bool:
         """Open every file of the sealed parts, so that what is read stays when a writer removes it.
 

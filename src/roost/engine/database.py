@@ -1,7 +1,8 @@
 """An open directory of vectors: databases, collections and aliases, and their recovery.
 
 Opening, in order: (1) the writer's lock, (2) the catalogue is read and checked, (3) each collection's
-segments are named (not yet read) and its log is checked, (4) files that nothing names are swept.
+segments are named (not yet read) and its log is checked, (4) files that nothing names are swept. A damaged log
+is told of, and refuses the use of its collection; the others can be used, and the collection can be dropped.
 A crash during any step changes nothing, since only step 4 writes. A collection's log is repeated when the
 collection is first used; a reader beside a writer repeats all of them at once.
 """
@@ -9,6 +10,7 @@ collection is first used; a reader beside a writer repeats all of them at once.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -28,7 +30,7 @@ from roost.engine.names import Names, names_of
 from roost.engine.records import DEFAULT_DATABASE, AliasRecord, CollectionRecord, DatabaseRecord
 from roost.engine.recovery import check_log, recover_contents, segments_of
 from roost.engine.schema import Schema
-from roost.engine.segment import IndexSpec, SegmentRecord, check_index
+from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
 from roost.engine.sweep import sweep
 from roost.engine.upkeep import has_work
@@ -42,6 +44,8 @@ from roost.errors import (
     DatabaseNotFound,
     InvalidArgument,
 )
+
+_log = logging.getLogger(__name__)
 
 _open_databases: dict[tuple[Path, bool], Database] = {}
 """By directory and whether it is open for reading only: a reader beside a writer follows it, as in another process."""
@@ -65,9 +69,9 @@ class Database:
             catalog = Catalog(path, durability=durability, read_only=read_only)
             self._host = Host(path, catalog, Maintenance(path.name), read_only, budget=Budget(memory_limit))
             try:
-                self._names = Names({}, {}, {})
-                self._by_ids: dict[int, Collection] = {}
+                self._names = Names()
                 self._unfinished: list[Collection] = []
+                self._has_damaged_log = False
                 if read_only:
                     self._follow()
                 else:
@@ -187,12 +191,8 @@ class Database:
 
         Raises: CollectionNotFound, Closed.
         """
-        names = self._current()
-        found = names.collections.get((database, name))
+        found = self._current().find(database, name)
         if found is None:
-            alias = names.aliases.get((database, name))
-            if alias is not None:
-                return self._by_id(alias.collection_id)
             raise CollectionNotFound(f"collection {name!r} does not exist in database {database!r}")
         return found
 
@@ -234,16 +234,15 @@ class Database:
             )
             record = replace(record, loaded=loaded)
             for spec in indexes:
-                check_index(schema, spec)
+                spec.check(schema)
                 record = record.with_index(replace(spec, index_id=self._host.new_id()))
             self._put("collection", record.collection_id, record.to_document())
             made = Collection(self._host, record, lambda record, _: Contents(record.schema))
-            self._by_ids[record.collection_id] = made
-            self._names = replace(names, collections={**names.collections, (database, name): made})
+            self._names = names.with_collection(database, name, made)
             return made
 
     def drop_collection(self, database: str, name: str) -> None:
-        """Remove a collection with its rows and files.
+        """Remove a collection with its rows and files, whether these can be read or not.
 
         Raises: CollectionNotFound. InvalidArgument: an alias points to it, or the name is an alias.
         """
@@ -258,16 +257,8 @@ class Database:
                 raise InvalidArgument(
                     f"collection {name!r} is in use by aliases: {', '.join(aliases)}; drop or move them first"
                 )
-            with collection.changing(), self._host.catalog.transaction() as change:
-                change.remove("collection", collection.collection_id)
-                for segment_id in collection.contents.sealed:
-                    change.remove("segment", segment_id)
-                change.drop_log(collection.collection_id)
-            collection.close_down()
-            self._by_ids.pop(collection.collection_id, None)
-            kept = dict(names.collections)
-            del kept[database, name]
-            self._names = replace(names, collections=kept)
+            collection.drop()
+            self._names = names.without_collection(database, name)
 
     def rename_collection(self, database: str, old: str, new: str, new_database: str) -> None:
         """Rename a collection, and move it to another database if that differs.
@@ -284,9 +275,7 @@ class Database:
             if new_database != database and self.list_aliases(database, old):
                 raise InvalidArgument(f"collection {old!r} has aliases; drop them before it moves to another database")
             collection.revise(lambda record: replace(record, name=new, database_id=where.database_id))
-            kept = dict(names.collections)
-            del kept[database, old]
-            self._names = replace(names, collections={**kept, (new_database, new): collection})
+            self._names = names.without_collection(database, old).with_collection(new_database, new, collection)
 
     # Aliases
 
@@ -304,12 +293,12 @@ class Database:
                 if held.collection_id == target.collection_id:
                     return
                 raise AliasExists(
-                    f"alias {alias!r} names collection {self._by_id(held.collection_id).name!r} already; "
+                    f"alias {alias!r} names collection {names.by_ids[held.collection_id].name!r} already; "
                     "move it with alter_alias"
                 )
             record = AliasRecord(self._host.new_id(), target.record.database_id, alias, target.collection_id)
             self._put("alias", record.alias_id, record.to_document())
-            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+            self._names = names.with_alias(database, record)
 
     def alter_alias(self, database: str, alias: str, collection: str) -> None:
         """Move an alias to another collection, in one step that no search sees half done.
@@ -321,7 +310,7 @@ class Database:
                 self.alias(database, alias), collection_id=self.collection(database, collection).collection_id
             )
             self._put("alias", record.alias_id, record.to_document())
-            self._names = replace(names, aliases={**names.aliases, (database, alias): record})
+            self._names = names.with_alias(database, record)
 
     def drop_alias(self, database: str, alias: str) -> None:
         """Remove an alias; one that does not exist is no error."""
@@ -343,7 +332,11 @@ class Database:
 
     def alias_target(self, database: str, alias: str) -> Collection:
         """Return the collection that an alias names. Raises: AliasNotFound."""
-        return self._by_id(self.alias(database, alias).collection_id)
+        names = self._current()
+        found = names.find(database, alias) if (database, alias) in names.aliases else None
+        if found is None:
+            raise AliasNotFound(f"alias {alias!r} does not exist in database {database!r}")
+        return found
 
     def list_aliases(self, database: str, collection: str | None = None) -> list[str]:
         """Return the aliases of a collection, or of the whole database. Raises: CollectionNotFound."""
@@ -383,12 +376,6 @@ class Database:
             change.put(kind, object_id, document)
             self._host.save_counter(change)
 
-    def _by_id(self, collection_id: int) -> Collection:
-        collection = self._by_ids.get(collection_id)
-        if collection is None:
-            raise CollectionNotFound(f"collection {collection_id} does not exist any more")
-        return collection
-
     def _recover_collection(
         self,
         record: CollectionRecord,
@@ -409,8 +396,12 @@ class Database:
             collection.follow = self._follow
             collection.open()
             return collection
-        if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
-            self._unfinished.append(collection)
+        try:
+            if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
+                self._unfinished.append(collection)
+        except Corruption as error:
+            self._has_damaged_log = True
+            _log.warning("collection %r can only be emptied or dropped: %s", record.name, error.message)
         return collection
 
     def _follow(self) -> bool:
@@ -436,7 +427,7 @@ class Database:
 
     def _reload(self) -> CatalogState:
         """Take everything from the catalogue again; collections that are gone are marked as dropped."""
-        known = self._by_ids
+        known = self._names.by_ids
         with self._host.catalog.reading():
             state = self._host.catalog.load()
             self._host.next_id = max(self._host.next_id, state.objects.get("counter", {}).get(0, {}).get("next", 1))
@@ -447,10 +438,9 @@ class Database:
                     record, segments.get(record.collection_id, []), state.deletes, known.get(record.collection_id)
                 ),
             )
-        by_ids = {c.collection_id: c for c in names.collections.values()}
-        self._by_ids, self._names = by_ids, names
+        self._names = names
         for collection_id, collection in known.items():
-            if collection_id not in by_ids:
+            if collection_id not in names.by_ids:
                 collection.close_down()
         return state
 
@@ -466,7 +456,8 @@ class Database:
             for segment in segments
         }
         sweep(self._host.segments, named)
-        self._host.catalog.sweep()
+        if not self._has_damaged_log:  # what a damaged log names is not known
+            self._host.catalog.sweep()
         for collection in self._unfinished:
             collection.resume_upkeep()
         self._unfinished.clear()

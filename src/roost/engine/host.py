@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +71,18 @@ class Host:
                 shutil.rmtree(directory, ignore_errors=True)
             raise
 
+    def remove_segments(self, segment_ids: Iterable[int], opened: Mapping[int, object]) -> None:
+        """Remove the directories of segments that nothing names any more.
+
+        Args:
+            opened: segment id to what readers hold of it, for those that are open: their directories go with it.
+        """
+        for segment_id, holder in opened.items():
+            remove_when_unused(holder, self.segment_directory(segment_id))
+        for segment_id in segment_ids:
+            if segment_id not in opened:
+                _remove(self.segment_directory(segment_id))
+
     def save_counter(self, change: Transaction) -> None:
         """Store the numbering, in the transaction that stores what was numbered."""
         change.put("counter", 0, {"next": self.next_id})
@@ -82,7 +94,9 @@ def remove_when_unused(holder: object, path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or directory; what cannot be removed is left to the sweep."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()

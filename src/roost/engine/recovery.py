@@ -23,6 +23,11 @@ from roost.engine.storage.catalog import Catalog, CatalogState
 from roost.engine.storage.durable import FileRecord
 
 
+def record_of(state: CatalogState, collection_id: int) -> CollectionRecord:
+    """Return what the catalogue has of a collection."""
+    return CollectionRecord.from_document(collection_id, state.objects["collection"][collection_id])
+
+
 def segments_of(state: CatalogState) -> dict[int, list[SegmentRecord]]:
     """Return the segments by collection id, oldest first."""
     found: dict[int, list[SegmentRecord]] = {}

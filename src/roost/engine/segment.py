@@ -57,14 +57,13 @@ class IndexSpec:
         """Whether it is on a scalar field."""
         return not self.metric
 
-
-def check_index(schema: Schema, spec: IndexSpec) -> None:
-    """Raise InvalidArgument where the type, the metric or a parameter of an index is not allowed."""
-    field = schema.field(spec.field)
-    if spec.is_scalar:
-        check_scalar_index(field, spec.index_type, spec.params)
-    else:
-        check_definition(field, spec.index_type, spec.metric, spec.params)
+    def check(self, schema: Schema) -> None:
+        """Raise InvalidArgument where the type, the metric or a parameter is not allowed on the field."""
+        field = schema.field(self.field)
+        if self.is_scalar:
+            check_scalar_index(field, self.index_type, self.params)
+        else:
+            check_definition(field, self.index_type, self.metric, self.params)
 
 
 @dataclass(frozen=True, slots=True)

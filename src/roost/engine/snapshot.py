@@ -156,6 +156,18 @@ class Snapshot:
         """Live rows."""
         return sum(part.n_rows - part.n_dead for part in self.parts)
 
+    def open_files(self) -> None:
+        """Open and verify every file of the stored rows and their indexes.
+
+        Raises: Corruption: a file of the rows is damaged.
+        """
+        for part in self.parts:
+            part.open_files()
+
+    def n_unindexed(self, index_id: int | None) -> int:
+        """Return how many live rows an index does not cover; all where there is none."""
+        return sum(p.n_rows - p.n_dead for p in self.parts if index_id is None or index_id not in p.indexes)
+
 
 def _both(left: Mask | None, right: Mask) -> Mask:
     return right if left is None else left & right

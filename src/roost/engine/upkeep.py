@@ -7,7 +7,8 @@ the rows before or after, never in between; writers wait only for the swap.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,18 @@ class Upkeep:
         self._sealed_upto = 0
         self.n_loads = 0
         """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Merge and index only what makes a full segment until the block ends. For any thread."""
+        with self._host.catalog.lock:
+            self.n_loads += 1
+        try:
+            yield
+        finally:
+            with self._host.catalog.lock:
+                self.n_loads -= 1
+            self._host.maintenance.touch(self._collection.collection_id, self.run)
 
     def overdue(self) -> bool:
         """Whether the tail is so long that it is sealed at once. Asked after each write."""

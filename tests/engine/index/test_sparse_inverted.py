@@ -129,6 +129,35 @@ def test_small_numbers_of_rows_may_be_left_out(kind: type[SparseInverted], tmp_p
         assert [products[i] for i in found.ids[0].tolist()] == pytest.approx(found.distances[0].tolist())
 
 
+@pytest.mark.parametrize("kept", [0.2, 1.0])
+@pytest.mark.parametrize("params", [{}, {"drop_ratio_search": 0.2}])
+@pytest.mark.parametrize(("of_rows", "of_queries"), [(1e38, 1.0), (1e30, 1e30), (1e19, 1e19)])
+def test_products_that_float32_cannot_hold(
+    of_rows: float, of_queries: float, params: dict[str, Any], kept: float
+) -> None:
+    _, dense = draw(800, 300, 6, signed=True)
+    _, asked = draw(20, 300, 7, signed=True)
+    dense, asked = dense * np.float32(of_rows), asked * np.float32(of_queries)
+    rows, queries = as_rows(dense), as_rows(asked)
+    mask = np.random.default_rng(8).random(800) < kept
+    found = SparseInverted.build(rows, "IP", {}).search(queries, K, packed(mask), params)
+    same_scale = SparseInverted.build(as_rows(dense / np.float32(of_rows)), "IP", {})
+    expected = same_scale.search(as_rows(asked / np.float32(of_queries)), K, packed(mask), params)
+    overlap = np.mean([len(set(a) & set(b)) / len(set(b)) for a, b in zip(found.ids, expected.ids, strict=True)])
+    assert overlap > 0.99
+    true = -np.einsum("qd,qkd->qk", asked.astype(np.float64), dense[found.ids].astype(np.float64))
+    hit = found.ids >= 0
+    assert np.isfinite(found.distances[hit]).all()
+    largest = float(np.finfo(np.float32).max)
+    np.testing.assert_allclose(found.distances[hit], np.clip(true, -largest, largest)[hit], rtol=1e-4)
+    ranked = np.where(hit, true, np.inf)
+    unit = np.max(np.abs(true))
+    assert (ranked[:, 1:] >= ranked[:, :-1] - 1e-5 * unit).all(), "ranked by what the products are"
+    if not params:
+        exact = exact_search(rows, queries, K, "IP", np.flatnonzero(mask))
+        np.testing.assert_allclose(found.distances, exact.distances, rtol=1e-4)
+
+
 def test_nothing_to_find() -> None:
     empty = SparseInverted.build(sparse_rows([]), "IP", {})
     assert (empty.n_rows, (empty.search(QUERIES, 3).ids == -1).all()) == (0, True)

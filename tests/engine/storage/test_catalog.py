@@ -46,6 +46,14 @@ def test_what_a_transaction_stores_is_there_after_a_reopen(catalog: Catalog) -> 
     again.close()
 
 
+def test_the_segments_of_a_collection(catalog: Catalog) -> None:
+    with catalog.transaction() as change:
+        for segment_id, collection in ((20, 1), (21, 11), (22, 1), (23, 111)):
+            change.put("segment", segment_id, {"collection": collection, "log_seq": 1, "a": [{"collection": 5}]})
+        change.put("collection", 1, {"collection": 1})
+    assert [catalog.segments_of(collection) for collection in (1, 11, 111, 5)] == [[20, 22], [21], [23], []]
+
+
 def test_another_program_that_looks_in_leaves_the_log_in_place(catalog: Catalog) -> None:
     reader = Catalog(catalog.path.parent, read_only=True)
     with catalog.transaction() as change:

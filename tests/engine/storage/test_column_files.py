@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from roost.engine.storage.column_files import read_scalars, read_vectors, write_scalars, write_vectors
+from roost.engine.storage.column_files import (
+    mapped_vectors,
+    read_scalars,
+    read_vectors,
+    write_gathered,
+    write_scalars,
+    write_vectors,
+)
 from roost.engine.storage.durable import FileRecord, digest_file
 from roost.errors import Corruption, StorageFailure
 
@@ -41,6 +50,57 @@ def test_vectors_are_written_in_their_own_width(tmp_path: Path, dtype: type[np.g
 def test_vectors_of_any_layout_are_written(tmp_path: Path, rng: np.random.Generator) -> None:
     vectors = rng.random((6, 4), np.float32)[::2, ::2]
     np.testing.assert_array_equal(read_vectors(tmp_path, write_vectors(tmp_path, 1, vectors)), vectors)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int8])
+@pytest.mark.parametrize("n_rows", [0, 1, 1_000])
+def test_blocks_are_written_as_if_they_were_one(tmp_path: Path, n_rows: int, dtype: type[Any]) -> None:
+    vectors = (np.arange(n_rows * 30) % 100).reshape(n_rows, 30).astype(dtype)
+    whole = write_vectors(tmp_path, 7, vectors)
+    content = (tmp_path / whole.name).read_bytes()
+    blocks = [vectors[:400], vectors[400:400], vectors[np.arange(400, n_rows)], vectors[n_rows:]]
+    assert write_gathered(tmp_path, 7, vectors.shape, vectors.dtype, blocks) == whole
+    assert (tmp_path / whole.name).read_bytes() == content
+    found = mapped_vectors(tmp_path, 7)
+    np.testing.assert_array_equal(found, vectors)
+    assert not found.flags.writeable and not found.flags.owndata
+
+
+def test_blocks_that_are_too_few_leave_no_file(tmp_path: Path) -> None:
+    vectors = np.ones((10, 4), np.float32)
+    with pytest.raises(StorageFailure, match="144 bytes instead of 160"):
+        write_gathered(tmp_path, 7, (10, 4), vectors.dtype, [vectors[:9]])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_a_block_is_told(tmp_path: Path) -> None:
+    def blocks() -> Iterator[Any]:
+        yield np.ones((5, 4), np.float32)
+        raise Corruption("a block is damaged")
+
+    with pytest.raises(Corruption, match="a block is damaged"):
+        write_gathered(tmp_path, 7, (10, 4), np.dtype(np.float32), blocks())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc, which says how much memory is held")
+def test_blocks_are_not_held_together(tmp_path: Path) -> None:
+    n_blocks, block = 40, np.ones((1_024, 256), np.float32)
+    held = []
+
+    def blocks() -> Iterator[Any]:
+        for i in range(n_blocks):
+            held.append(_anonymous_bytes())
+            yield block + i
+
+    write_gathered(tmp_path, 7, (n_blocks * 1_024, 256), block.dtype, blocks())
+    assert held[-1] - held[0] < 10 * block.nbytes
+    assert mapped_vectors(tmp_path, 7)[-1, 0] == n_blocks
+
+
+def _anonymous_bytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.partition("RssAnon:")[2].split()[0])
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -72,6 +72,18 @@ class VectorIndex(ABC):
 
         Raises: InvalidArgument: a parameter or the metric is not allowed for this type.
         """
+
+    @classmethod
+    def build_until(
+        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        """Return what `build` returns, or None where it was told to stop. For types that learn.
+
+        Args:
+            stopping: whether to stop; it may do work of its own. A type whose building takes long asks it between
+                blocks of rows; other types are built in one go, for which closing a database then waits.
+        """
+        return None if stopping() else cls.build(vectors, metric, params)
 
     @classmethod
     @abstractmethod

@@ -117,6 +117,7 @@ class FaissIvfFlat(_FaissIvf):
     """Lists of full vectors, in the width in which they are stored; of normalised ones in half precision at most."""
 
     index_type: ClassVar[str] = "IVF_FLAT"
+    learns_codes: ClassVar[bool] = False
     faiss_class: ClassVar[Any] = (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer)
 
     @classmethod
@@ -212,6 +213,7 @@ class FaissIvfRabitq(_FaissIvf):
     """
 
     index_type: ClassVar[str] = "IVF_RABITQ"
+    learns_codes: ClassVar[bool] = False
     build_params: ClassVar[tuple[str, ...]] = ("nlist", *_REFINEMENT)
     search_params: ClassVar[tuple[str, ...]] = ("nprobe", "rbq_query_bits", "refine_k")
     default_refine_k: ClassVar[float] = 8.0

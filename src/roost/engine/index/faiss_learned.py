@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import faiss
 import numpy as np
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
+from roost.engine.columns import Bitmap, FloatArray, IntArray, Neighbours, VectorArray
 from roost.engine.index import narrow
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_base import FaissIndex
-from roost.engine.index.narrow import FLOAT32, as_float32, float_sample
+from roost.engine.index.narrow import FLOAT32, as_float32
 from roost.engine.index.parameters import choice, integer, number, require_known, require_metric
 from roost.errors import InvalidArgument
 
@@ -24,7 +25,7 @@ MAX_REFINE_K = 1_000.0
 MAX_PQ_BITS = 12
 
 SAMPLED_ROWS = 1 << 16
-"""Rows of fewer bits than float32 that are learned from, at least, and 256 for each list."""
+"""Rows that codes are learned from, at least. Lists are learned from as many as Faiss's clustering takes for each."""
 
 LIFTED_TO = 0.99
 """Rows are lifted to the length that this share of them does not exceed; the few longer ones stay as they are."""
@@ -40,6 +41,9 @@ class FaissLearned(FaissIndex):
     to one length by further numbers, of which a query has zeros: that leaves the product as it is, and rows of one
     length are clustered as well as by Euclidean distances.
 
+    Rows are added block by block, and between two blocks a build can be stopped. Learning itself cannot: Faiss does it
+    in one call, which takes from seconds to a few minutes where there are thousands of lists.
+
     What is found is compared again with the full vectors of the segment. So `refine` and `refine_type`, with which
     Milvus keeps a finer copy in the index, are taken and change nothing.
 
@@ -53,6 +57,8 @@ class FaissLearned(FaissIndex):
     default_refine_k: ClassVar[float] = 1.0
     lifts: ClassVar[bool] = False
     """Whether the rows of an inner product are lifted to one length."""
+    learns_codes: ClassVar[bool] = True
+    """Whether the codes of the rows are learned, and not the centroids of lists alone."""
 
     def __init__(self, index: Any, metric: str) -> None:
         super().__init__(index, metric)
@@ -63,41 +69,75 @@ class FaissLearned(FaissIndex):
 
     @classmethod
     def build(cls: type[_LearnedT], vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> _LearnedT:
+        made = cls._empty(vectors, metric, params)
+        for _ in cls._filling(made, vectors, metric):
+            pass
+        return cls(made, metric)
+
+    @classmethod
+    def build_until(
+        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        made = cls._empty(vectors, metric, params)
+        for _ in cls._filling(made, vectors, metric):
+            if stopping():
+                return None
+        return cls(made, metric)
+
+    @classmethod
+    def _empty(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Any:
+        """Return Faiss's index for the rows, without them; one that compares all where they are too few."""
         require_metric(metric, cls.index_type, cls.metrics)
         require_known(params, cls.build_params, cls.index_type)
         _check_refinement(params)
         n_rows, dim = vectors.shape
-        space = LIFTED if metric == "IP" and cls.lifts else metric
-        made = cls._make(dim, space, cls._fitted(params, n_rows))
+        made = cls._make(dim, cls._space(metric), cls._fitted(params, n_rows))
         if n_rows < cls._n_to_learn_from(params):
-            made = faiss.IndexFlat(dim, faiss.METRIC_INNER_PRODUCT if metric == "IP" else faiss.METRIC_L2)
-            rows = as_float32(vectors)
-            made.add(normalised(rows) if metric == "COSINE" else rows)
-            return cls(made, metric)
+            return faiss.IndexFlat(dim, faiss.METRIC_INNER_PRODUCT if metric == "IP" else faiss.METRIC_L2)
         if vectors.dtype != FLOAT32:
-            made = cls._in_width(made, vectors.dtype, space)
+            made = cls._in_width(made, vectors.dtype, cls._space(metric))
         for clustering in (getattr(inner(made), "cp", None), getattr(_quantiser(made), "cp", None)):
             if clustering is not None:
                 clustering.min_points_per_centroid = 1  # Faiss would print a warning
-        cls._fill(made, vectors, space)
-        return cls(made, metric)
+        return made
 
     @classmethod
-    def _fill(cls, made: Any, vectors: VectorArray, space: str) -> None:
-        """Let Faiss's empty index learn from the rows and take them; many, and those of fewer bits, block by block."""
-        n_lifted = made.d - vectors.shape[1]
-        if vectors.dtype == FLOAT32 and vectors.size <= _WHOLE_FLOATS:
-            rows = _searched_rows(vectors, space, n_lifted, _lifted_to(vectors, space))
-            made.train(rows)
-            made.add(rows)
-            return
-        n_lists = int(getattr(inner(made), "nlist", 0))
-        sample = float_sample(vectors, max(SAMPLED_ROWS, 256 * n_lists))
-        square = _lifted_to(sample, space)
-        made.train(_searched_rows(sample, space, n_lifted, square))
+    def _space(cls, metric: str) -> str:
+        return LIFTED if metric == "IP" and cls.lifts else metric
+
+    @classmethod
+    def _filling(cls, made: Any, vectors: VectorArray, metric: str) -> Iterator[None]:
+        """Let Faiss's empty index learn from the rows and take them, a block with each step."""
+        space, n_lifted, square = cls._space(metric), made.d - vectors.shape[1], 0.0
+        yield
+        if isinstance(made, faiss.IndexFlat):
+            space = metric
+        else:
+            picked = narrow.drawn(len(vectors), cls._n_sampled(made, vectors.shape[1]))
+            square = _lifted_to(vectors, picked, space)
+            sample = _learned_from(made, vectors, picked, space, square)
+            cls._learn(inner(made), sample)
+            del sample
+            made.is_trained = True
         for block in narrow.blocks(*vectors.shape):
+            yield
             rows = _searched_rows(as_float32(vectors[block]), space, n_lifted, square)
             cls._add_rows(made, rows, n_lifted)
+
+    @classmethod
+    def _learn(cls, index: Any, sample: FloatArray) -> None:
+        """Let Faiss's empty index learn; where codes are not learned, without computing what would be encoded."""
+        if not cls.learns_codes:
+            index.train_q1(len(sample), faiss.swig_ptr(sample), False, index.metric_type)
+            sample = sample[:1]
+        index.train(sample)
+
+    @classmethod
+    def _n_sampled(cls, made: Any, dim: int) -> int:
+        """Return how many rows Faiss's index learns from at most; more would take memory and better nothing."""
+        of_codes = max(SAMPLED_ROWS, _SAMPLED_FLOATS // dim) if cls.learns_codes else 0
+        n_lists = int(getattr(inner(made), "nlist", 0))
+        return max(of_codes, n_lists * int(inner(made).cp.max_points_per_centroid) if n_lists else 0)
 
     @classmethod
     def _in_width(cls, made: Any, dtype: np.dtype[Any], space: str) -> Any:
@@ -122,7 +162,7 @@ class FaissLearned(FaissIndex):
     @classmethod
     def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
         n_lists = int(integer(cls._fitted(params, n_rows), "nlist", 0, 0))
-        at_once = max(_WHOLE_FLOATS, max(SAMPLED_ROWS, 256 * n_lists) * dim)
+        at_once = max(_SAMPLED_FLOATS, max(SAMPLED_ROWS, 256 * n_lists) * dim)
         copies = 4 * _COPIES * min(n_rows * dim, at_once)
         tables = cls.loaded_bytes(0, n_rows, dim, params)
         return copies + tables + super().build_bytes(n_rows, dim, vector_bytes, params)
@@ -188,9 +228,32 @@ class FaissLearned(FaissIndex):
         return isinstance(held, cls.faiss_class) and held.metric_type == cls._metric_number(metric)
 
 
-def _lifted_to(vectors: FloatArray, space: str) -> float:
-    """Return the square of the length that rows are lifted to."""
-    return float(np.quantile(np.einsum("ij,ij->i", vectors, vectors), LIFTED_TO)) if space == LIFTED else 0.0
+def _lifted_to(vectors: VectorArray, picked: IntArray, space: str) -> float:
+    """Return the square of the length that rows are lifted to, by those that are learned from."""
+    if space != LIFTED:
+        return 0.0
+    squares = np.empty(len(picked), np.float32)
+    for block in narrow.blocks(len(picked), vectors.shape[1]):
+        rows = as_float32(vectors[picked[block]])
+        squares[block] = np.einsum("ij,ij->i", rows, rows)
+    return float(np.quantile(squares, LIFTED_TO))
+
+
+def _learned_from(made: Any, vectors: VectorArray, picked: IntArray, space: str, square: float) -> FloatArray:
+    """Return the rows that Faiss's index learns from, as they are behind its rotation; made block by block.
+
+    Args:
+        picked: their numbers.
+        square: of the length that they are lifted to.
+    """
+    index, n_lifted = inner(made), made.d - vectors.shape[1]
+    if index is made and space not in ("COSINE", LIFTED) and len(picked) == len(vectors):
+        return as_float32(vectors)
+    sample = np.empty((len(picked), index.d), np.float32)
+    for block in narrow.blocks(*sample.shape):
+        rows = _searched_rows(as_float32(vectors[picked[block]]), space, n_lifted, square)
+        sample[block] = rows if index is made else made.chain.at(0).apply(rows)
+    return sample
 
 
 def _searched_rows(vectors: FloatArray, space: str, n_lifted: int, square: float) -> FloatArray:
@@ -235,8 +298,8 @@ def _quantiser(index: Any) -> Any:
     return getattr(holder, "pq", None)
 
 
-_WHOLE_FLOATS = 1 << 26
-"""Up to so many numbers are learned from and added at once."""
+_SAMPLED_FLOATS = 1 << 26
+"""Codes are learned from all rows where they come to no more numbers than this."""
 
 _COPIES = 3
 """Copies of the rows that are learned from or added at once: lifted or normalised, turned, and in a sample."""

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from roost.engine.columns import FloatArray, VectorArray
+from roost.engine.columns import FloatArray, IntArray, VectorArray
 
 FLOAT32: Final = np.dtype(np.float32)
 FLOAT16: Final = np.dtype(np.float16)
@@ -76,10 +76,10 @@ def blocks(n_rows: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def float_sample(vectors: VectorArray, n_rows: int) -> FloatArray:
-    """Return at most so many of the rows, drawn at random but the same each time, as float32."""
-    if len(vectors) <= n_rows:
-        return as_float32(vectors)
-    drawn = np.random.default_rng(len(vectors)).choice(len(vectors), n_rows, replace=False)
-    drawn.sort()
-    return as_float32(vectors[drawn])
+def drawn(n_rows: int, most: int) -> IntArray:
+    """Return the numbers of all rows, or of so many of them, drawn at random but the same each time; ascending."""
+    if n_rows <= most:
+        return np.arange(n_rows)
+    picked = np.random.default_rng(n_rows).choice(n_rows, most, replace=False)
+    picked.sort()
+    return picked

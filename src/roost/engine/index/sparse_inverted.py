@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
-from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows
+from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows, in_float32
 from roost.errors import Corruption, InvalidArgument
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
@@ -32,6 +32,13 @@ LOOK_UP_COST = 48
 
 ROUNDING = 1e-5
 """How far sums of float32 may be off, as a share of the largest sum that there can be."""
+
+MAX_FLOAT32_SUM = 1e38
+"""Products that may become larger than this, a third of the largest float32, are summed in float64."""
+
+
+Scores: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Inner products, float32 or float64."""
 
 
 class _Postings(NamedTuple):
@@ -76,6 +83,12 @@ class _Terms(NamedTuple):
     most: npt.NDArray[np.float64]
     least: npt.NDArray[np.float64]
 
+    def zeros(self, n: int) -> Scores:
+        """Return sums of nothing, in the type that holds every sum of these terms."""
+        fits = max(self.most[0], -self.least[0]) <= MAX_FLOAT32_SUM
+        zeros: Scores = np.zeros(n, np.float32 if fits else np.float64)
+        return zeros
+
 
 class SparseInverted(VectorIndex):
     """Exact search by the inner product, list by list, which ends early.
@@ -88,6 +101,8 @@ class SparseInverted(VectorIndex):
     is found is then compared again with the full vectors), `inverted_index_algo` (checked; there is one algorithm).
     Search parameter: `drop_ratio_search`, the share of the query's smallest numbers, which only rank what the others
     find.
+
+    A product that float32 cannot hold comes out as its largest number, and is ranked by what it is.
 
     Source: Turtle and Flood, "Query evaluation: strategies and optimizations", 1995 (MaxScore, term at a time).
     """
@@ -157,15 +172,15 @@ class SparseInverted(VectorIndex):
         terms = self._terms(query[np.sort(sizes[n_dropped:])])
         if not n_dropped:
             rows, scores = self._best(terms, k, mask)
-            return nearest(-scores[None], k, rows)
+            return _ranked(rows, scores, k)
         rows, scores = self._best(terms, REFINED_PER_ROW * k, mask)
-        first = nearest(-scores[None], REFINED_PER_ROW * k, rows)
+        first = _ranked(rows, scores, REFINED_PER_ROW * k)
         rows = np.sort(first.ids[first.ids >= 0])
         again = self._terms(query)
-        scores = np.zeros(len(rows), np.float32)
+        scores = again.zeros(len(rows))
         for at, weight in zip(again.lists, again.weights, strict=True):
             self._look_up(int(at), float(weight), rows, scores)
-        return nearest(-scores[None], k, rows)
+        return _ranked(rows, scores, k)
 
     def _terms(self, query: npt.NDArray[Any]) -> _Terms:
         held = self._postings
@@ -178,13 +193,13 @@ class SparseInverted(VectorIndex):
         order = np.argsort(-most, kind="stable")
         return _Terms(lists[order], weights[order], _from_each(most[order]), _from_each(least[order]))
 
-    def _best(self, terms: _Terms, k: int, mask: Mask | None) -> tuple[IntArray, FloatArray]:
+    def _best(self, terms: _Terms, k: int, mask: Mask | None) -> tuple[IntArray, Scores]:
         """Return rows with their products, the k best of all among them."""
-        scores = np.zeros(self.n_rows, np.float32)
+        scores = terms.zeros(self.n_rows)
         slack, kth = ROUNDING * float(terms.most[0]), 0.0
         for i, (at, weight) in enumerate(zip(terms.lists, terms.weights, strict=True)):
             rows, values = self._postings.list_of(int(at))
-            scores[rows] += weight * values
+            scores[rows] += np.multiply(values, weight, dtype=scores.dtype)
             rest = float(terms.most[i + 1])
             if i + 1 == len(terms.lists) or rest >= terms.most[0] - rest:
                 continue
@@ -196,25 +211,25 @@ class SparseInverted(VectorIndex):
         return _kept(scores, mask, 0.0)
 
     def _completed(
-        self, terms: _Terms, first: int, scores: FloatArray, mask: Mask | None, least: float
-    ) -> tuple[IntArray, FloatArray]:
+        self, terms: _Terms, first: int, scores: Scores, mask: Mask | None, least: float
+    ) -> tuple[IntArray, Scores]:
         """Return the rows of more than `least` with what the lists from `first` on add to them."""
         rows, _ = _kept(scores, mask, least)
-        looked_up = np.zeros(len(rows), np.float32)
+        looked_up = np.zeros(len(rows), scores.dtype)
         for at, weight in zip(terms.lists[first:], terms.weights[first:], strict=True):
             listed, values = self._postings.list_of(int(at))
             if len(rows) * LOOK_UP_COST < len(listed):
                 self._look_up(int(at), float(weight), rows, looked_up)
             else:
-                scores[listed] += weight * values
+                scores[listed] += np.multiply(values, weight, dtype=scores.dtype)
         return rows, scores[rows] + looked_up
 
-    def _look_up(self, at: int, weight: float, rows: IntArray, scores: FloatArray) -> None:
+    def _look_up(self, at: int, weight: float, rows: IntArray, scores: Scores) -> None:
         """Add a list's part to the products of some rows."""
         listed, values = self._postings.list_of(at)
         places = np.minimum(np.searchsorted(listed, rows.astype(np.int32)), len(listed) - 1)
         hit = listed[places] == rows
-        scores[hit] += np.float32(weight) * values[places[hit]]
+        scores[hit] += np.multiply(values[places[hit]], weight, dtype=scores.dtype)
 
     @classmethod
     def search_width(cls, k: int, params: Mapping[str, Any]) -> int:
@@ -262,7 +277,15 @@ def _from_each(bounds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([np.cumsum(bounds[::-1])[::-1], [0.0]])
 
 
-def _kept(scores: FloatArray, mask: Mask | None, least: float) -> tuple[IntArray, FloatArray]:
+def _ranked(rows: IntArray, scores: Scores, k: int) -> Neighbours:
+    """Return the k rows of the largest products, those first."""
+    if scores.dtype == np.float32:
+        return nearest(cast(FloatArray, -scores[None]), k, rows)
+    order = np.argsort(-scores, kind="stable")[:k]
+    return nearest(-in_float32(scores[order])[None], k, rows[order])
+
+
+def _kept(scores: Scores, mask: Mask | None, least: float) -> tuple[IntArray, Scores]:
     """Return the allowed rows whose product is not 0, and where `least` is given is more than that."""
     rows = np.flatnonzero(scores > least) if least > 0 else np.flatnonzero(scores)
     rows = rows if mask is None else rows[mask[rows]]

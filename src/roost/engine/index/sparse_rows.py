@@ -114,7 +114,13 @@ def products(rows: SparseRows, query: npt.NDArray[Any]) -> FloatArray:
         filled = np.flatnonzero(part.lengths)
         if len(filled):
             sums = np.add.reduceat(terms, (part.starts - part.starts[0])[filled])
-            found[block.start + filled] = np.clip(sums, -_LARGEST, _LARGEST)
+            found[block.start + filled] = in_float32(sums)
+    return found
+
+
+def in_float32(products: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    """Return products as float32; what that cannot hold comes out as its largest number."""
+    found: FloatArray = np.clip(products, -_LARGEST, _LARGEST).astype(np.float32)
     return found
 
 

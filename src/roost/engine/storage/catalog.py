@@ -3,7 +3,7 @@
 Every change is one transaction, so a crash leaves either all of it or nothing. What SQLite does not
 check is checked here: every row carries a checksum, the catalogue's rows are summed up in one head, and
 each collection's log is a hash chain whose end stands in the collection's head. A row that is altered,
-missing or out of order is found when the database opens.
+missing or out of order is found when the database opens; in a log it keeps the one collection from being used.
 
 Tables
     objects  what exists, a JSON document each: databases, collections, aliases, segments
@@ -357,6 +357,15 @@ class Catalog:
             found = self._db.execute("SELECT body FROM objects WHERE kind = 'segment' AND id = ?", (segment_id,))
             row = found.fetchone()
         return None if row is None else dict(json.loads(row[0]))
+
+    def segments_of(self, collection_id: int) -> list[int]:
+        """Return the segments that the manifest names of a collection."""
+        with self.lock, storage_errors(self.path):
+            rows = self._db.execute(
+                "SELECT id, body FROM objects WHERE kind = 'segment' AND instr(body, ?)",
+                (f'"collection":{collection_id}',),
+            )
+            return [segment_id for segment_id, body in rows if json.loads(body)["collection"] == collection_id]
 
     def sweep(self) -> None:
         """Remove the files of records that no log holds. For the writer, when it opens."""

@@ -6,14 +6,16 @@ plain Arrow files that any Arrow reader opens; vectors become NumPy arrays witho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from roost.engine.columns import VectorArray
 from roost.engine.storage.durable import FileRecord, storage_errors, verify, write_durable
-from roost.errors import Corruption
+from roost.errors import Corruption, StorageFailure
 
 FIELDS_FILE = "fields.arrow"
 
@@ -29,10 +31,32 @@ def write_scalars(directory: Path, scalars: pa.RecordBatch) -> FileRecord:
 
 def write_vectors(directory: Path, field_id: int, vectors: VectorArray) -> FileRecord:
     """Write one vector field of a segment, each vector as a list of its stored numbers."""
-    kind, buffer = pa.from_numpy_dtype(vectors.dtype), pa.py_buffer(np.ascontiguousarray(vectors))
-    flat = pa.Array.from_buffers(kind, vectors.size, [None, buffer])
-    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    return _write(directory / vectors_file(field_id), pa.record_batch([column], names=["vector"]))
+    return _write(directory / vectors_file(field_id), _vector_batch(np.ascontiguousarray(vectors)))
+
+
+def write_gathered(
+    directory: Path, field_id: int, shape: tuple[int, int], dtype: np.dtype[Any], blocks: Iterable[VectorArray]
+) -> FileRecord:
+    """Write one vector field of a segment from blocks of rows, which are not held in memory together.
+
+    The file is that of `write_vectors`. Arrow is given memory that is never touched, and so takes no room; where it
+    hands that over to be written, the blocks are.
+
+    Args:
+        shape: (n_rows, numbers of a row) of all blocks together.
+    """
+    path = directory / vectors_file(field_id)
+    untouched = np.zeros(shape, dtype)
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            sink = _Replacing(file, untouched.ctypes.data, blocks)
+            with pa.ipc.new_file(sink, (batch := _vector_batch(untouched)).schema) as writer:
+                writer.write_batch(batch)
+            if sink.n_replaced != untouched.nbytes:
+                raise StorageFailure(f"cannot write {path}: {sink.n_replaced} bytes instead of {untouched.nbytes}")
+
+    return write_durable(path, write)
 
 
 def read_scalars(directory: Path, record: FileRecord) -> pa.RecordBatch:
@@ -48,7 +72,56 @@ def read_vectors(directory: Path, record: FileRecord) -> VectorArray:
 
     Raises: Corruption: the file does not match its record.
     """
-    column = _read(directory, record).column(0)
+    return _vectors_in(_read(directory, record))
+
+
+def mapped_vectors(directory: Path, field_id: int) -> VectorArray:
+    """Return vectors that were just written, read-only and mapped into memory."""
+    return _vectors_in(_map(directory / vectors_file(field_id)))
+
+
+class _Replacing:
+    """A file for Arrow to write into, in which blocks of vectors take the place of one buffer.
+
+    Attributes:
+        n_replaced: bytes of the blocks that were written.
+    """
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, address: int, blocks: Iterable[VectorArray]) -> None:
+        """Take over an open file.
+
+        Args:
+            address: of the buffer that is replaced.
+        """
+        self.n_replaced = 0
+        self._file = file
+        self._address = address
+        self._blocks = blocks
+
+    def write(self, data: Any) -> int:
+        if not isinstance(data, pa.Buffer) or data.address != self._address:
+            return self._file.write(data)
+        for block in self._blocks:
+            self.n_replaced += self._file.write(np.ascontiguousarray(block).data)
+        return int(data.size)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _vector_batch(vectors: VectorArray) -> pa.RecordBatch:
+    kind, buffer = pa.from_numpy_dtype(vectors.dtype), pa.py_buffer(vectors)
+    flat = pa.Array.from_buffers(kind, vectors.size, [None, buffer])
+    return pa.record_batch([pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], names=["vector"])
+
+
+def _vectors_in(batch: pa.RecordBatch) -> VectorArray:
+    column = batch.column(0)
     flat: VectorArray = column.flatten().to_numpy(zero_copy_only=True)
     return flat.reshape(-1, column.type.list_size)
 
@@ -62,8 +135,11 @@ def _write(path: Path, batch: pa.RecordBatch) -> FileRecord:
 
 
 def _read(directory: Path, record: FileRecord) -> pa.RecordBatch:
-    path = directory / record.name
-    verify(path, record)
+    verify(directory / record.name, record)
+    return _map(directory / record.name)
+
+
+def _map(path: Path) -> pa.RecordBatch:
     with storage_errors(path):
         reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
         if reader.num_record_batches != 1:

@@ -66,7 +66,10 @@ class Transaction:
         return seq
 
     def truncate_log(self, collection: int, upto: int) -> None:
-        """Drop a collection's records up to and including a sequence number."""
+        """Drop a collection's records up to and including a sequence number.
+
+        An emptied log is whole again, whatever was damaged in it.
+        """
         head = self._head(collection)
         chain = head.base_chain
         start, end = log_key(collection, head.base_seq), log_key(collection, upto)
@@ -77,7 +80,8 @@ class Transaction:
             if in_file:
                 self.dropped.append(record_of(key))
         self._db.execute("DELETE FROM log WHERE key > ? AND key <= ?", (start, end))
-        self._set_head(collection, replace(head, base_seq=upto, base_chain=chain))
+        base_chain = head.chain if upto == head.seq else chain
+        self._set_head(collection, replace(head, base_seq=upto, base_chain=base_chain))
 
     def drop_log(self, collection: int) -> None:
         """Drop everything that the log holds of a collection."""
