@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -201,7 +202,7 @@ def test_files_that_a_crash_kept_from_being_removed_are_swept(
     damage_collection(beside, "columns")
     database = Database.open(beside)
     with monkeypatch.context() as patch:
-        patch.setattr(host, "_remove", lambda path: None)
+        patch.setattr(host, "_remove", lambda path, process_id: None)
         getattr(database.collection("default", "c"), method)()
     assert len(list((beside / "segments").iterdir())) == 2
     database.close()
@@ -226,3 +227,40 @@ def test_who_follows_a_writer_learns_that_a_damaged_collection_is_gone(beside: P
     finally:
         reader.close()
         writer.close()
+
+
+def segment_files(path: Path) -> list[Path]:
+    return sorted((path / "segments").iterdir())
+
+
+def test_what_was_dropped_is_removed_by_the_close_and_never_after_it(beside: Path, tmp_path: Path) -> None:
+    """A reader still holds a segment when its collection is dropped; the directory is then restored from a copy."""
+    copy = tmp_path / "copy"
+    shutil.copytree(beside, copy)
+    database = Database.open(beside)
+    held = database.collection("default", "c").snapshot()
+    database.drop_collection("default", "c")
+    assert len(segment_files(beside)) == 2
+    database.close()
+    assert len(segment_files(beside)) == 1
+    shutil.rmtree(beside)
+    shutil.copytree(copy, beside)
+    del held, database
+    gc.collect()
+    assert len(segment_files(beside)) == 2
+
+
+def test_what_no_reader_holds_goes_with_the_drop(beside: Path) -> None:
+    with closing(Database.open(beside)) as database:
+        collection = database.collection("default", "c")
+        assert collection.n_rows
+        database.drop_collection("default", "c")
+        assert len(segment_files(beside)) == 1
+        with pytest.raises(CollectionNotFound):
+            collection.snapshot()
+
+
+def test_a_fork_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    host._remove(tmp_path / "file", -1)
+    assert (tmp_path / "file").exists()

@@ -215,3 +215,47 @@ def test_rows_that_went_while_it_was_built(database: Database, db_path: Path, mo
     insert(collection, range(N_ROWS))
     collection._upkeep.run(True)
     check_search(collection)
+
+
+def test_two_fields_under_one_filter_have_an_excerpt_each(database: Database) -> None:
+    """What is copied of one field's sketch says nothing of another field's rows."""
+    schema = Schema((*SCHEMA.fields, Field("w", DataType.FLOAT_VECTOR, 102, dim=DIM)))
+    collection = database.create_collection("default", "two", schema)
+    for name in ("v", "w"):
+        collection.create_index(IndexSpec(name, name, "HNSW", "L2", {"M": 8, "efConstruction": 40}))
+    scalars = pa.RecordBatch.from_arrays([pa.array(range(N_ROWS), pa.int64())], schema=schema.arrow_schema)
+    of_field = {"v": VECTORS[:N_ROWS].copy(), "w": VECTORS[N_ROWS:].copy()}
+    collection.insert(Batch(scalars, of_field))
+    collection._upkeep.run(True)
+    predicate = compile_filter(f"id >= {N_ROWS // 2}", schema)
+    (part,) = collection.snapshot().parts
+    allowed = part.select(predicate, None)
+    assert allowed is not None
+    for spec in collection.record.indexes:
+        held = part.vector_index(spec)
+        assert held is not None and held.sketch is not None
+        sketch = held.sketch.usable()
+        assert sketch is not None
+        allowed.use(sketch).miss(allowed, 1e12)
+        assert allowed.use(sketch).excerpt is not None
+    for spec in collection.record.indexes:
+        rows, queries = of_field[spec.field], of_field[spec.field][:20]
+        request = Request(queries, spec.field, 5, "L2", spec, {"ef": 200}, predicate)
+        found = search(collection.snapshot(), request).keys.reshape(20, 5)
+        true = exact_search(rows, queries, 5, "L2", np.arange(N_ROWS // 2, N_ROWS)).ids
+        assert np.mean([len(set(f) & set(t)) / 5 for f, t in zip(found.tolist(), true.tolist(), strict=True)]) > 0.95
+
+
+def test_an_index_that_is_built_again_leaves_no_excerpt_behind(database: Database) -> None:
+    collection = made(database)
+    predicate = compile_filter("id >= 10", SCHEMA)
+    (part,) = collection.snapshot().parts
+    assert part.select(predicate, None) is not None
+    held = sketch_of(collection)
+    assert held is not None
+    held._opened = None
+    damage(held.path)
+    assert held.usable() is None
+    collection._upkeep.run(False)
+    (again,) = collection.snapshot().parts
+    assert sketch_of(collection) is not held and not again._selections

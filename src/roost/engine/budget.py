@@ -17,6 +17,7 @@ from roost.engine.columns import Batch
 from roost.engine.compaction import MIN_INDEXED_ROWS, SegmentStats
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.sketch import EXCERPTED_PER_ROW
 from roost.engine.memory import parse_bytes, physical_bytes, shown_bytes
 from roost.engine.records import CollectionRecord
 from roost.engine.schema import Field, Schema
@@ -38,8 +39,11 @@ DEFAULT_SHARE: Final = 0.8
 KEY_BYTES: Final = (16, 96)
 """For looking up a row by its key: a number, a string."""
 
-SKETCH_COPIES: Final = 2
-"""A sketch is held as it is stored, and in the order in which it is scanned."""
+SKETCH_COPIES: Final = 2 + EXCERPTED_PER_ROW
+"""A sketch is held as it is stored, in the order in which it is scanned, and in excerpts for filters."""
+
+EXCERPTED_ROW_BYTES: Final = 8 * EXCERPTED_PER_ROW
+"""The numbers of the rows in excerpts, for each row of a sketch."""
 
 TAIL_COPIES: Final = 2
 """Rows that are in no segment yet are copied side by side before they are searched or sealed."""
@@ -109,7 +113,7 @@ def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord
     n_rows, dim, params = segment.n_rows, field.dim or 0, resolve_params(spec.index_type, spec.params)
     if file is not None:
         held = compared + kind.loaded_bytes(file.size_bytes, n_rows, dim, params)
-        return held + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes)
+        return held + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes + EXCERPTED_ROW_BYTES * n_rows)
     if n_rows < MIN_INDEXED_ROWS:
         return vectors
     size = kind.index_bytes(n_rows, dim, vectors, params)
@@ -134,6 +138,14 @@ def _own_limit(record: CollectionRecord) -> int:
     """Return what a collection may take by its own property. Raises: InvalidArgument: that is no size."""
     given = record.properties.get(LIMIT_PROPERTY)
     return sys.maxsize if given is None else parse_bytes(LIMIT_PROPERTY, given)
+
+
+def _own_limit_before(record: CollectionRecord) -> int:
+    """Return the same of a stored definition; what is no size, and was stored before sizes were read, is no limit."""
+    try:
+        return _own_limit(record)
+    except InvalidArgument:
+        return sys.maxsize
 
 
 def _kind(spec: IndexSpec) -> type[VectorIndex] | None:
@@ -200,7 +212,9 @@ class Budget:
         """
         footprint = collection.footprint
         need, before = needed_bytes(record, *footprint), needed_bytes(collection.record, *footprint)
-        own, own_before = _own_limit(record), _own_limit(collection.record)
+        own_before = _own_limit_before(collection.record)
+        is_same = record.properties.get(LIMIT_PROPERTY) == collection.record.properties.get(LIMIT_PROPERTY)
+        own = own_before if is_same else _own_limit(record)
         if record.loaded and need > own and (need > before or own < own_before):
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory when it is loaded, more than "

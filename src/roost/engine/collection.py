@@ -20,7 +20,7 @@ from roost.engine import search as vector_search
 from roost.engine.columns import Batch
 from roost.engine.contents import Contents
 from roost.engine.filter import Predicate
-from roost.engine.host import Host, remove_when_unused
+from roost.engine.host import Host
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
 from roost.engine.query import Places
@@ -396,9 +396,9 @@ class Collection:
                     change.put("segment", segment_id, manifest.to_document())
             self.record = record
             for index in self.contents.drop_index(spec.index_id, without):
-                remove_when_unused(index, index.path)
+                self.host.remove_when_unused(index, index.path)
                 if index.sketch is not None:
-                    remove_when_unused(index.sketch, index.sketch.path)
+                    self.host.remove_when_unused(index.sketch, index.sketch.path)
             self.publish()
 
     def check_memory(self, record: CollectionRecord) -> None:
@@ -471,6 +471,7 @@ class Collection:
         self.host.budget.forget(self.collection_id)
         if not self.host.read_only:
             self.host.remove_segments(segment_ids, self._holders)
+        self._contents = self._published = self._recover_rows = None
 
     def require_present(self) -> None:
         """Raises: Closed, CollectionNotFound (it was dropped)."""

@@ -147,7 +147,7 @@ class Contents:
                 part.rows.record = manifest
             kept = {i: index for i, index in part.indexes.items() if i != index_id}
             dropped.extend(index for i, index in part.indexes.items() if i == index_id)
-            self.sealed[segment_id] = replace(part, indexes=kept)
+            self.sealed[segment_id] = replace(part, indexes=kept, _selections={})
         return dropped
 
     def freeze(self) -> Part | None:

@@ -139,6 +139,7 @@ class Database:
         try:
             with self._host.catalog.lock:
                 self._host.closed = True
+                self._host.remove_now()
                 self._host.catalog.close()
             if self._lock is not None:
                 self._lock.release()

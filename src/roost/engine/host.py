@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ class Host:
     read_only: bool
     next_id: int = 1
     budget: Budget = field(default_factory=Budget)
+    _removals: list[weakref.finalize[[Path, int], object]] = field(default_factory=list, init=False, repr=False)
     closed: bool = field(default=False, init=False)
 
     @property
@@ -78,23 +80,39 @@ class Host:
             opened: segment id to what readers hold of it, for those that are open: their directories go with it.
         """
         for segment_id, holder in opened.items():
-            remove_when_unused(holder, self.segment_directory(segment_id))
+            self.remove_when_unused(holder, self.segment_directory(segment_id))
         for segment_id in segment_ids:
             if segment_id not in opened:
-                _remove(self.segment_directory(segment_id))
+                _remove(self.segment_directory(segment_id), os.getpid())
+
+    def remove_when_unused(self, holder: object, path: Path) -> None:
+        """Remove a file or directory once no reader holds `holder`, or when the database is closed.
+
+        Never later: what lies at the path by then may be another database's, restored there from a copy. A crash
+        before leaves it to the sweep.
+        """
+        removal = weakref.finalize(holder, _remove, path, os.getpid())
+        removal.atexit = False
+        self._removals = [earlier for earlier in self._removals if earlier.alive] + [removal]
+
+    def remove_now(self) -> None:
+        """Remove what readers were left to finish with. For the last moment before the directory is given up."""
+        for removal in self._removals:
+            removal()
 
     def save_counter(self, change: Transaction) -> None:
         """Store the numbering, in the transaction that stores what was numbered."""
         change.put("counter", 0, {"next": self.next_id})
 
 
-def remove_when_unused(holder: object, path: Path) -> None:
-    """Remove a file or directory once no reader holds `holder`; a crash before leaves it to the sweep."""
-    weakref.finalize(holder, _remove, path)
+def _remove(path: Path, process_id: int) -> None:
+    """Remove a file or directory; what cannot be removed is left to the sweep.
 
-
-def _remove(path: Path) -> None:
-    """Remove a file or directory; what cannot be removed is left to the sweep."""
+    Args:
+        process_id: of the process that may: in a fork of it, the database is not open.
+    """
+    if os.getpid() != process_id:
+        return
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -30,7 +30,6 @@ from roost.engine.compaction import (
     write_segment,
 )
 from roost.engine.contents import Contents
-from roost.engine.host import remove_when_unused
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import Sketch
 from roost.engine.records import CollectionRecord
@@ -132,8 +131,8 @@ class Upkeep:
         if full or self._is_log_long():
             self._seal()
         min_bytes = FULL_SEGMENT_BYTES if self.n_loads and not full else 0
-        self._room.begin()
         while not self._host.maintenance.stopping():
+            self._room.begin()  # what an earlier pass had no room for may have been built since
             # Merges first, each time: what was sealed while an index was built need not have one of its own.
             if ids := self._due_merge(min_bytes):
                 if not self._merge(ids):
@@ -286,7 +285,7 @@ class Upkeep:
                 contents.sealed[_segment(merged).segment_id] = merged
             collection.publish()
         for old in replaced:
-            remove_when_unused(old.rows, _segment(old).directory)
+            host.remove_when_unused(old.rows, _segment(old).directory)
 
     # Indexing
 
@@ -341,7 +340,7 @@ class Upkeep:
                 change.put("segment", segment.segment_id, record.to_document())
             segment.record = record
             indexes = {**part.indexes, index_id: index}
-            collection.contents.sealed[segment.segment_id] = replace(part, indexes=indexes)
+            collection.contents.sealed[segment.segment_id] = replace(part, indexes=indexes, _selections={})
             collection.publish()
 
     # Sketching
@@ -385,6 +384,7 @@ class Upkeep:
                 change.put("segment", segment_id, record.to_document())
             segment.record = record
             held.sketch = sketch
+            collection.contents.sealed[segment_id] = replace(part, _selections={})
             collection.publish()
 
     # Pieces

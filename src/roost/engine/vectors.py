@@ -158,7 +158,8 @@ def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 
     Raises: NotFinite: of the first such element.
     """
     # Quick, and infinite also where only the squares overflow.
-    if math.isfinite(faiss.fvec_norm_L2sqr(faiss.swig_ptr(np.ascontiguousarray(matrix)), matrix.size)):
+    flat = np.ascontiguousarray(matrix)
+    if math.isfinite(faiss.fvec_norm_L2sqr(faiss.swig_ptr(flat), flat.size)):
         return
     finite = np.isfinite(matrix)
     if not finite.all():

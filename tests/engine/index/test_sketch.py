@@ -164,10 +164,10 @@ def test_a_filter_that_comes_again_gets_an_excerpt() -> None:
         return search_segment(graph, VECTORS, QUERIES[n : n + 1], K, "L2", allowed, {"ef": 200}, None, sketch, trace)
 
     first = ask(0)
-    assert allowed.excerpt is None
+    assert allowed.use(sketch).excerpt is None
     for _ in range(60):
         ask(1)
-    assert allowed.excerpt is not None
+    assert allowed.use(sketch).excerpt is not None
     trace = Trace()
     again = ask(0, trace)
     assert trace.steps[0].method == "excerpt"
@@ -236,7 +236,7 @@ def test_rows_that_no_axes_describe_are_compared_one_by_one() -> None:
     parts = [scan(queries[q : q + 1]) for q in range(40)]
     found = Neighbours(np.concatenate([p.ids for p in parts]), np.concatenate([p.distances for p in parts]))
     assert recall(found, queries, mask, "L2", vectors) >= 0.98
-    assert allowed.sketch_doubt.share > 0
+    assert allowed.use(scan.sketch).doubt.share > 0
 
 
 @pytest.mark.parametrize("name", ["half of the space", "far from one query"])

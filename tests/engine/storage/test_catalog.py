@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from roost.engine.storage.catalog import Catalog
+from roost.engine.storage.witness import Witness
 from roost.errors import Corruption, StorageFailure, StorageFull
 
 
@@ -147,6 +148,36 @@ def test_removing_a_segment_removes_its_deletes(catalog: Catalog) -> None:
         change.remove("segment", 1)
     state = catalog.load()
     assert state.deletes == {} and not state.objects.get("segment")
+
+
+def test_a_reader_that_could_not_look_looks_again(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Catalog(catalog.path.parent, read_only=True)
+    assert reader.changed()
+    with catalog.transaction() as change:
+        change.append(1, 1, b"x")
+
+    class Locked:
+        def execute(self, statement: str) -> None:
+            raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "_db", Locked())
+        with pytest.raises(StorageFailure):
+            reader.changed()
+    assert reader.changed()
+    reader.close()
+
+
+def test_a_reader_sees_a_commit_that_the_witness_misses(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Catalog(catalog.path.parent, read_only=True)
+    assert reader.changed()
+    monkeypatch.setattr(Witness, "record", lambda *_: None)
+    with catalog.transaction() as change:
+        change.append(1, 1, b"x")
+    assert not reader.changed()
+    monkeypatch.setattr("roost.engine.storage.catalog.ASK_EVERY_S", 0.0)
+    assert reader.changed()
+    reader.close()
 
 
 def test_another_connection_sees_that_something_changed(catalog: Catalog) -> None:

@@ -34,6 +34,19 @@ def test_a_long_file_is_read_in_order(tmp_path: Path, n_pieces: float, monkeypat
     assert digest_file(tmp_path / "a") == xxhash.xxh3_128_hexdigest(content)
 
 
+def test_a_long_file_is_read_where_no_thread_is_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while the interpreter ends."""
+
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr("roost.engine.storage.durable._READ_BYTES", 1_000)
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    content = os.urandom(9_500)
+    (tmp_path / "a").write_bytes(content)
+    assert digest_file(tmp_path / "a") == xxhash.xxh3_128_hexdigest(content)
+
+
 def test_a_file_that_cannot_be_finished_is_removed(tmp_path: Path) -> None:
     def write(target: Path) -> None:
         target.write_bytes(b"half")

@@ -35,6 +35,32 @@ class Doubt:
         self.share = kept * self.share + (1 - kept) * n_doubtful / n_queries
 
 
+class SketchUse:
+    """What searches under one filter have shown of one sketch. It holds the sketch, so that no other takes its place.
+
+    Attributes:
+        doubt: of scans of the sketch.
+        excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy.
+    """
+
+    def __init__(self, sketch: Sketch) -> None:
+        self.doubt = Doubt()
+        self.excerpt: Excerpt | None = None
+        self._sketch = sketch
+        self._missed_ns = 0.0
+
+    def miss(self, allowed: Allowed, saving_ns: float) -> None:
+        """Note that a search would have been quicker with an excerpt; make it once such searches lost what it costs.
+
+        So a filter that never comes back costs nothing, and whenever one stops coming, at most twice as much was spent
+        as would have been best. Source: Karlin, Manasse, Rudolph and Sleator 1988, "Competitive snoopy caching".
+        """
+        self._missed_ns += saving_ns
+        if self._missed_ns >= excerpt_cost_ns(allowed.count):
+            self._missed_ns = 0.0
+            self.excerpt = self._sketch.excerpt(allowed.rows)
+
+
 class Allowed:
     """The rows of a segment that a filter keeps, in the forms that searches need.
 
@@ -43,27 +69,19 @@ class Allowed:
 
     Attributes:
         doubt: of traversals of the graph.
-        sketch_doubt: of scans of the sketch.
-        excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Doubt()
-        self.sketch_doubt = Doubt()
-        self.excerpt: Excerpt | None = None
-        self._missed_ns = 0.0
+        self._uses: dict[int, SketchUse] = {}
 
-    def miss(self, sketch: Sketch, saving_ns: float) -> None:
-        """Note that a search would have been quicker with an excerpt; make it once such searches lost what it costs.
-
-        So a filter that never comes back costs nothing, and whenever one stops coming, at most twice as much was spent
-        as would have been best. Source: Karlin, Manasse, Rudolph and Sleator 1988, "Competitive snoopy caching".
-        """
-        self._missed_ns += saving_ns
-        if self._missed_ns >= excerpt_cost_ns(self.count):
-            self._missed_ns = 0.0
-            self.excerpt = sketch.excerpt(self.rows)
+    def use(self, sketch: Sketch) -> SketchUse:
+        """Return what searches by a sketch have shown; each vector field of the rows has a sketch of its own."""
+        found = self._uses.get(id(sketch))
+        if found is None:
+            found = self._uses.setdefault(id(sketch), SketchUse(sketch))
+        return found
 
     @cached_property
     def count(self) -> int:

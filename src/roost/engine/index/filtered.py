@@ -112,7 +112,7 @@ def _search_once(
             n_compared = len(vectors) if allowed is None else allowed.count
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
-    excerpt = None if sketch is None else allowed.excerpt
+    use = None if sketch is None else allowed.use(sketch)
     task = Task(
         len(vectors),
         allowed.count,
@@ -124,16 +124,16 @@ def _search_once(
         _n_threads(),
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
         n_sketched=0 if sketch is None else sketch.n_numbers,
-        has_excerpt=excerpt is not None,
+        has_excerpt=use is not None and use.excerpt is not None,
     )
     plan = plan_search(task, allowed.doubt.share)
-    if sketch is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.share)):
-        allowed.miss(sketch, saving_ns)
+    if use is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.share)):
+        use.miss(allowed, saving_ns)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
-    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, excerpt, trace)
+    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
     if plan == SCAN:
         allowed.doubt.note(1, 0)
         return scan(queries)

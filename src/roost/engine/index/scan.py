@@ -14,7 +14,7 @@ import numpy as np
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import GATHER_FROM_QUERIES, compare, exact_search, nearest_slots, one_thread
-from roost.engine.index.sketch import Excerpt, Sketch
+from roost.engine.index.sketch import Sketch
 from roost.engine.plan import LISTED_PER_COMPARED, Method, Task, first_look, is_early, next_look, plan_scan
 from roost.engine.trace import Trace
 
@@ -29,7 +29,6 @@ class Scan:
     allowed: Allowed
     inverse_norms: FloatArray | None
     sketch: Sketch | None = None
-    excerpt: Excerpt | None = None
     trace: Trace | None = None
 
     def __call__(self, queries: FloatArray, reason: str = "the cheapest plan") -> Neighbours:
@@ -39,8 +38,11 @@ class Scan:
             reason: of the scan, for the trace.
         """
         task = self.task if len(queries) == self.task.n_queries else replace(self.task, n_queries=len(queries))
-        if self.sketch is None or plan_scan(task, self.allowed.sketch_doubt.share) is Method.EXACT:
-            self.allowed.sketch_doubt.note(len(queries), 0)
+        if self.sketch is None:
+            return self._exact(queries, reason)
+        use = self.allowed.use(self.sketch)
+        if plan_scan(task, use.doubt.share) is Method.EXACT:
+            use.doubt.note(len(queries), 0)
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
             return self._by_sketch(self.sketch, queries, first_look(task), reason)
@@ -60,8 +62,9 @@ class Scan:
         """
         n_queries, k, n_allowed = len(queries), self.task.k, self.task.n_allowed
         n_listed = min(LISTED_PER_COMPARED * n_compared, n_allowed)
-        if self.excerpt is not None:
-            order, is_strange = self.excerpt.search(queries, n_listed)
+        use = self.allowed.use(sketch)
+        if use.excerpt is not None:
+            order, is_strange = use.excerpt.search(queries, n_listed)
         else:
             order, is_strange = sketch.search(queries, n_listed, self.allowed.selector)
         # Codes that are all equal may hide rows; and without rests, those near a strange query are not seen to be.
@@ -76,7 +79,7 @@ class Scan:
         is_open = self._is_open(places, n_compared) & ~is_blind
         self._note_look(is_open | is_blind, n_compared, reason)
         if not (is_open.any() or is_blind.any()):
-            self.allowed.sketch_doubt.note(n_queries, 0)
+            use.doubt.note(n_queries, 0)
             return answer
         still_open = np.flatnonzero(is_open)
         if n_compared < n_listed and len(still_open):
@@ -146,7 +149,7 @@ class Scan:
         """
         further = next_look(self.task, n_compared) if len(still_open) else None
         scanned = blind if further else np.concatenate([blind, still_open])
-        self.allowed.sketch_doubt.note(len(queries), len(scanned))
+        self.allowed.use(sketch).doubt.note(len(queries), len(scanned))
         if len(scanned):
             _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
         if further and len(still_open):

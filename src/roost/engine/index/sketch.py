@@ -32,7 +32,7 @@ MIN_DIM = 24
 MIN_ROWS = 1_024
 """Fewer rows need no sketch."""
 
-EXCERPTED_PER_ROW: Final = 4
+EXCERPTED_PER_ROW: Final = 2
 """Rows in all excerpts of a sketch for each of its own: beyond, filters go without."""
 
 _STRANGE_FROM = 0.99

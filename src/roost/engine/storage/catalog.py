@@ -19,11 +19,12 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from roost.engine.storage.checks import Head, digest_of, is_intact, link, log_key, record_of
 from roost.engine.storage.durable import storage_errors, sync_directory
@@ -31,6 +32,9 @@ from roost.engine.storage.record_files import RecordFiles
 from roost.engine.storage.transaction import Transaction
 from roost.engine.storage.witness import Witness
 from roost.errors import Corruption, StorageFailure, StorageFull
+
+ASK_EVERY_S: Final = 1.0
+"""A reader beside a writer asks SQLite at least this often whether there was a commit."""
 
 _log = logging.getLogger(__name__)
 
@@ -109,6 +113,7 @@ class Catalog:
         self._heads: dict[int, Head] = {}
         self._data_version = -1
         self._stamp: bytes | None = None
+        self._asked_at = 0.0
         try:
             self._heads = self._load_heads()
             self._check_witness(*witnessed)
@@ -259,13 +264,14 @@ class Catalog:
         """Whether another process has committed since the last call, and told its caller. A microsecond.
 
         The witness is written before the caller is told, and asking SQLite takes ten times as long as reading it.
+        SQLite is asked now and then all the same: the writer may have failed to write the witness.
         """
-        stamp = self._witness.stamp()
-        if stamp == self._stamp:
+        stamp, now = self._witness.stamp(), time.monotonic()
+        if stamp == self._stamp and now < self._asked_at + ASK_EVERY_S:
             return False
-        self._stamp = stamp
         with self.lock, storage_errors(self.path):
             version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        self._stamp, self._asked_at = stamp, now
         before, self._data_version = self._data_version, version
         return version != before
 

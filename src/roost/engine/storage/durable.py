@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,13 +113,23 @@ def _read_ahead(descriptor: int, size: int) -> Iterator[memoryview]:
         return
     with ThreadPoolExecutor(_READERS, "roost-read") as pool:
         coming = deque(
-            pool.submit(_read_into, descriptor, buffer, start) for buffer, start in zip(buffers, starts, strict=False)
+            _reading(pool, descriptor, buffer, start) for buffer, start in zip(buffers, starts, strict=False)
         )
         for number in range(len(starts)):
             buffer = buffers[number % _READERS]
             yield buffer[: coming.popleft().result()]
             if number + _READERS < len(starts):
-                coming.append(pool.submit(_read_into, descriptor, buffer, starts[number + _READERS]))
+                coming.append(_reading(pool, descriptor, buffer, starts[number + _READERS]))
+
+
+def _reading(pool: ThreadPoolExecutor, descriptor: int, buffer: memoryview, start: int) -> Future[int]:
+    """Begin to fill the buffer; where no thread is to be had, since the interpreter is ending, fill it at once."""
+    try:
+        return pool.submit(_read_into, descriptor, buffer, start)
+    except RuntimeError:
+        done: Future[int] = Future()
+        done.set_result(_read_into(descriptor, buffer, start))
+        return done
 
 
 def _read_into(descriptor: int, buffer: memoryview, start: int) -> int:
