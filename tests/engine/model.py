@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pymilvus import DataType
 
-from roost.engine import compaction, maintenance, tail, upkeep, vector_buffer
+from roost.engine import compaction, effort, maintenance, tail, upkeep, vector_buffer
 from roost.engine.collection import Collection
 from roost.engine.columns import Batch, FloatArray
 from roost.engine.database import Database
@@ -33,12 +33,12 @@ Key: TypeAlias = int | str
 Model: TypeAlias = dict[Any, int]
 """Primary key to `g`."""
 
-LOW_THRESHOLDS: Sequence[tuple[ModuleType, str, float]] = (
+LOW_THRESHOLDS: Sequence[tuple[ModuleType, str, Any]] = (
     (compaction, "MIN_INDEXED_ROWS", 24),
     (upkeep, "MIN_INDEXED_ROWS", 24),
     (upkeep, "MIN_SEALED_ROWS", 24),
     (upkeep, "MAX_TAIL_ROWS", 64),
-    (compaction, "_BUILD_ROWS", 16),
+    (effort, "BLOCK_ROWS", dict.fromkeys(effort.Effort, 16)),
     (tail, "_FIRST_CAPACITY", 4),
     (vector_buffer, "_FIRST_CAPACITY", 4),
     (catalog, "_CHECKPOINT_PAGES", 16),

@@ -15,6 +15,7 @@ from roost.engine.compaction import (
     plan_merge,
     write_segment,
 )
+from roost.engine.effort import Pace
 from roost.engine.segment import Segment, SegmentIndex
 from roost.engine.snapshot import Part
 from roost.engine.tail import Tail, live_rows
@@ -58,7 +59,7 @@ def tail_part(keys: range, g: int, dead: list[int]) -> Part:
 
 def write(directory: Path, segment_id: int, sources: list[Source], stop: bool = False) -> Part | None:
     spec = hnsw()
-    written = write_segment(directory / str(segment_id), segment_id, 1, SCHEMA, sources, [spec], lambda: stop)
+    written = write_segment(directory / str(segment_id), segment_id, 1, SCHEMA, sources, [spec], Pace(lambda: stop))
     if written is None:
         return None
     segment = Segment(written.directory, written.record, SCHEMA)

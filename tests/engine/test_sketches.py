@@ -56,8 +56,9 @@ def insert(collection: Collection, keys: range) -> None:
 
 def sketch_of(collection: Collection) -> SegmentSketch | None:
     (part,) = collection.contents.sealed.values()
-    (index,) = part.indexes.values()
-    return index.sketch
+    held = part.sketches.get(collection.record.indexes[0].index_id)
+    assert held is None or isinstance(held, SegmentSketch)
+    return held
 
 
 def check_search(collection: Collection, n_rows: int = N_ROWS) -> None:
@@ -167,7 +168,7 @@ def test_a_database_from_before_there_were_sketches(database: Database, db_path:
 
 def test_a_reader_takes_it_up(database: Database, db_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("roost.engine.upkeep.takes_sketch", lambda *_: False)
+        patch.setattr("roost.engine.sketching.takes_sketch", lambda *_: False)
         writing = made(database)
     reader = Database.open(db_path, read_only=True)
     try:
@@ -232,9 +233,7 @@ def test_two_fields_under_one_filter_have_an_excerpt_each(database: Database) ->
     allowed = part.select(predicate, None)
     assert allowed is not None
     for spec in collection.record.indexes:
-        held = part.vector_index(spec)
-        assert held is not None and held.sketch is not None
-        sketch = held.sketch.usable()
+        sketch = part.sketch(spec)
         assert sketch is not None
         allowed.use(sketch).miss(allowed, 1e12)
         assert allowed.use(sketch).excerpt is not None

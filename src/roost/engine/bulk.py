@@ -110,7 +110,7 @@ def _write(directory: Path, segment_id: int, collection: Collection, scalars: pa
     sync_directory(directory)
     sync_directory(directory.parent)
     record = SegmentRecord(segment_id, collection.collection_id, batch.n_rows, tuple(files), {})
-    return Written(record, directory)
+    return Written(record, directory, {})
 
 
 def _swap_in(collection: Collection, batch: Batch, written: Written, record: CollectionRecord) -> None:

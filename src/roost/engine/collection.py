@@ -6,6 +6,7 @@ snapshot, (5) acknowledged. A crash before (2) leaves nothing of it; after (2), 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, contextmanager
@@ -132,7 +133,7 @@ class Collection:
                     self._recover_rows, self._unopened = None, ()
                 self.publish()
                 if not self.host.read_only:
-                    self._touch()
+                    self._upkeep.touch()
             return self.contents, self._snapshot
 
     def close_files(self) -> None:
@@ -165,6 +166,7 @@ class Collection:
 
         Raises: Corruption: a file that the search needs is damaged.
         """
+        self.host.searched_at = time.monotonic()
         return self._read(lambda snapshot: vector_search.search(snapshot, request))
 
     def query(
@@ -262,7 +264,7 @@ class Collection:
                 change.append(self.collection_id, INSERT, *body)
             self.contents.insert(batch, partition_id, found)
             self.publish()
-        self._touch()
+        self._upkeep.touch()
 
     def delete(self, keys: Sequence[Any], partitions: Partitions = None) -> int:
         """Remove the rows of some primary keys and return how many there were."""
@@ -290,7 +292,7 @@ class Collection:
         self.record = record or self.record
         self.contents.delete(keys, found)
         self.publish()
-        self._touch()
+        self._upkeep.touch()
         return n_removed
 
     def truncate(self) -> None:
@@ -395,10 +397,8 @@ class Collection:
                 for segment_id, manifest in without.items():
                     change.put("segment", segment_id, manifest.to_document())
             self.record = record
-            for index in self.contents.drop_index(spec.index_id, without):
-                self.host.remove_when_unused(index, index.path)
-                if index.sketch is not None:
-                    self.host.remove_when_unused(index.sketch, index.sketch.path)
+            for dropped in self.contents.drop_index(spec.index_id, without):
+                self.host.remove_when_unused(dropped, dropped.path)
             self.publish()
 
     def check_memory(self, record: CollectionRecord) -> None:
@@ -448,10 +448,8 @@ class Collection:
     def publish(self) -> None:
         """Show readers the contents as they are now. Under the write lock."""
         for part in self.contents.sealed.values():
-            for index in part.indexes.values():
-                index.on_damage = self._mend
-                if index.sketch is not None:
-                    index.sketch.on_damage = self._mend
+            for held in part.derived:
+                held.on_damage = self._mend
         self._published = self.contents.snapshot()
         self.host.budget.changed(self)
 
@@ -483,9 +481,6 @@ class Collection:
         """Raises: Closed, ReadOnly, CollectionNotFound."""
         self.host.require_writable()
         self.require_present()
-
-    def _touch(self) -> None:
-        self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=self._upkeep.overdue())
 
     def _keys(self, keys: Sequence[Any]) -> KeyArray:
         return as_keys(keys, pa.types.is_large_string(self.schema.primary.arrow_type))

@@ -8,18 +8,21 @@ grown by the rows of the others, so that each row enters a graph about once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from roost.engine.columns import IntArray, Mask, VectorArray
+from roost.engine.effort import Pace
 from roost.engine.index import sketch
 from roost.engine.index.base import NUMBERS, VectorIndex
 from roost.engine.index.narrow import blocks
 from roost.engine.index.registry import resolve_index, resolve_params
+from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
@@ -48,9 +51,6 @@ MERGE_RATIO = 0.25
 
 MAX_DEAD_SHARE = 0.3
 """A segment with more deleted rows than this is rewritten."""
-
-_BUILD_ROWS = 8_192
-"""Rows that enter a graph between two looks at whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A segment on disk that no manifest names yet."""
+    """A segment on disk that no manifest names yet.
+
+    Attributes:
+        sketches: index id to the sketch that was written.
+    """
 
     record: SegmentRecord
     directory: Path
+    sketches: Mapping[int, Sketch]
 
 
 def merge_sources(parts: Sequence[Part]) -> list[Source]:
@@ -124,12 +129,17 @@ def write_segment(
     schema: Schema,
     sources: Sequence[Source],
     specs: Sequence[IndexSpec],
-    stopping: Callable[[], bool],
+    pace: Pace,
+    sketched: Sequence[IndexSpec] = (),
 ) -> Written | None:
     """Write the rows of the sources as one segment and build its indexes; None when told to stop.
 
-    Steps: (1) the column files, (2) each index, (3) the directory is fsynced. Nothing names the
+    Steps: (1) the column files, (2) each sketch and index, (3) the directory is fsynced. Nothing names the
     directory before all are done, so a crash after any step leaves files that are swept.
+
+    Args:
+        specs: the indexes to build.
+        sketched: the indexes for whose searches the rows are sketched, if any of the sources are.
     Raises: StorageFull, StorageFailure: the caller removes the directory.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -143,6 +153,13 @@ def write_segment(
             continue
         files.append(_write_vectors(directory, field, sources))
         vectors[field.name] = mapped_vectors(directory, field.field_id)
+    sketches = {
+        spec.index_id: made
+        for spec in sketched
+        if not spec.is_scalar and (made := merged_sketch(spec, schema, sources, vectors[spec.field])) is not None
+    }
+    of_id = {spec.index_id: spec for spec in sketched}
+    sketch_files = {i: write_durable(sketch_path(directory, of_id[i]), made.save) for i, made in sketches.items()}
     records: dict[int, FileRecord] = {}
     if scalars.num_rows >= MIN_INDEXED_ROWS:
         for spec in specs:
@@ -150,38 +167,65 @@ def write_segment(
             if spec.is_scalar:
                 index = build_scalar_index(scalars.column(spec.field), spec.index_type)
             else:
-                index = build_index(spec, vectors[spec.field], _reusable(sources[0], spec), stopping)
+                index = build_index(spec, vectors[spec.field], _reusable(sources[0], spec), pace)
             if index is None:
                 return None
             records[spec.index_id] = save_index(directory, spec, index)
     sync_directory(directory)
     sync_directory(directory.parent)
-    record = SegmentRecord(segment_id, collection_id, scalars.num_rows, tuple(files), records)
-    return Written(record, directory)
+    record = SegmentRecord(segment_id, collection_id, scalars.num_rows, tuple(files), records, sketches=sketch_files)
+    return Written(record, directory, sketches)
 
 
-def build_index(
-    spec: IndexSpec, vectors: VectorArray, base: VectorIndex | None, stopping: Callable[[], bool]
-) -> VectorIndex | None:
+def merged_sketch(spec: IndexSpec, schema: Schema, sources: Sequence[Source], vectors: VectorArray) -> Sketch | None:
+    """Return the sketch of merged rows; None where no source has one, or none is needed.
+
+    The axes are those of the sources, until the rows are many and enter a graph.
+
+    Args:
+        vectors: the rows of all sources.
+    """
+    held = [source.part.sketch(spec) for source in sources]
+    like = next((sketch for sketch in held if sketch is not None), None)
+    if like is None or not takes_sketch(spec, schema, len(vectors)):
+        return None
+    if sources[0].part.n_indexed:
+        return Sketch.build(vectors, spec.metric)
+    pieces: list[tuple[Sketch, IntArray | None]] = []
+    start = 0
+    for source, known in zip(sources, held, strict=True):
+        end = start + len(source.rows)
+        if known is not None and known.agrees_with(like):
+            kept = source.rows[: np.searchsorted(source.rows, known.n_rows)]
+            pieces.append((known, kept))
+            start += len(kept)
+        if start < end:
+            pieces.append((like.of(vectors[start:end]), None))
+        start = end
+    return Sketch.joined(pieces)
+
+
+def build_index(spec: IndexSpec, vectors: VectorArray, base: VectorIndex | None, pace: Pace) -> VectorIndex | None:
     """Return an index over the vectors; None when told to stop.
 
     Args:
         base: an index over the first rows of `vectors`, to be grown, or None; None for a type that learns.
-        stopping: asked between blocks of rows.
+        pace: asked between blocks of rows.
     """
     kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
     if kind.learns:
-        return kind.build_until(vectors, spec.metric, params, stopping)
+        return kind.build_until(vectors, spec.metric, params, pace.stopping)
     index = base
     start = 0 if index is None else index.n_rows
     while start < len(vectors):
-        if stopping():
+        n_rows = pace.next_rows()
+        if not n_rows:
             return None
-        chunk = vectors[start : start + _BUILD_ROWS]
+        chunk = vectors[start : start + n_rows]
         if index is None:
-            index = kind.build(chunk, spec.metric, params)
+            index = pace.run(partial(kind.build, chunk, spec.metric, params))
         else:
-            index.add(chunk)
+            pace.run(partial(index.add, chunk))
         start += len(chunk)
     return index
 
@@ -197,9 +241,11 @@ def index_path(directory: Path, spec: IndexSpec) -> Path:
 
 
 def takes_sketch(spec: IndexSpec, schema: Schema, n_rows: int) -> bool:
-    """Say whether filtered searches of an index over so many rows gain by a sketch."""
+    """Say whether searches gain by a sketch of so many rows: filtered ones, and all until the index is built."""
+    if spec.is_scalar or n_rows < sketch.MIN_ROWS:
+        return False
     field = schema.field(spec.field)
-    if field.dtype not in NUMBERS or (field.dim or 0) < sketch.MIN_DIM or n_rows < sketch.MIN_ROWS:
+    if field.dtype not in NUMBERS or (field.dim or 0) < sketch.MIN_DIM:
         return False
     return resolve_index(spec.index_type).search_width(1, {}) > 0
 

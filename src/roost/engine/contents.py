@@ -13,10 +13,14 @@ import numpy as np
 from roost.engine.columns import Batch, IntArray, Mask
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.schema import Schema
-from roost.engine.segment import Segment, SegmentRecord, StoredIndex
+from roost.engine.segment import Segment, SegmentRecord, SegmentSketch, StoredIndex
 from roost.engine.snapshot import Part, Snapshot
 from roost.engine.tail import Tail
 from roost.errors import Corruption
+
+
+class Superseded(Exception):
+    """The rows were emptied, or merged, while they were worked on; the work is thrown away."""
 
 
 class Contents:
@@ -44,7 +48,7 @@ class Contents:
             parts.append(self.sealing)
         if self.tail.n_rows:
             view = self.tail.view()
-            parts.append(Part(view, view.dead))
+            parts.append(Part(view, view.dead, {}, self.tail.sketches))
         return Snapshot(self.schema, tuple(parts))
 
     def manifests(self) -> list[SegmentRecord]:
@@ -126,7 +130,7 @@ class Contents:
         self.n_unfolded = 0
 
     def without_index(self, index_id: int) -> dict[int, SegmentRecord]:
-        """Return the manifests of the segments that have an index, without it."""
+        """Return the manifests of the segments that have an index or its sketch, without them."""
         manifests = {manifest.segment_id: manifest for manifest in self.manifests()}
         return {
             segment_id: replace(
@@ -135,26 +139,27 @@ class Contents:
                 sketches={i: f for i, f in manifest.sketches.items() if i != index_id},
             )
             for segment_id, manifest in manifests.items()
-            if index_id in manifest.indexes
+            if index_id in manifest.indexes or index_id in manifest.sketches
         }
 
-    def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[StoredIndex]:
+    def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[StoredIndex | SegmentSketch]:
         """Take an index from the segments (`without_index` of it) and return what was held open of it."""
-        dropped: list[StoredIndex] = []
+        dropped: list[StoredIndex | SegmentSketch] = []
         for segment_id, manifest in manifests.items():
             part = self.sealed[segment_id]
             if isinstance(part.rows, Segment):
                 part.rows.record = manifest
-            kept = {i: index for i, index in part.indexes.items() if i != index_id}
-            dropped.extend(index for i, index in part.indexes.items() if i == index_id)
-            self.sealed[segment_id] = replace(part, indexes=kept, _selections={})
+            dropped.extend(held for held in part.derived if held.spec.index_id == index_id)
+            indexes = {i: index for i, index in part.indexes.items() if i != index_id}
+            sketches = {i: sketch for i, sketch in part.sketches.items() if i != index_id}
+            self.sealed[segment_id] = replace(part, indexes=indexes, sketches=sketches, _selections={})
         return dropped
 
     def freeze(self) -> Part | None:
         """Move the tail's rows to `sealing` and return them; None when there is nothing to seal."""
         if self.sealing is None and self.tail.n_rows:
             view = self.tail.view()
-            self.sealing = Part(view, view.dead)
+            self.sealing = Part(view, view.dead, {}, self.tail.sketches)
             self.tail = Tail(self.schema)
         return self.sealing
 

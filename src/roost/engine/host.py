@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ from roost.engine.maintenance import Maintenance
 from roost.engine.storage.catalog import Catalog
 from roost.engine.storage.transaction import Transaction
 from roost.errors import Closed, ReadOnly
+
+SEARCHED_S = 1.0
+"""A search so long ago counts as one of now."""
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Host:
     budget: Budget = field(default_factory=Budget)
     _removals: list[weakref.finalize[[Path, int], object]] = field(default_factory=list, init=False, repr=False)
     closed: bool = field(default=False, init=False)
+    searched_at: float = field(default=float("-inf"), init=False)
+    """When a search last began, on the monotonic clock."""
 
     @property
     def segments(self) -> Path:
@@ -41,6 +47,10 @@ class Host:
 
     def segment_directory(self, segment_id: int) -> Path:
         return self.segments / str(segment_id)
+
+    def is_searched(self) -> bool:
+        """Whether somebody searched a moment ago."""
+        return time.monotonic() - self.searched_at < SEARCHED_S
 
     def require_open(self) -> None:
         """Raises: Closed."""

@@ -49,6 +49,7 @@ class Maintenance:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._is_awaited = False
 
     def stopping(self) -> bool:
         """Whether long work is asked to end early."""
@@ -78,6 +79,11 @@ class Maintenance:
             self._asked.append(key)
             self._changed.notify()
         return done
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for work, under way or planned."""
+        with self._changed:
+            return self._is_awaited or any(task.waiting for task in self._tasks.values())
 
     def forget(self, key: int) -> None:
         """Drop what was planned for a collection."""
@@ -119,6 +125,7 @@ class Maintenance:
                 if self._stopping or key is None:
                     return
                 task = self._tasks.pop(key)
+                self._is_awaited = bool(task.waiting)
             self._run(key, task)
 
     def _next(self) -> int | None:

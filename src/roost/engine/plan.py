@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from roost.engine.columns import FloatArray, Mask
-
 
 class Method(Enum):
     """The ways to run a filtered search."""
@@ -66,6 +64,7 @@ class Task:
             other for their distance, it cannot tell the nearest from the next.
         n_sketched: numbers that the sketch of the segment keeps of a row; 0 where there is none.
         has_excerpt: whether a scan of the sketch reads the allowed rows alone.
+        is_new: whether no search under the filter came before, so that its rows are in no cache.
     """
 
     n_rows: int
@@ -79,6 +78,7 @@ class Task:
     is_rough: bool = False
     n_sketched: int = 0
     has_excerpt: bool = False
+    is_new: bool = False
 
 
 # Width for a k-th allowed row of rank R is at least this times R ...
@@ -111,12 +111,13 @@ GATHERED_ROW_NS = (10.0, 0.5)
 BATCHED_ROW_NS = (2.0, 0.06)
 BATCH_FROM_QUERIES = 4
 # A number of a row of a sketch, a row that is compared for its place in the order; what a call costs in any case.
-SKETCHED_NUMBER_NS = 0.05
-COMPARED_ROW_NS = (60.0, 0.35)
-SKETCH_CALL_NS = 60_000.0
-# A row of a sketch that is tested against a filter, and one that is copied for an excerpt.
+SKETCHED_NUMBER_NS = 0.03
+COMPARED_ROW_NS = (100.0, 0.45)
+SKETCH_CALL_NS = 30_000.0
+# A row of a sketch that is tested against a filter; an excerpt, and a row that is copied for it.
 TESTED_ROW_NS = 1.2
-EXCERPTED_ROW_NS = 80.0
+EXCERPT_NS = 30_000.0
+EXCERPTED_ROW_NS = 40.0
 
 # Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
 FIRST_COMPARED = (40, 6)
@@ -176,9 +177,14 @@ def plan_scan(task: Task, doubt: float = 0.0) -> Method:
     return Method.SKETCH
 
 
-def first_look(task: Task) -> int:
-    """Return how many rows of a sketch's order to compare first."""
-    return min(FIRST_COMPARED[0] + FIRST_COMPARED[1] * task.k, task.n_allowed)
+def first_look(task: Task, n_known: int = 0) -> int:
+    """Return how many rows of a sketch's order to compare first.
+
+    Args:
+        n_known: rows that were searched before for the same neighbours: the nearest of all are shared out by numbers.
+    """
+    n_expected = math.ceil(task.k * task.n_rows / (task.n_rows + n_known)) if n_known else task.k
+    return min(FIRST_COMPARED[0] + FIRST_COMPARED[1] * n_expected, task.n_allowed)
 
 
 def next_look(task: Task, n_compared: int) -> int | None:
@@ -188,15 +194,13 @@ def next_look(task: Task, n_compared: int) -> int | None:
     return None if sketch_cost_ns(one, further) > RETRY_BUDGET * exact_cost_ns(one) else further
 
 
-def is_early(mean_place: FloatArray, n_looked_at: int) -> Mask:
-    """Say of each query whether its nearest rows stand so early in an order that few stand behind its first part.
+def latest_mean(n_looked_at: int) -> float:
+    """Return up to which mean place in an order the nearest rows stand so early that few stand behind its first part.
 
     Args:
-        mean_place: (n_queries,) mean place in the order, from 0.
-        n_looked_at: how many places there are in the first part.
+        n_looked_at: how many places there are in the first part; places count from 0.
     """
-    early: Mask = mean_place <= EARLY_SHARE * n_looked_at
-    return early
+    return EARLY_SHARE * n_looked_at
 
 
 def is_trusted(task: Task, rank: float, width: int) -> bool:
@@ -229,7 +233,8 @@ def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = No
     if task.has_excerpt if has_excerpt is None else has_excerpt:
         one = task.n_allowed * task.n_sketched * SKETCHED_NUMBER_NS
     else:
-        one = task.n_rows * (task.n_sketched * SKETCHED_NUMBER_NS + TESTED_ROW_NS)
+        tested_ns = TESTED_ROW_NS if task.n_allowed < task.n_rows else 0.0
+        one = task.n_rows * (task.n_sketched * SKETCHED_NUMBER_NS + tested_ns)
     one += n_compared * _per_row(COMPARED_ROW_NS, task.dim)
     return SKETCH_CALL_NS + task.n_queries * one / min(task.n_queries, task.n_threads)
 
@@ -251,14 +256,15 @@ def excerpt_saving_ns(task: Task, plan: Plan, doubt: float = 0.0) -> float:
 
 def excerpt_cost_ns(n_allowed: int) -> float:
     """Return about how long it takes to make an excerpt of so many rows."""
-    return n_allowed * EXCERPTED_ROW_NS
+    return EXCERPT_NS + n_allowed * EXCERPTED_ROW_NS
 
 
 def exact_cost_ns(task: Task) -> float:
     """Return about how long it takes to compare the allowed rows, for all queries together."""
     if task.n_queries < BATCH_FROM_QUERIES:
         n_numbers = task.n_allowed * task.dim
-        read = (n_numbers - min(n_numbers, CACHED_NUMBERS) / 2) * EXACT_ROW_NS[1]
+        cached = 0 if task.is_new else min(n_numbers, CACHED_NUMBERS)
+        read = (n_numbers - cached / 2) * EXACT_ROW_NS[1]
         return EXACT_CALL_NS + task.n_queries * (task.n_allowed * EXACT_ROW_NS[0] + read)
     gathering = task.n_allowed * _per_row(GATHERED_ROW_NS, task.dim)
     return gathering + task.n_queries * task.n_allowed * _per_row(BATCHED_ROW_NS, task.dim) / task.n_threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar, cast
 
 from roost.engine.contents import Contents
 from roost.engine.log import replay
@@ -21,6 +22,8 @@ from roost.engine.segment import (
 from roost.engine.snapshot import Part
 from roost.engine.storage.catalog import Catalog, CatalogState
 from roost.engine.storage.durable import FileRecord
+
+_Derived = TypeVar("_Derived", StoredIndex, SegmentSketch)
 
 
 def record_of(state: CatalogState, collection_id: int) -> CollectionRecord:
@@ -60,26 +63,25 @@ def recover_contents(
         body = deletes.get(manifest.segment_id)
         dead = None if body is None else unpack_bitmap(body, manifest.n_rows)
         if held is not None and isinstance(held.rows, Segment):
-            segment, opened = held.rows, held.indexes
+            segment = held.rows
             segment.record = manifest
         else:
-            segment, opened = Segment(directory / str(manifest.segment_id), manifest, record.schema), {}
-        indexes = {i: _known(opened.get(i), index) for i, index in open_indexes(segment, record.indexes).items()}
-        contents.sealed[manifest.segment_id] = Part(segment, dead, indexes)
+            held, segment = None, Segment(directory / str(manifest.segment_id), manifest, record.schema)
+        indexes, sketches = open_indexes(segment, record.indexes), open_sketches(segment, record.indexes)
+        if held is not None:
+            indexes = {i: _known(held.indexes.get(i), index) for i, index in indexes.items()}
+            sketches = {i: _known(held.sketches.get(i), sketch) for i, sketch in sketches.items()}
+        contents.sealed[manifest.segment_id] = Part(segment, dead, indexes, sketches)
     with closing(catalog.read_log(record.collection_id)) as entries:
         for entry in entries:
             replay(contents, entry)
     return contents
 
 
-def _known(known: StoredIndex | None, index: StoredIndex) -> StoredIndex:
-    """Return an index as it was opened before, with the sketch that it may have been given since."""
-    if known is None or known.is_damaged or known.record != index.record:
-        return index
-    is_new = index.sketch is not None and (known.sketch is None or known.sketch.record != index.sketch.record)
-    if isinstance(known, SegmentIndex) and is_new:
-        known.sketch = index.sketch
-    return known
+def _known(known: object, named: _Derived) -> _Derived:
+    """Return what the manifest names as it was opened before, where it is the same and whole."""
+    is_same = isinstance(known, type(named)) and known.record == named.record and not known.is_damaged
+    return cast(_Derived, known) if is_same else named
 
 
 def check_log(catalog: Catalog, collection_id: int) -> int:
@@ -102,10 +104,13 @@ def open_index(segment: Segment, spec: IndexSpec, file: FileRecord) -> StoredInd
     path = segment.directory / file.name
     if spec.is_scalar:
         return SegmentScalarIndex(path, file, spec)
-    return SegmentIndex(path, file, spec, open_sketch(segment, spec))
+    return SegmentIndex(path, file, spec)
 
 
-def open_sketch(segment: Segment, spec: IndexSpec) -> SegmentSketch | None:
-    """Return the sketch of a segment for the searches of one index, if it has one."""
-    file = segment.record.sketches.get(spec.index_id)
-    return None if file is None else SegmentSketch(segment.directory / file.name, file, spec.metric)
+def open_sketches(segment: Segment, specs: tuple[IndexSpec, ...]) -> dict[int, SegmentSketch]:
+    """Return the sketches of a segment for the searches of the indexes `specs`, not yet read."""
+    return {
+        spec.index_id: SegmentSketch(segment.directory / file.name, file, spec)
+        for spec in specs
+        if (file := segment.record.sketches.get(spec.index_id)) is not None
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors
 from roost.engine.filter import Predicate
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.registry import resolve_index
+from roost.engine.index.scan import NOTHING_KNOWN, Known
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.segment import IndexSpec, Segment
 from roost.engine.snapshot import Part, Partitions, Snapshot
@@ -92,11 +94,21 @@ def search(snapshot: Snapshot, request: Request) -> Hits:
 
 def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
     look = _search_rows if request.traces is None else _search_traced
-    answers = [look(part, request, k) for part in snapshot.parts]
-    if len(answers) == 1:
+    answers: list[Neighbours] = []
+    numbers: list[int] = []
+    known = NOTHING_KNOWN
+    for number, searched in enumerate(snapshot.parts):
+        answer = look(searched, request, k, known)
+        if len(request.queries) == 1 and answer.ids.shape[1] == k:
+            if known.bound < math.inf and answer.distances[0, 0] >= known.bound:
+                continue
+            known = Known(min(known.bound, float(answer.distances[0, -1])), known.n_rows + searched.n_rows)
+        answers.append(answer)
+        numbers.append(number)
+    if numbers == [0]:
         found, part = answers[0], None
     else:
-        found, part = _merge(answers, len(request.queries), k)
+        found, part = _merge(answers, numbers, len(request.queries), k)
     ids, distances = found.ids, found.distances
     if request.within is None and request.beyond is None and ids.size and found.is_full:
         counts = [ids.shape[1]] * len(ids)
@@ -141,16 +153,21 @@ def _first(hits: Hits, k: int) -> Hits:
     return Hits(hits.snapshot, np.minimum(counts, k).tolist(), hits.distances[kept], part, hits.row[kept])
 
 
-def _search_traced(part: Part, request: Request, k: int) -> Neighbours:
+def _search_traced(part: Part, request: Request, k: int, known: Known) -> Neighbours:
     trace, started = Trace(), time.perf_counter()
     if request.traces is not None:
         request.traces.append(trace)
-    found = _search_rows(part, request, k, trace)
+    found = _search_rows(part, request, k, known, trace)
     trace.time_ms = 1e3 * (time.perf_counter() - started)
     return found
 
 
-def _search_rows(part: Part, request: Request, k: int, trace: Trace | None = None) -> Neighbours:
+def _search_rows(part: Part, request: Request, k: int, known: Known, trace: Trace | None = None) -> Neighbours:
+    """Search one part.
+
+    Args:
+        known: from the parts before.
+    """
     allowed = part.select(request.predicate, request.partitions)
     held = None if request.spec is None else part.vector_index(request.spec)
     index = None if held is None else held.usable()
@@ -162,20 +179,34 @@ def _search_rows(part: Part, request: Request, k: int, trace: Trace | None = Non
         vectors = part.rows.vector_file(request.field)
     else:
         vectors = part.rows.vectors(request.field)
-    sketch = None if allowed is None or held is None or held.sketch is None else held.sketch.usable()
+    sketch = None
+    if request.spec is not None and (allowed is not None or index is None):
+        sketch = part.sketch(request.spec)
+    if sketch is not None and allowed is None:
+        allowed = part.all_rows
     return search_segment(
-        index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch, trace
+        index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch, trace, known
     )
 
 
-def _merge(answers: Sequence[Neighbours], n_queries: int, k: int) -> tuple[Neighbours, IntArray]:
-    """Return the k nearest rows of all answers, and which answer each is of."""
+def _merge(
+    answers: Sequence[Neighbours], numbers: Sequence[int], n_queries: int, k: int
+) -> tuple[Neighbours, IntArray]:
+    """Return the k nearest rows of all answers, and the number of the part that each is of.
+
+    Args:
+        numbers: of the part that each answer is of.
+    """
     if not answers:
         nothing = np.empty((n_queries, 0), dtype=np.int64)
         return Neighbours(nothing, np.empty((n_queries, 0), dtype=np.float32)), nothing
     ids = np.concatenate([answer.ids for answer in answers], axis=1)
     distances = np.concatenate([answer.distances for answer in answers], axis=1)
-    parts = np.arange(len(answers)).repeat([answer.ids.shape[1] for answer in answers])
+    parts = np.array(numbers).repeat([answer.ids.shape[1] for answer in answers])
+    if n_queries == 1:
+        # Without the copies below: a lone query feels every step.
+        first = distances[0].argsort(kind="stable")[:k]
+        return Neighbours(ids[:, first], distances[:, first]), parts[None, first]
     order = distances.argsort(axis=1, kind="stable")[:, :k]
     row = np.arange(n_queries)[:, None]
     return Neighbours(ids[row, order], distances[row, order]), parts[order]

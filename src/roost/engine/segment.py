@@ -75,7 +75,7 @@ class SegmentRecord:
         indexes: index id to the index's file; an index that is not built yet is not in it.
         log_seq: the last record of the collection's log when the segment was named; its rows and their deletes are
             newer than that record and those before it.
-        sketches: index id to the file of the sketch that its filtered searches use, likewise.
+        sketches: index id to the file of the sketch that its searches use, likewise.
     """
 
     segment_id: int
@@ -268,31 +268,32 @@ class Derived(ABC, Generic[_T]):
 
 
 class SegmentSketch(Derived[Sketch]):
-    """The sketch of a segment's vectors."""
+    """The sketch of a segment's vectors, for the searches of one index."""
 
     without: ClassVar[str] = "filtered searches are slower"
 
-    def __init__(self, path: Path, record: FileRecord, metric: str) -> None:
+    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, opened: Sketch | None = None) -> None:
+        """Name the file.
+
+        Args:
+            opened: what was just written to it, to be used as it is.
+        """
         super().__init__(path, record)
-        self._metric = metric
+        self.spec = spec
+        self._opened = opened
 
     def _load(self) -> Sketch:
-        return Sketch.load(self.path, self._metric)
+        return Sketch.load(self.path, self.spec.metric)
 
 
 class SegmentIndex(Derived[VectorIndex]):
-    """A built index of a segment.
-
-    Attributes:
-        sketch: for filtered searches, where there is one.
-    """
+    """A built index of a segment."""
 
     without: ClassVar[str] = "its rows are compared one by one"
 
-    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, sketch: SegmentSketch | None = None) -> None:
+    def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:
         super().__init__(path, record)
         self.spec = spec
-        self.sketch = sketch
 
     def _load(self) -> VectorIndex:
         kind = resolve_index(self.spec.index_type)
@@ -301,10 +302,9 @@ class SegmentIndex(Derived[VectorIndex]):
 
 
 class SegmentScalarIndex(Derived[ScalarIndex]):
-    """A built index of a segment on a scalar field. It has no sketch, which is of vectors."""
+    """A built index of a segment on a scalar field."""
 
     without: ClassVar[str] = "its rows are compared one by one"
-    sketch: ClassVar[None] = None
 
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:
         super().__init__(path, record)

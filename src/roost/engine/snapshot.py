@@ -14,8 +14,9 @@ from roost.engine.columns import Mask, ScalarIndex, VectorArray
 from roost.engine.filter import Predicate
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.sketch import Sketch
 from roost.engine.schema import PARTITION_FIELD, Schema
-from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentScalarIndex, StoredIndex
+from roost.engine.segment import IndexSpec, Segment, SegmentIndex, SegmentScalarIndex, SegmentSketch, StoredIndex
 from roost.engine.tail import TailView
 
 _MAX_MASKS = 64
@@ -32,11 +33,13 @@ class Part:
     Attributes:
         dead: (n_rows,) deleted rows, or None when none is.
         indexes: index id to the index over these rows.
+        sketches: index id to a sketch of these rows, or of the first of them, for its searches.
     """
 
     rows: Segment | TailView
     dead: Mask | None = None
     indexes: Mapping[int, StoredIndex] = field(default_factory=dict)
+    sketches: Mapping[int, SegmentSketch | Sketch] = field(default_factory=dict)
     _selections: dict[Any, Allowed | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -64,6 +67,17 @@ class Part:
         held = self.indexes.get(spec.index_id)
         return held if isinstance(held, SegmentIndex) else None
 
+    def sketch(self, spec: IndexSpec) -> Sketch | None:
+        """Return the sketch for the searches of an index, where there is one that is whole."""
+        held = self.sketches.get(spec.index_id)
+        return held.usable() if isinstance(held, SegmentSketch) else held
+
+    @property
+    def derived(self) -> tuple[StoredIndex | SegmentSketch, ...]:
+        """What was built of the rows and lies in files: indexes and sketches."""
+        sketches = (held for held in self.sketches.values() if isinstance(held, SegmentSketch))
+        return (*self.indexes.values(), *sketches)
+
     def scalar_index(self, name: str) -> ScalarIndex | None:
         """Return the index on a scalar field, if it has one that is whole."""
         for held in self.indexes.values():
@@ -86,6 +100,14 @@ class Part:
             found = self._select(predicate, partitions)
             _keep(self._selections, key, found)
             return found
+
+    @property
+    def all_rows(self) -> Allowed:
+        """Every row, none of which is deleted, for searches that need to be told."""
+        found = self._selections.get(None)
+        if found is None:
+            found = self._selections[None] = Allowed(np.ones(self.n_rows, dtype=bool))
+        return found
 
     def _select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
         mask: Mask | None = None if self.dead is None else ~self.dead
@@ -116,21 +138,17 @@ class Part:
         for vector in self.rows.schema.vectors:
             self.rows.vectors(vector.name)
         self.rows.scalar(PARTITION_FIELD)
-        for index in self.indexes.values():
-            opened = index.usable()
+        for held in self.derived:
+            opened = held.usable()
             if isinstance(opened, VectorIndex) and opened.on_disk and isinstance(self.rows, Segment):
-                self.rows.vector_file(index.spec.field)
-            if index.sketch is not None:
-                index.sketch.usable()
+                self.rows.vector_file(held.spec.field)
 
     def closed(self) -> Part:
         """Close the files of the rows and their indexes; return the part without what searches remember of it."""
         if isinstance(self.rows, Segment):
             self.rows.close()
-        for index in self.indexes.values():
-            index.close()
-            if index.sketch is not None:
-                index.sketch.close()
+        for held in self.derived:
+            held.close()
         return replace(self, _selections={})
 
     def column(self, name: str, rows: npt.NDArray[np.int64]) -> pa.Array | VectorArray:

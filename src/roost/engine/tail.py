@@ -6,7 +6,7 @@ over the same buffers, which are only ever written beyond n.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from roost.engine.columns import Batch, FloatArray, IntArray, Mask, VectorArray
 from roost.engine.index.exact import inverse_norms
+from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.schema import Schema
@@ -54,7 +55,16 @@ class TailView:
         return found
 
     def scalar(self, name: str) -> pa.Array:
-        return self.scalars.column(name)
+        """Return one column, without joining the others."""
+        found: pa.Array | None = self.memo.get(("scalar", name))
+        if found is None:
+            whole: pa.RecordBatch | None = self.memo.get("scalars")
+            if whole is not None or len(self._batches) < 2:
+                found = self.scalars.column(name)
+            else:
+                found = pa.concat_arrays([batch.column(name) for batch in self._batches])
+            self.memo["scalar", name] = found
+        return found
 
     def vectors(self, name: str) -> VectorArray:
         """Return the vectors of a field, as they are stored."""
@@ -90,7 +100,11 @@ class TailView:
 
 
 class Tail:
-    """The writer's side: one thread at a time, under the database's write lock."""
+    """The writer's side: one thread at a time, under the database's write lock.
+
+    Attributes:
+        sketches: index id to a sketch of the first rows, for its searches; replaced, never changed in place.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -101,6 +115,7 @@ class Tail:
         self._n_dead = 0
         self._row_of: dict[Any, int] = {}
         self._size_bytes = 0
+        self.sketches: Mapping[int, Sketch] = {}
 
     @property
     def n_rows(self) -> int:

@@ -7,6 +7,7 @@ the rows before or after, never in between; writers wait only for the swap.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,27 +26,29 @@ from roost.engine.compaction import (
     merge_sources,
     plan_merge,
     save_index,
-    sketch_path,
     takes_sketch,
     write_segment,
 )
-from roost.engine.contents import Contents
+from roost.engine.contents import Contents, Superseded
+from roost.engine.effort import Effort, Pace, choose_effort
 from roost.engine.index.base import VectorIndex
-from roost.engine.index.sketch import Sketch
+from roost.engine.index.sketch import MAX_NUMBERS
+from roost.engine.plan import Task, scan_cost_ns
 from roost.engine.records import CollectionRecord
 from roost.engine.recovery import open_index, open_indexes
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
+from roost.engine.schema import Schema
 from roost.engine.segment import (
     IndexSpec,
     Segment,
-    SegmentIndex,
     SegmentRecord,
     SegmentSketch,
     StoredIndex,
     pack_bitmap,
 )
+from roost.engine.sketching import Sketching
 from roost.engine.snapshot import Part
-from roost.engine.storage.durable import FileRecord, sync_directory, write_durable
+from roost.engine.storage.durable import FileRecord, sync_directory
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
 from roost.errors import Closed, CollectionNotFound
@@ -64,9 +67,11 @@ MAX_TAIL_BYTES = 256 << 20
 MAX_TAIL_ROWS = 262_144
 """A longer tail is sealed without waiting for writes to pause."""
 
-
-class _Superseded(Exception):
-    """The collection was emptied while its old rows were worked on; the work is thrown away."""
+SETTLED_S = 3.0
+SEARCHED_TAIL_BYTES = 256 << 20
+SEARCHED_TAIL_ROWS = 98_304
+"""While somebody searches, a tail is sealed when nothing was written for so long, or when it is longer than this: one
+long run of rows that are sketched as they come is searched faster than many short segments."""
 
 
 def has_work(record: CollectionRecord, segments: Sequence[SegmentRecord], n_log_records: int) -> bool:
@@ -88,7 +93,10 @@ class Upkeep:
         self._collection = collection
         self._host = collection.host
         self._room = Room(collection)
+        self._sketching = Sketching(collection)
         self._sealed_upto = 0
+        self._written_at = float("-inf")
+        self._has_put_off = False
         self.n_loads = 0
         """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
 
@@ -104,8 +112,14 @@ class Upkeep:
                 self.n_loads -= 1
             self._host.maintenance.touch(self._collection.collection_id, self.run)
 
+    def touch(self) -> None:
+        """Note that the collection was written to. For any thread."""
+        self._written_at = time.monotonic()
+        is_urgent = self.overdue() or self._sketching.is_behind()
+        self._host.maintenance.touch(self._collection.collection_id, self.run, urgent=is_urgent)
+
     def overdue(self) -> bool:
-        """Whether the tail is so long that it is sealed at once. Asked after each write."""
+        """Whether the tail is so long that it is sealed at once."""
         tail = self._collection.contents.tail
         return tail.n_rows >= MAX_TAIL_ROWS or tail.size_bytes >= MAX_TAIL_BYTES
 
@@ -117,7 +131,7 @@ class Upkeep:
         while True:
             try:
                 return self._run(full)
-            except _Superseded:
+            except Superseded:
                 continue
             except (CollectionNotFound, Closed):
                 if self._collection.dropped or self._host.closed:
@@ -126,26 +140,60 @@ class Upkeep:
 
     def _run(self, full: bool) -> None:
         self._collection.require_present()
+        self._has_put_off = False
         if self._collection.contents.sealing is not None:
             self._seal()
-        if full or self._is_log_long():
-            self._seal()
+        self._tend_tail(full)
         min_bytes = FULL_SEGMENT_BYTES if self.n_loads and not full else 0
         while not self._host.maintenance.stopping():
             self._room.begin()  # what an earlier pass had no room for may have been built since
+            if self._host.is_searched() and not full and (bare := self._sketching.missing()):
+                self._sketching.build(*bare)
             # Merges first, each time: what was sealed while an index was built need not have one of its own.
-            if ids := self._due_merge(min_bytes):
+            elif ids := self._due_merge(min_bytes):
                 if not self._merge(ids):
                     return
             elif missing := self._missing_index(min_bytes):
                 if not self._build(*missing):
                     return
-            elif bare := self._missing_sketch():
-                self._sketch(*bare)
+            elif bare := self._sketching.missing():
+                self._sketching.build(*bare)
             else:
-                return self._room.end()
+                break
+        if self._has_put_off:
+            self._host.maintenance.touch(self._collection.collection_id, self.run)
+        self._room.end()
+
+    def _tend_tail(self, full: bool) -> None:
+        """Seal the tail where that is due; otherwise sketch what searches would scan of it."""
+        if full or self._is_seal_due():
+            self._seal()
+        elif self._sketching.is_behind():
+            self._sketching.grow()
+
+    def _tend(self) -> bool:
+        """Look after the rows that came while a graph grows; return whether to stop growing it."""
+        if self._host.maintenance.stopping():
+            return True
+        self._tend_tail(full=False)
+        return False
 
     # Sealing
+
+    def _is_seal_due(self) -> bool:
+        """Whether to empty the log now. Rows of the tail that searches meet are sketched, and can wait."""
+        if not self._is_log_long():
+            return False
+        now, tail = time.monotonic(), self._collection.contents.tail
+        is_due = (
+            not self._host.is_searched()
+            or self.overdue()
+            or now - self._written_at >= SETTLED_S
+            or tail.n_rows >= SEARCHED_TAIL_ROWS
+            or tail.size_bytes >= SEARCHED_TAIL_BYTES
+        )
+        self._has_put_off |= not is_due
+        return is_due
 
     def _is_log_long(self) -> bool:
         """Whether the log is worth emptying: for its rows, its records, or the deletes of sealed rows in it."""
@@ -182,7 +230,14 @@ class Upkeep:
             return
         with host.new_segment() as (segment_id, directory):
             written = write_segment(
-                directory, segment_id, collection.collection_id, collection.schema, [source], [], lambda: False
+                directory,
+                segment_id,
+                collection.collection_id,
+                collection.schema,
+                [source],
+                [],
+                Pace(lambda: False),
+                collection.record.indexes,
             )
             self._swap_sealed(contents, written, source, upto)
 
@@ -202,10 +257,12 @@ class Upkeep:
         host, collection = self._host, self._collection
         with collection.changing():
             if contents is not collection.contents or contents.sealing is None:
-                raise _Superseded
+                raise Superseded
             sealed = None
             if written is not None:
-                sealed = Part(self._open(written), carried_deletes([source], [contents.sealing.dead]))
+                segment = self._open(written)
+                dead = carried_deletes([source], [contents.sealing.dead])
+                sealed = Part(segment, dead, {}, self._sketches(segment, written))
             with host.catalog.transaction() as change:
                 if sealed is not None:
                     self._put_segment(change, sealed)
@@ -238,13 +295,14 @@ class Upkeep:
         with collection.changing():
             contents = collection.contents
             if any(segment_id not in contents.sealed for segment_id in ids):
-                raise _Superseded
+                raise Superseded
             ids = sorted(ids, key=lambda segment_id: -contents.sealed[segment_id].n_indexed)
             parts = [contents.sealed[segment_id] for segment_id in ids]
         sources = merge_sources(parts)
         if not sum(len(source.rows) for source in sources):
             self._swap_merged(contents, None, sources, ids)
             return True
+        specs = collection.record.indexes
         with host.new_segment() as (segment_id, directory):
             written = write_segment(
                 directory,
@@ -252,8 +310,9 @@ class Upkeep:
                 collection.collection_id,
                 collection.schema,
                 sources,
-                collection.record.indexes,
-                self._paused,
+                specs,
+                self._pace(),
+                specs,
             )
             if written is None:
                 shutil.rmtree(directory, ignore_errors=True)
@@ -265,13 +324,13 @@ class Upkeep:
         host, collection = self._host, self._collection
         with collection.changing():
             if contents is not collection.contents:
-                raise _Superseded
+                raise Superseded
             replaced = [contents.sealed[segment_id] for segment_id in ids]
             merged = None
             if written is not None:
                 segment = self._open(written, host.catalog.log_range(collection.collection_id)[1])
                 dead = carried_deletes(sources, [part.dead for part in replaced])
-                merged = Part(segment, dead, self._indexes(segment))
+                merged = Part(segment, dead, self._indexes(segment), self._sketches(segment, written))
             with host.catalog.transaction() as change:
                 for segment_id in ids:
                     change.remove("segment", segment_id)
@@ -304,13 +363,13 @@ class Upkeep:
         host, collection = self._host, self._collection
         part = collection.contents.sealed.get(segment_id)
         if part is None:
-            raise _Superseded
+            raise Superseded
         segment = _segment(part)
         index: VectorIndex | BuiltScalarIndex | None
         if spec.is_scalar:
             index = build_scalar_index(segment.scalar(spec.field), spec.index_type)
         else:
-            index = build_index(spec, segment.vectors(spec.field), None, self._paused)
+            index = build_index(spec, segment.vectors(spec.field), None, self._pace())
         if index is None:
             return False
         # A file that was damaged may be mapped elsewhere; it is not written over.
@@ -333,7 +392,7 @@ class Upkeep:
         with collection.changing():
             part = collection.contents.sealed.get(segment.segment_id)
             if part is None or index.spec not in collection.record.indexes:
-                raise _Superseded
+                raise Superseded
             segment = _segment(part)
             record = replace(segment.record, indexes={**segment.record.indexes, index_id: index.record})
             with host.catalog.transaction() as change:
@@ -343,77 +402,50 @@ class Upkeep:
             collection.contents.sealed[segment.segment_id] = replace(part, indexes=indexes, _selections={})
             collection.publish()
 
-    # Sketching
-
-    def _missing_sketch(self) -> tuple[Segment, SegmentIndex] | None:
-        for part in list(self._collection.contents.sealed.values()):
-            for index in part.indexes.values():
-                if not isinstance(index, SegmentIndex):
-                    continue
-                lacks = index.sketch is None or index.sketch.is_damaged
-                if lacks and takes_sketch(index.spec, self._collection.schema, part.n_rows):
-                    return _segment(part), index
-        return None
-
-    def _sketch(self, segment: Segment, index: SegmentIndex) -> None:
-        """Build the sketch of one segment for the searches of one index, and give it to the index."""
-        host, spec = self._host, index.spec
-        sketch = Sketch.build(segment.vectors(spec.field), spec.metric)
-        path = sketch_path(segment.directory, spec)
-        path.unlink(missing_ok=True)
-        file = write_durable(path, sketch.save)
-        try:
-            sync_directory(segment.directory)
-            self._swap_sketched(segment.segment_id, index, SegmentSketch(path, file, spec.metric))
-        except BaseException:
-            manifest = host.catalog.segment(segment.segment_id)
-            if manifest is None or str(spec.index_id) not in manifest.get("sketches", {}):
-                path.unlink(missing_ok=True)
-            raise
-
-    def _swap_sketched(self, segment_id: int, index: SegmentIndex, sketch: SegmentSketch) -> None:
-        host, collection, spec = self._host, self._collection, index.spec
-        with collection.changing():
-            part = collection.contents.sealed.get(segment_id)
-            held = None if part is None else part.vector_index(spec)
-            if part is None or held is None or held.record != index.record:
-                raise _Superseded
-            segment = _segment(part)
-            record = replace(segment.record, sketches={**segment.record.sketches, spec.index_id: sketch.record})
-            with host.catalog.transaction() as change:
-                change.put("segment", segment_id, record.to_document())
-            segment.record = record
-            held.sketch = sketch
-            collection.contents.sealed[segment_id] = replace(part, _selections={})
-            collection.publish()
-
     # Pieces
 
-    def _paused(self) -> bool:
-        """Seal the tail where it has become too long, and return whether long work is to end early.
+    def _pace(self) -> Pace:
+        return Pace(self._tend, self._effort)
 
-        Called now and then by a merge or a build.
-        """
-        stopping = self._host.maintenance.stopping()
-        if not stopping and self.overdue():
-            self._seal()
-        return stopping
+    def _effort(self) -> Effort:
+        """Choose how hard to build, by what searches have to scan meanwhile."""
+        contents, host, schema = self._collection.contents, self._host, self._collection.schema
+        waiting = [part.n_rows for part in list(contents.sealed.values()) if not part.n_indexed]
+        scan_ns = max(
+            (
+                sum(_scan_ns(spec, schema, n_rows) for n_rows in (*waiting, contents.tail.n_rows))
+                for spec in self._collection.record.indexes
+                if not spec.is_scalar
+            ),
+            default=0.0,
+        )
+        return choose_effort(scan_ns, is_searched=host.is_searched(), is_awaited=host.maintenance.is_awaited())
 
     def _open(self, written: Written, log_seq: int = 0) -> Segment:
-        """Return the segment, without the indexes that were dropped while they were built.
+        """Return the segment, without the indexes and sketches that were dropped while they were built.
 
         Args:
             log_seq: the last record of the log whose deletes the segment's bitmap will hold.
         """
         wanted = {spec.index_id for spec in self._collection.record.indexes}
-        kept: dict[int, FileRecord] = {}
-        for index_id, file in written.record.indexes.items():
-            if index_id in wanted:
-                kept[index_id] = file
-            else:
-                (written.directory / file.name).unlink(missing_ok=True)
-        record = replace(written.record, indexes=kept, log_seq=log_seq)
+
+        def kept(files: dict[int, FileRecord]) -> dict[int, FileRecord]:
+            for index_id, file in files.items():
+                if index_id not in wanted:
+                    (written.directory / file.name).unlink(missing_ok=True)
+            return {index_id: file for index_id, file in files.items() if index_id in wanted}
+
+        indexes, sketches = kept(written.record.indexes), kept(written.record.sketches)
+        record = replace(written.record, indexes=indexes, sketches=sketches, log_seq=log_seq)
         return Segment(written.directory, record, self._collection.schema)
+
+    def _sketches(self, segment: Segment, written: Written) -> dict[int, SegmentSketch]:
+        """Return the segment's sketches as they were written."""
+        return {
+            spec.index_id: SegmentSketch(segment.directory / file.name, file, spec, written.sketches[spec.index_id])
+            for spec in self._collection.record.indexes
+            if (file := segment.record.sketches.get(spec.index_id)) is not None
+        }
 
     def _indexes(self, segment: Segment) -> dict[int, StoredIndex]:
         """Return the segment's indexes that the collection still has."""
@@ -427,6 +459,13 @@ class Upkeep:
     def _put_deletes(self, change: Transaction, segment_id: int, part: Part) -> None:
         if part.dead is not None:
             change.set_deletes(segment_id, pack_bitmap(part.dead))
+
+
+def _scan_ns(spec: IndexSpec, schema: Schema, n_rows: int) -> float:
+    """Return about what a search takes to scan rows that no index covers."""
+    n_numbers = MAX_NUMBERS if takes_sketch(spec, schema, n_rows) else 0
+    dim = schema.field(spec.field).dim or 0
+    return scan_cost_ns(Task(n_rows, n_rows, dim, 10, 0, lambda width: n_rows, n_sketched=n_numbers)) if n_rows else 0.0
 
 
 def _segment(part: Part) -> Segment:

@@ -11,6 +11,7 @@ import pytest
 
 from roost.engine.compaction import build_index
 from roost.engine.database import Database
+from roost.engine.effort import Pace
 from roost.engine.index import narrow
 from roost.engine.index.faiss_ivf import FaissIvfFlat
 from roost.engine.index.faiss_learned import SAMPLED_ROWS
@@ -46,10 +47,10 @@ def test_a_build_ends_within_a_block_of_being_told_to(vectors: Any, index_type: 
     whole = -(-N_ROWS // BLOCK) + 1
     for n_asked in (1, 2, whole):
         asked = 0
-        assert build_index(spec, vectors, None, stopping) is None
+        assert build_index(spec, vectors, None, Pace(stopping)) is None
         assert asked == n_asked
     asked, n_asked = 0, whole + 1
-    built = build_index(spec, vectors, None, stopping)
+    built = build_index(spec, vectors, None, Pace(stopping))
     assert built is not None and (built.n_rows, asked) == (N_ROWS, whole)
 
 
@@ -76,8 +77,8 @@ def test_what_is_learned_is_what_faiss_learns_by_itself(vectors: Any, index_type
 
 
 def test_too_few_rows_to_learn_from_are_stopped_too(vectors: Any) -> None:
-    assert build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, lambda: True) is None
-    built = build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, lambda: False)
+    assert build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, Pace(lambda: True)) is None
+    built = build_index(IndexSpec("v", "v", "IVF_FLAT", "L2"), vectors[:10], None, Pace(lambda: False))
     assert built is not None and built.n_rows == 10
 
 

@@ -69,12 +69,15 @@ class Allowed:
 
     Attributes:
         doubt: of traversals of the graph.
+        is_new: whether no search has used it yet.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Doubt()
+        self.is_new = True
         self._uses: dict[int, SketchUse] = {}
+        self._firsts: dict[int, Allowed] = {}
 
     def use(self, sketch: Sketch) -> SketchUse:
         """Return what searches by a sketch have shown; each vector field of the rows has a sketch of its own."""
@@ -94,13 +97,25 @@ class Allowed:
 
     @cached_property
     def selector(self) -> Any:
-        """The bitmap as Faiss's indexes take it."""
-        return faiss.IDSelectorBitmap(self.bitmap)
+        """The bitmap as Faiss's indexes take it; None where every row is allowed."""
+        return None if self.count == len(self.mask) else faiss.IDSelectorBitmap(self.bitmap)
 
     @cached_property
     def rows(self) -> IntArray:
         """The numbers of the allowed rows, ascending."""
         return np.flatnonzero(self.mask)
+
+    @property
+    def listed(self) -> IntArray | None:
+        """The numbers of the allowed rows, ascending; None where every row is allowed."""
+        return None if self.count == len(self.mask) else self.rows
+
+    def first(self, n_rows: int) -> Allowed:
+        """Return what is allowed of the first rows."""
+        if n_rows == len(self.mask):
+            return self
+        found = self._firsts.get(n_rows)
+        return found or self._firsts.setdefault(n_rows, Allowed(self.mask[:n_rows]))
 
     @cached_property
     def sampled(self) -> Bitmap:

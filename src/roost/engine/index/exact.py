@@ -6,7 +6,6 @@ Nothing here holds state: the functions read memory-mapped vectors in place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeGuard, cast
 
 import faiss
@@ -36,7 +35,7 @@ def normalised(vectors: FloatArray) -> FloatArray:
 
 def inverse_norms(vectors: StoredVectors) -> FloatArray:
     """Return 1 / length of each of (n, dim) vectors, (n,) float32; 0 for a zero vector."""
-    if not _in_memory(vectors):
+    if not in_memory(vectors):
         parts = [inverse_norms(as_float32(vectors[block])) for block in narrow.blocks(*vectors.shape)]
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
@@ -87,7 +86,7 @@ def exact_search(
         return _nothing(len(queries), k)
     if isinstance(vectors, SparseRows):
         return _sparse(vectors, cast(SparseRows, queries), k, rows)
-    if not _in_memory(vectors):
+    if not in_memory(vectors):
         return _converted(vectors, queries, k, metric, rows, inverse_norms)
     cosine = metric == "COSINE"
     queries = normalised(queries) if cosine else np.ascontiguousarray(queries, np.float32)
@@ -121,7 +120,7 @@ def compare(
     vectors: StoredVectors, queries: FloatArray, found: IntArray, metric: str, inverse_norms: FloatArray | None = None
 ) -> FloatArray:
     """Return the (n_queries, n) distances of each query to its rows `found` (int64; inf where they are -1)."""
-    if not _in_memory(vectors):
+    if not in_memory(vectors):
         rows, places = np.unique(found, return_inverse=True)
         here = np.where(found < 0, -1, places.reshape(found.shape))
         return compare(as_float32(vectors[np.maximum(rows, 0)]), queries, here, metric)
@@ -143,6 +142,27 @@ def compare(
         np.negative(distances, out=distances)
     distances[missing] = np.inf
     return distances
+
+
+def compare_one(
+    vectors: FloatArray, query: FloatArray, rows: IntArray, metric: str, inverse_norms: FloatArray | None = None
+) -> FloatArray:
+    """Return the (1, n) distances of one query to rows, as `compare` does, in fewer steps.
+
+    Args:
+        vectors: `in_memory`.
+        query: (1, dim) float32, C-contiguous; normalised for a cosine.
+        rows: (1, n) int64, none of them negative.
+    """
+    scores, rows = np.empty(rows.shape, np.float32), np.ascontiguousarray(rows)
+    out, x, y, listed = (faiss.swig_ptr(a) for a in (scores, query, vectors, rows))
+    if metric == "L2":
+        faiss.fvec_L2sqr_by_idx(out, x, y, listed, vectors.shape[1], 1, rows.size)
+        return scores
+    faiss.fvec_inner_products_by_idx(out, x, y, listed, vectors.shape[1], 1, rows.size)
+    if metric == "COSINE":
+        scores *= _inverse_of(vectors, rows) if inverse_norms is None else inverse_norms[rows]
+    return np.negative(scores, out=scores)
 
 
 def nearest_slots(distances: FloatArray, k: int) -> IntArray:
@@ -167,7 +187,7 @@ def merge(parts: list[Neighbours], k: int) -> Neighbours:
     return nearest(distances, k, ids)
 
 
-def _in_memory(vectors: StoredVectors) -> TypeGuard[FloatArray]:
+def in_memory(vectors: StoredVectors) -> TypeGuard[FloatArray]:
     """Say whether vectors can be compared where they lie."""
     return isinstance(vectors, np.ndarray) and vectors.dtype == FLOAT32
 
@@ -237,15 +257,17 @@ def _score_all(vectors: FloatArray, queries: FloatArray, metric: str) -> FloatAr
     return scores
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+class one_thread:
     """Keep Faiss on the calling thread: waking others for one query costs milliseconds on a busy machine."""
-    n_threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(n_threads)
+
+    __slots__ = ("_n_threads",)
+
+    def __enter__(self) -> None:
+        self._n_threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        faiss.omp_set_num_threads(self._n_threads)
 
 
 def _score_listed(vectors: FloatArray, queries: FloatArray, metric: str, rows: IntArray) -> FloatArray:

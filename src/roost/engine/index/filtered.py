@@ -22,8 +22,8 @@ import numpy as np
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
 from roost.engine.index.base import VectorIndex
-from roost.engine.index.exact import check_queries, exact_search, rank_again
-from roost.engine.index.scan import Scan
+from roost.engine.index.exact import check_queries, exact_search, merge, rank_again
+from roost.engine.index.scan import NOTHING_KNOWN, Known, Scan
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import SCAN, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
 from roost.engine.trace import Trace
@@ -44,6 +44,7 @@ def search_segment(
     inverse_norms: FloatArray | None = None,
     sketch: Sketch | None = None,
     trace: Trace | None = None,
+    known: Known = NOTHING_KNOWN,
 ) -> Neighbours:
     """Return the k nearest allowed rows of each query, nearest first.
 
@@ -56,8 +57,10 @@ def search_segment(
         allowed: the rows that may be returned; None for all.
         params: search parameters of the index's type.
         inverse_norms: (n_rows,) float32, for COSINE; see `exact_search`.
-        sketch: of all rows of `vectors`; None where there is none.
+        sketch: of all rows of `vectors`, or without an index of the first of them; None where there is none. Without an
+            index, `allowed` goes with it.
         trace: is told what is done.
+        known: from other rows, when one query is asked.
     Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf.
     Raises:
         InvalidArgument: a search parameter or k is not allowed.
@@ -80,7 +83,7 @@ def search_segment(
             rows = None if allowed is None else allowed.rows
             _put(answer, short, exact_search(vectors, queries[short], k, metric, rows, inverse_norms))
         return answer
-    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch, trace)
+    return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch, trace, known)
 
 
 def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -100,6 +103,7 @@ def _search_once(
     inverse_norms: FloatArray | None,
     sketch: Sketch | None,
     trace: Trace | None,
+    known: Known = NOTHING_KNOWN,
 ) -> Neighbours:
     """Search once, by the index's own distances."""
     width = 0 if index is None else index.search_width(k, params)
@@ -107,11 +111,13 @@ def _search_once(
         if trace is not None:
             trace.note("index", len(queries), index.comparisons(width, k, params), "every row is allowed", width)
         return index.search(queries, k, None, params)
+    if index is None and sketch is not None and allowed is not None and len(queries):
+        return _search_unindexed(vectors, queries, k, metric, allowed, inverse_norms, sketch, trace, known)
     if index is None or allowed is None or not len(queries):
         if trace is not None:
             n_compared = len(vectors) if allowed is None else allowed.count
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
-        return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.rows, inverse_norms)
+        return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.listed, inverse_norms)
     use = None if sketch is None else allowed.use(sketch)
     task = Task(
         len(vectors),
@@ -125,10 +131,15 @@ def _search_once(
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
         n_sketched=0 if sketch is None else sketch.n_numbers,
         has_excerpt=use is not None and use.excerpt is not None,
+        is_new=allowed.is_new,
     )
+    allowed.is_new = False
     plan = plan_search(task, allowed.doubt.share)
     if use is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.share)):
         use.miss(allowed, saving_ns)
+        if use.excerpt is not None:
+            task = replace(task, has_excerpt=True)
+            plan = plan_search(task, allowed.doubt.share)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
@@ -138,6 +149,43 @@ def _search_once(
         allowed.doubt.note(1, 0)
         return scan(queries)
     return _traverse(index, queries, task, plan, allowed, scan, params)
+
+
+def _search_unindexed(
+    vectors: StoredVectors,
+    queries: FloatArray,
+    k: int,
+    metric: str,
+    allowed: Allowed,
+    inverse_norms: FloatArray | None,
+    sketch: Sketch,
+    trace: Trace | None,
+    known: Known,
+) -> Neighbours:
+    """Search rows that no index covers: by the sketch, and those behind it one by one."""
+    n_rows, n_sketched = len(vectors), sketch.n_rows
+    reason = "no index covers the rows"
+    first = allowed.first(n_sketched)
+    task = Task(
+        n_sketched,
+        first.count,
+        vectors.shape[1],
+        k,
+        0,
+        lambda width: n_sketched,
+        len(queries),
+        _n_threads(),
+        n_sketched=sketch.n_numbers,
+    )
+    norms = None if inverse_norms is None else inverse_norms[:n_sketched]
+    scan = Scan(vectors[:n_sketched], task, metric, first, norms, sketch, trace, known)
+    found = [scan(queries, reason)] if first.count else []
+    if allowed.count > first.count:
+        rows = np.arange(n_sketched, n_rows) if allowed.listed is None else allowed.rows[first.count :]
+        found.append(exact_search(vectors, queries, k, metric, rows, inverse_norms))
+        if trace is not None:
+            trace.note("exact", len(queries), len(rows), reason)
+    return merge(found, k) if found else exact_search(vectors, queries, k, metric, allowed.rows, inverse_norms)
 
 
 def _n_threads() -> int:

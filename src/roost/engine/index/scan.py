@@ -7,16 +7,42 @@ Otherwise more are compared, and in the end all.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed
-from roost.engine.index.exact import GATHER_FROM_QUERIES, compare, exact_search, nearest_slots, one_thread
+from roost.engine.index.exact import (
+    GATHER_FROM_QUERIES,
+    compare,
+    compare_one,
+    exact_search,
+    in_memory,
+    nearest_slots,
+    normalised,
+    one_thread,
+)
 from roost.engine.index.sketch import Sketch
-from roost.engine.plan import LISTED_PER_COMPARED, Method, Task, first_look, is_early, next_look, plan_scan
+from roost.engine.plan import LISTED_PER_COMPARED, Method, Task, first_look, latest_mean, next_look, plan_scan
 from roost.engine.trace import Trace
+
+
+class Known(NamedTuple):
+    """What other rows have shown of one query, before some are scanned.
+
+    Attributes:
+        bound: rows at this distance and beyond need not be found: as many nearer ones are known as are asked for.
+        n_rows: how many rows were searched for these.
+    """
+
+    bound: float = math.inf
+    n_rows: int = 0
+
+
+NOTHING_KNOWN = Known()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +56,7 @@ class Scan:
     inverse_norms: FloatArray | None
     sketch: Sketch | None = None
     trace: Trace | None = None
+    known: Known = NOTHING_KNOWN
 
     def __call__(self, queries: FloatArray, reason: str = "the cheapest plan") -> Neighbours:
         """Return the k nearest allowed rows of each query, nearest first.
@@ -47,12 +74,63 @@ class Scan:
         if len(queries) >= GATHER_FROM_QUERIES:
             return self._by_sketch(self.sketch, queries, first_look(task), reason)
         with one_thread():
-            return self._by_sketch(self.sketch, queries, first_look(task), reason)
+            found = self._of_one(self.sketch, queries, reason) if len(queries) == 1 else None
+            return found or self._by_sketch(self.sketch, queries, first_look(task), reason)
 
     def _exact(self, queries: FloatArray, reason: str) -> Neighbours:
         if self.trace is not None:
             self.trace.note_scan(self.task, len(queries), None, reason)
-        return exact_search(self.vectors, queries, self.task.k, self.metric, self.allowed.rows, self.inverse_norms)
+        return exact_search(self.vectors, queries, self.task.k, self.metric, self.allowed.listed, self.inverse_norms)
+
+    def _of_one(self, sketch: Sketch, query: FloatArray, reason: str) -> Neighbours | None:
+        """Answer one query as `_by_sketch` does, in fewer steps; None where it needs more than two looks.
+
+        A lone query meets cold caches, and feels every step of Python.
+        """
+        if not in_memory(self.vectors):
+            return None
+        asked = normalised(query) if self.metric == "COSINE" else query
+        numbers = sketch.turned_one(asked)
+        if numbers is None:
+            return None
+        use = self.allowed.use(sketch)
+        n_compared = first_look(self.task, self.known.n_rows)
+        n_listed = min(LISTED_PER_COMPARED * n_compared, self.task.n_allowed)
+        if use.excerpt is not None:
+            order = use.excerpt.first(numbers, n_listed)
+        else:
+            order = sketch.first(numbers, n_listed, self.allowed.selector)
+        if order[0, -1] < 0:
+            return None
+        n_looked_at = min(n_compared, n_listed)
+        found = compare_one(self.vectors, asked, order[:, :n_looked_at], self.metric, self.inverse_norms)
+        places, nearest, is_open = self._judged(found)
+        if is_open and n_looked_at < n_listed:
+            more = compare_one(self.vectors, asked, order[:, n_looked_at:], self.metric, self.inverse_norms)
+            places, nearest, is_open = self._judged(np.concatenate([found, more], axis=1))
+            n_looked_at = n_listed
+        if is_open:
+            return None
+        use.doubt.note(1, 0)
+        if self.trace is not None:
+            self.trace.note_scan(self.task, 1, n_looked_at, reason)
+        return Neighbours(order[:, places], nearest)
+
+    def _judged(self, found: FloatArray) -> tuple[IntArray, FloatArray, bool]:
+        """Return the places of one query's nearest rows in an order, their distances, and whether more are to compare.
+
+        Args:
+            found: (1, n) distances of the rows of the order, as far as they were compared.
+        """
+        places = found[0].argsort()[: self.task.k]
+        nearest, n_compared = found[:, places], found.shape[1]
+        if n_compared == self.task.n_allowed:
+            return places, nearest, False
+        wanted = places.tolist()
+        if self.known.bound < math.inf:
+            wanted = [p for p, distance in zip(wanted, nearest[0].tolist(), strict=True) if distance < self.known.bound]
+        n_wanted = max(len(wanted), 1)
+        return places, nearest, sum(wanted) / n_wanted - (n_wanted - 1) / 2 > latest_mean(n_compared)
 
     def _by_sketch(self, sketch: Sketch, queries: FloatArray, n_compared: int, reason: str) -> Neighbours:
         """Compare the first rows of the sketch's order, and more for the queries that need it.
@@ -124,7 +202,7 @@ class Scan:
         if n_compared == self.task.n_allowed:
             return np.zeros(len(places), bool)
         k = self.task.k
-        is_open: Mask = ~is_early(places.sum(axis=1) / k - (k - 1) / 2, n_compared)
+        is_open: Mask = places.sum(axis=1) / k - (k - 1) / 2 > latest_mean(n_compared)
         return is_open
 
     def _note_look(self, is_doubted: Mask, n_compared: int, reason: str) -> None:

@@ -8,9 +8,9 @@ vectors. A filter costs little, whichever rows it keeps, and that is what a sket
 
 from __future__ import annotations
 
+import math
 import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -73,11 +73,14 @@ class Sketch:
         self.has_rests = frame.has_rest
         self._frame = frame
         self._transform = frame.for_queries()
+        self._matrix, self._moved = frame.turn()
         self._levels = levels
         self._codes = codes
         self._rest = rest
         self._packed = _in_one_list(_listed(levels, codes, self.metric))
-        self._excerpts: weakref.WeakSet[Excerpt] = weakref.WeakSet()
+        self._n_excerpted = 0
+        self._given_back: list[int] = []
+        """Rows of excerpts that are gone, still to be taken off."""
         self._excerpting = threading.Lock()
 
     @classmethod
@@ -88,10 +91,37 @@ class Sketch:
         sample = _compared(as_float32(vectors[np.sort(picked)]), metric)
         frame = _Frame.of(sample, metric, random)
         levels = _nearest_levels(frame.encode(sample), 16)
-        coder = _listed(levels, np.empty((0, (frame.n_numbers + 1) // 2), np.uint8), metric)
-        codes = np.concatenate([coder.sa_encode(numbers) for numbers in _encoded(frame, vectors)])
         rest = float(np.quantile(frame.rests(sample), _STRANGE_FROM)) if frame.is_partial else np.inf
-        return cls(frame, levels, codes, rest)
+        return cls(frame, levels, _codes(frame, levels, vectors), rest)
+
+    def of(self, vectors: VectorArray) -> Sketch:
+        """Return the sketch of other rows, (n_rows, dim) vectors of any number, by the axes and levels of this one.
+
+        It takes a fraction of the time of `build`, and orders rows as well while they are of the same kind.
+        """
+        return Sketch(self._frame, self._levels, _codes(self._frame, self._levels, vectors), self._rest)
+
+    @staticmethod
+    def joined(sources: Sequence[tuple[Sketch, IntArray | None]]) -> Sketch | None:
+        """Return one sketch of some rows of several, one source after another; None where their axes are not the same.
+
+        Args:
+            sources: at least one sketch, and of each the numbers of the rows, None for all.
+        """
+        first = sources[0][0]
+        if not all(first.agrees_with(other) for other, _ in sources):
+            return None
+        codes = [sketch._codes if rows is None else sketch._codes[rows] for sketch, rows in sources]
+        return Sketch(first._frame, first._levels, np.concatenate(codes), first._rest)
+
+    def agrees_with(self, other: Sketch) -> bool:
+        """Whether both describe rows by the same axes and levels."""
+        return self._levels is other._levels or (
+            self.metric == other.metric
+            and np.array_equal(self._levels, other._levels)
+            and np.array_equal(self._frame.axes, other._frame.axes)
+            and np.array_equal(self._frame.mean, other._frame.mean)
+        )
 
     @property
     def n_rows(self) -> int:
@@ -102,14 +132,18 @@ class Sketch:
 
         Args:
             queries: (n_queries, dim) float32.
-            selector: Faiss's, of the rows that may be returned; see `Allowed.selector`.
+            selector: Faiss's, of the rows that may be returned; see `Allowed.selector`. None for all.
         Returns: ids (n_queries, n) int64, padded with -1; and which queries are strange ((n_queries,) bool): they lie
             farther from the axes than nearly all rows, so what rows share with them there counts. Where the sketch
             has rests, their rows are ordered by the least distance that they can have.
         """
         numbers, is_strange = self.turned(queries)
-        parameters = faiss.SearchParametersIVF(nprobe=1, sel=selector)
-        return _first(self._packed, numbers, n, parameters), is_strange
+        return self.first(numbers, n, selector), is_strange
+
+    def first(self, numbers: FloatArray, n: int, selector: Any) -> IntArray:
+        """Return the n rows that seem nearest to queries of some numbers, as `search` does."""
+        parameters = None if selector is None else faiss.SearchParametersIVF(nprobe=1, sel=selector)
+        return _first(self._packed, numbers, n, parameters)
 
     def turned(self, queries: FloatArray) -> tuple[FloatArray, Mask]:
         """Return the numbers of queries ((n_queries, n_numbers) float32), and which queries are strange."""
@@ -121,6 +155,26 @@ class Sketch:
             numbers[is_strange, -1] = rests[is_strange]
         return numbers, is_strange
 
+    def turned_one(self, query: FloatArray) -> FloatArray | None:
+        """Return the numbers of one query as `turned` does, in fewer steps; None where rows cannot be ordered by them.
+
+        Args:
+            query: (1, dim) float32, C-contiguous; normalised for a cosine.
+        """
+        frame = self._frame
+        numbers: FloatArray = np.matmul(query, self._matrix)
+        numbers += self._moved
+        asked, dim = faiss.swig_ptr(query), query.shape[1]
+        along = faiss.fvec_norm_L2sqr(faiss.swig_ptr(numbers), len(frame.axes))
+        if self.metric == "IP":
+            is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along
+        else:
+            rest = faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along
+            is_strange = rest > self._rest**2
+            if is_strange and self.has_rests:
+                numbers[0, -1] = math.sqrt(rest)
+        return None if is_strange and not self.has_rests else numbers
+
     def excerpt(self, rows: IntArray) -> Excerpt | None:
         """Return a copy of some rows; None where the sketch has as many in its excerpts as it may.
 
@@ -128,11 +182,13 @@ class Sketch:
             rows: (m,) int64, ascending; not modified, and kept.
         """
         with self._excerpting:
-            if sum(held.n_rows for held in self._excerpts) + len(rows) > EXCERPTED_PER_ROW * self.n_rows:
+            while self._given_back:
+                self._n_excerpted -= self._given_back.pop()
+            if self._n_excerpted + len(rows) > EXCERPTED_PER_ROW * self.n_rows:
                 return None
-            made = Excerpt(self, rows, faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric)))
-            self._excerpts.add(made)
-        return made
+            self._n_excerpted += len(rows)
+        packed = faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric))
+        return Excerpt(self, rows, packed, self._given_back)
 
     def save(self, path: Path) -> None:
         """Write the sketch to one file. The caller makes it durable."""
@@ -167,10 +223,19 @@ class Excerpt:
     `search` may be called from any number of threads at once.
     """
 
-    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any) -> None:
+    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any, given_back: list[int]) -> None:
+        """Hold packed codes.
+
+        Args:
+            given_back: is told how many rows there were once the excerpt is gone.
+        """
         self._sketch = sketch
         self._rows = rows
         self._packed = packed
+        self._given_back = given_back
+
+    def __del__(self) -> None:
+        self._given_back.append(len(self._rows))
 
     @property
     def n_rows(self) -> int:
@@ -179,11 +244,15 @@ class Excerpt:
     def search(self, queries: FloatArray, n: int) -> tuple[IntArray, Mask]:
         """Return the n rows of each query that seem nearest, as `Sketch.search` does."""
         numbers, is_strange = self._sketch.turned(queries)
+        return self.first(numbers, n), is_strange
+
+    def first(self, numbers: FloatArray, n: int) -> IntArray:
+        """Return the n rows that seem nearest to queries of some numbers, as `Sketch.first` does."""
         found = _first(self._packed, numbers, n, None)
         rows = self._rows[found]
         if found[:, -1].min() < 0:
             rows[found < 0] = -1
-        return rows, is_strange
+        return rows
 
 
 class _Frame(NamedTuple):
@@ -227,13 +296,20 @@ class _Frame(NamedTuple):
         return _rests(moved, np.asarray(moved @ self.axes.T, np.float32), self.metric)
 
     def encode(self, rows: FloatArray) -> FloatArray:
-        """Return (n_rows, n_numbers) float32."""
-        centred = rows - self.mean
+        """Return (n_rows, n_numbers) float32 of (n_rows, dim) float32, C-contiguous."""
         numbers = np.empty((len(rows), self.n_numbers), np.float32)
-        along = centred @ self.axes.T
-        numbers[:, : len(self.axes)] = along
+        # Faiss's products, since NumPy's keep a core busy for a while after each.
+        self.for_queries().apply_noalloc(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(numbers))
+        if self.metric == "IP":
+            numbers -= self.mean @ self.turn()[0]
         if self.has_rest:
-            beyond = np.einsum("ij,ij->i", centred, centred) - np.einsum("ij,ij->i", along, along)
+            beyond = np.empty(len(rows), np.float32)
+            mean = np.ascontiguousarray(self.mean)
+            faiss.fvec_L2sqr_ny(
+                faiss.swig_ptr(beyond), faiss.swig_ptr(mean), faiss.swig_ptr(rows), rows.shape[1], len(rows)
+            )
+            along = numbers[:, : len(self.axes)]
+            beyond -= np.einsum("ij,ij->i", along, along)
             numbers[:, -1] = np.sqrt(np.maximum(beyond, 0))
         return numbers
 
@@ -242,14 +318,19 @@ class _Frame(NamedTuple):
 
         A query of an inner product stays where it is: moving it by the mean would change the order of the rows.
         """
-        matrix = np.zeros((self.n_numbers, self.axes.shape[1]), np.float32)
-        matrix[: len(self.axes)] = self.axes
+        matrix, moved = self.turn()
         transform = faiss.LinearTransform(self.axes.shape[1], self.n_numbers, True)
-        moved = np.zeros(self.n_numbers, np.float32) if self.metric == "IP" else -matrix @ self.mean
-        faiss.copy_array_to_vector(matrix.ravel(), transform.A)
-        faiss.copy_array_to_vector(moved.astype(np.float32), transform.b)
+        faiss.copy_array_to_vector(matrix.T.ravel(), transform.A)
+        faiss.copy_array_to_vector(moved, transform.b)
         transform.is_trained = True
         return transform
+
+    def turn(self) -> tuple[FloatArray, FloatArray]:
+        """Return the transform of a query as a (dim, n_numbers) matrix and what is added to its product."""
+        matrix = np.zeros((self.axes.shape[1], self.n_numbers), np.float32)
+        matrix[:, : len(self.axes)] = self.axes.T
+        moved = np.zeros(self.n_numbers, np.float32) if self.metric == "IP" else -self.mean @ matrix
+        return matrix, moved.astype(np.float32)
 
 
 def _listed(levels: FloatArray, codes: Codes, metric: str) -> Any:
@@ -305,6 +386,12 @@ def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
             sizes = np.diff(ends)
             np.divide(np.diff(total[ends]), sizes, out=level, where=sizes > 0)
     return levels.astype(np.float32)
+
+
+def _codes(frame: _Frame, levels: FloatArray, vectors: VectorArray) -> Codes:
+    """Return the codes of rows."""
+    coder = _listed(levels, np.empty((0, (frame.n_numbers + 1) // 2), np.uint8), frame.metric)
+    return np.concatenate([coder.sa_encode(numbers) for numbers in _encoded(frame, vectors)])
 
 
 def _encoded(frame: _Frame, vectors: VectorArray) -> Iterator[FloatArray]:
