@@ -31,13 +31,7 @@ from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
-from roost.errors import (
-    CollectionNotFound,
-    IndexNotFound,
-    InvalidArgument,
-    PartitionNotFound,
-    Timeout,
-)
+from roost.errors import CollectionNotFound, Corruption, IndexNotFound, InvalidArgument, PartitionNotFound, Timeout
 
 _T = TypeVar("_T")
 
@@ -143,14 +137,22 @@ class Collection:
                 self.publish()
 
     def renew(self, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord]) -> None:
-        """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""
-        if self._contents is None:
+        """Take over what the catalogue has by now; rows that were recovered are recovered again at once.
+
+        Raises: Corruption: they cannot be; whoever uses the collection tries, and is told so, again.
+        """
+        held = self._contents
+        try:
+            self._contents = None if held is None else recover(record, held)
+        except Corruption:
+            self._contents = self._published = None
+            raise
+        finally:
             self.record, self._recover_rows, self._unopened = record, recover, segments
             self.host.budget.changed(self)
-            return
-        contents = recover(record, self._contents)
-        self.record, self.contents = record, contents
-        self.publish()
+        if self._contents is not None:
+            self._recover_rows, self._unopened = None, ()
+            self.publish()
 
     # Reading
 
