@@ -69,6 +69,8 @@ class Database:
         self._lock = None if read_only else lock_directory(path)
         try:
             catalog = Catalog(path, durability=durability, read_only=read_only)
+            if catalog.doubt is not None:
+                _log.warning("%s", catalog.doubt)
             self._host = Host(path, catalog, Maintenance(path.name), read_only, budget=Budget(memory_limit))
             try:
                 self._names = Names()

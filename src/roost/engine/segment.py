@@ -303,7 +303,7 @@ class SegmentIndex(Derived[VectorIndex]):
 class SegmentScalarIndex(Derived[ScalarIndex]):
     """A built index of a segment on a scalar field. It has no sketch, which is of vectors."""
 
-    without: ClassVar[str] = "its rows are compared one by one"
+    without: ClassVar[str] = "filters read the field's values instead"
     sketch: ClassVar[None] = None
 
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:

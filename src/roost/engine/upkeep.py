@@ -6,6 +6,7 @@ the rows before or after, never in between; writers wait only for the swap.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -48,10 +49,12 @@ from roost.engine.snapshot import Part
 from roost.engine.storage.durable import FileRecord, sync_directory, write_durable
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
-from roost.errors import Closed, CollectionNotFound
+from roost.errors import Closed, CollectionNotFound, Corruption
 
 if TYPE_CHECKING:
     from roost.engine.collection import Collection
+
+_log = logging.getLogger(__name__)
 
 MIN_SEALED_ROWS = MIN_INDEXED_ROWS
 """A shorter tail stays in the log unless a flush asks for it."""
@@ -89,6 +92,7 @@ class Upkeep:
         self._host = collection.host
         self._room = Room(collection)
         self._sealed_upto = 0
+        self._told_damage = ""
         self.n_loads = 0
         """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
 
@@ -112,17 +116,28 @@ class Upkeep:
     def run(self, full: bool) -> None:
         """Do what is due; with `full`, seal every row first.
 
-        Raises: MemoryLimitExceeded: all was done but for indexes that there is no memory to build.
+        Raises: MemoryLimitExceeded: all was done but for indexes that there is no memory to build. Corruption: rows
+            that are to be merged or indexed are damaged. Both are logged, once.
         """
         while True:
             try:
-                return self._run(full)
+                self._run(full)
+                self._told_damage = ""
+                return
             except _Superseded:
                 continue
+            except Corruption as error:
+                self._tell(error.message)
+                raise
             except (CollectionNotFound, Closed):
                 if self._collection.dropped or self._host.closed:
                     return
                 raise
+
+    def _tell(self, damage: str) -> None:
+        if damage != self._told_damage:
+            _log.warning("collection %r is not merged and indexed further: %s", self._collection.name, damage)
+        self._told_damage = damage
 
     def _run(self, full: bool) -> None:
         self._collection.require_present()
