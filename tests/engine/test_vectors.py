@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pymilvus import DataType
 
 from roost.engine.schema import Field
+from roost.engine.tables import float_matrix
 from roost.engine.vectors import query_matrix, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
@@ -59,7 +61,7 @@ def test_rows_are_copied() -> None:
         ([1, 10**400, 3], InvalidData, "element 1"),
         (np.ones((1, 3), np.float32), InvalidData, "2-d array of float32"),
         (np.ones(3, np.int64), InvalidData, r"1-d array of int64; .*\.astype"),
-        (np.ones(3, np.float16), InvalidData, "float16"),
+        (np.ones(3, np.longdouble), InvalidData, "float16, float32 or float64"),
         ("abc", InvalidData, r"given 'abc' \(str\)"),
         (b"123456789012", InvalidData, "bytes"),
         (None, InvalidData, "None"),
@@ -69,6 +71,26 @@ def test_rows_are_copied() -> None:
 def test_bad_rows_are_named(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         vector_column(FIELD, [EXPECTED[0], value])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f2", ">f4", ">f8", np.longdouble, np.int64])
+def test_one_rule_for_the_arrays_of_rows_columns_and_queries(dtype: Any) -> None:
+    rows = EXPECTED.astype(dtype)
+    ways: list[Callable[[], Any]] = [
+        lambda: vector_column(FIELD, list(rows)),
+        lambda: vector_column(FIELD, [rows[0], EXPECTED[1].tolist()]),
+        lambda: float_matrix(FIELD, rows),
+        lambda: query_matrix(FIELD, rows),
+        lambda: query_matrix(FIELD, list(rows)),
+    ]
+    for way in ways:
+        if np.dtype(dtype).kind == "f" and np.dtype(dtype).itemsize <= 8:
+            found = way()
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, EXPECTED)
+        else:
+            with pytest.raises(InvalidData, match="float16, float32 or float64"):
+                way()
 
 
 def test_a_field_of_one_dimension_does_not_broadcast() -> None:
@@ -84,6 +106,8 @@ def test_a_field_of_one_dimension_does_not_broadcast() -> None:
     [
         EXPECTED,
         EXPECTED.astype(np.float64),
+        EXPECTED.astype(np.float16),
+        EXPECTED.astype(">f4"),
         np.asfortranarray(EXPECTED),
         np.repeat(EXPECTED, 2, axis=0)[::2],
         EXPECTED.tolist(),
@@ -118,7 +142,7 @@ def test_forms_of_queries(data: Any) -> None:
         ([b"1234"], DimensionMismatch, "length 1"),
         ([b"12345"], InvalidData, "bytes"),
         (EXPECTED.astype(np.int64), InvalidData, "int64"),
-        (EXPECTED.astype(np.float16), InvalidData, "float16"),
+        (EXPECTED.astype(np.longdouble), InvalidData, "float16, float32 or float64"),
         (np.ones((1, 1, 3), np.float32), InvalidData, "2-d array"),
         (np.array([[1, np.nan, 2]], np.float32), NotFinite, "query 0: element 1 is NaN"),
         ([[1, 2, 3], [1, 2, float("inf")]], NotFinite, "query 1: element 2"),

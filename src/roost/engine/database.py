@@ -397,7 +397,8 @@ class Database:
         collection = known or Collection(self._host, record, recover, segments)
         if self.read_only:  # it opens everything now: the writer may remove what it has merged
             collection.follow = self._follow
-            self._unreadable.recover(collection, known and partial(known.renew, record, recover, segments))
+            renew = None if known is None else partial(known.renew, record, recover, segments)
+            self._unreadable.recover(collection, renew)
             return collection
         if known is not None:
             known.renew(record, recover, segments)

@@ -16,8 +16,10 @@ from roost.engine.index.narrow import as_float32, not_finite, to_bfloat16
 from roost.engine.schema import Field
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
-_FLOAT_TYPES: Final = (np.dtype(np.float32), np.dtype(np.float64))
-_FLOAT32: Final = _FLOAT_TYPES[0]
+_FLOAT32: Final = np.dtype(np.float32)
+FLOAT_ARRAYS: Final = "float16, float32 or float64"
+"""Of these types arrays are taken as numbers; float16 is widened, which changes none of them."""
+
 _FLOAT_VECTOR: Final = DataType.FLOAT_VECTOR
 _HALF_TYPES: Final = (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR)
 
@@ -37,9 +39,9 @@ def vector_column(field: Field, values: Sequence[Any]) -> VectorArray:
     """Return the vectors of a batch of rows as one array of the field's stored type, a row each.
 
     Args:
-        values: per row a list or tuple of numbers, or a 1-d array; of FLOAT_VECTOR float32 or float64. Half-precision
-            types take arrays of their own type as well, and round others; these and INT8_VECTOR and BINARY_VECTOR
-            take the bytes of a vector.
+        values: per row a list or tuple of numbers, or a 1-d array; of FLOAT_VECTOR float16, float32 or float64.
+            Half-precision types take arrays of their own type, and round those of float32 and float64; these and
+            INT8_VECTOR and BINARY_VECTOR take the bytes of a vector.
     Raises:
         DimensionMismatch: a vector has another length than the field.
         NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold.
@@ -60,7 +62,7 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
     """Return query vectors as a (n_queries, dim) float32 array; binary ones as they are stored.
 
     Args:
-        data: a 2-d float32 or float64 array, or a list of vectors: lists of numbers, 1-d arrays, or
+        data: a 2-d float16, float32 or float64 array, or a list of vectors: lists of numbers, 1-d arrays, or
             the bytes of little-endian float32. For other types what `vector_column` takes; numbers are rounded
             as those of rows are.
     Raises:
@@ -70,7 +72,7 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
     if field.dtype is not _FLOAT_VECTOR:
         asked = _typed_matrix(field, _listed(field, data), "query {}")
         return asked if field.dtype is DataType.BINARY_VECTOR else as_float32(asked)
-    if type(data) is np.ndarray and data.ndim == 2 and data.dtype in _FLOAT_TYPES and data.shape[0]:
+    if type(data) is np.ndarray and data.ndim == 2 and is_float(data.dtype) and data.shape[0]:
         if data.shape[1] != field.dim:
             raise _wrong_length(data.shape[1], field, "every query")
         matrix = np.ascontiguousarray(data) if data.dtype == _FLOAT32 else _to_float32(data)
@@ -79,6 +81,11 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
         matrix = _queries_one_by_one(field, data) if stacked is None else stacked
     check_finite(matrix, field, "query {}")
     return matrix
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a type are taken as numbers: `FLOAT_ARRAYS`, in any order of bytes."""
+    return dtype.kind == "f" and dtype.itemsize <= 8
 
 
 def _queries_one_by_one(field: Field, data: Any) -> FloatArray:
@@ -114,7 +121,7 @@ def _stack_arrays(field: Field, values: Sequence[Any]) -> FloatArray | None:
         return np.array(only[None])
     if set(map(type, values)) != {np.ndarray} or {v.shape for v in values} != {(field.dim,)}:
         return None
-    if not {v.dtype for v in values} <= set(_FLOAT_TYPES):
+    if not all(map(is_float, {v.dtype for v in values})):
         return None
     with np.errstate(over="ignore"):
         return np.concatenate(values, dtype=np.float32, casting="same_kind").reshape(len(values), -1)
@@ -123,10 +130,10 @@ def _stack_arrays(field: Field, values: Sequence[Any]) -> FloatArray | None:
 def _vector(value: Any, field: Field, where: str) -> Any:
     """Return one vector of the right length; what float32 cannot hold comes out as infinity."""
     if isinstance(value, np.ndarray):
-        if value.ndim != 1 or value.dtype not in _FLOAT_TYPES:
+        if value.ndim != 1 or not is_float(value.dtype):
             raise InvalidData(
-                f"{where}: given a {value.ndim}-d array of {value.dtype}; a vector is a 1-d array of float32 or "
-                f"float64: convert it with .astype('float32')"
+                f"{where}: given a {value.ndim}-d array of {value.dtype}; a vector is a 1-d array of "
+                f"{FLOAT_ARRAYS}: convert it with .astype('float32')"
             )
         if len(value) != field.dim:
             raise _wrong_length(len(value), field, where)
@@ -212,7 +219,7 @@ def _typed_vector(value: Any, field: Field, where: str) -> VectorArray:
         if value.dtype == dtype or (field.dtype == DataType.BFLOAT16_VECTOR and value.dtype.name == "bfloat16"):
             _check_length(value, field, where)
             return np.ascontiguousarray(value).view(dtype)
-        if field.dtype in _HALF_TYPES and value.dtype in _FLOAT_TYPES:
+        if field.dtype in _HALF_TYPES and is_float(value.dtype) and value.dtype.itemsize > 2:
             return _half(_vector(value, field, where), field)
     elif isinstance(value, (list, tuple)):
         if field.dtype in _HALF_TYPES:
