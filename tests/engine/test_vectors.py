@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from pymilvus import DataType
 
+from roost.engine import vectors
 from roost.engine.schema import Field
-from roost.engine.tables import float_matrix
+from roost.engine.tables import float_matrix, vector_matrix
 from roost.engine.vectors import query_matrix, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
@@ -154,10 +155,22 @@ def test_bad_queries(data: Any, error: type[Exception], message: str) -> None:
         query_matrix(FIELD, data)
 
 
-def test_large_finite_vectors_are_taken() -> None:
-    large = np.full((1, 3), 3e38, np.float32)
-    np.testing.assert_array_equal(query_matrix(FIELD, large), large)
-    np.testing.assert_array_equal(vector_column(FIELD, [large[0]]), large)
+def test_vectors_whose_distances_would_overflow_are_refused() -> None:
+    longest = np.array([[0, vectors.MAX_LENGTH, 0]], np.float32)
+    many = np.repeat(longest, 50, axis=0)
+    assert np.isfinite(np.square(2 * longest)).all()
+    np.testing.assert_array_equal(query_matrix(FIELD, many), many)
+    np.testing.assert_array_equal(vector_column(FIELD, list(many)), many)
+    np.testing.assert_array_equal(vector_column(BRAIN, list(many)), many.view(np.uint32) >> 16)
+    for large in (1.01 * longest, longest + np.float32(2e18), np.full((1, 3), 3e38)):
+        whole = np.concatenate([many, large.astype(np.float32)])
+        for field, stored in ((FIELD, whole), (BRAIN, (whole.view(np.uint32) >> 16).astype(np.uint16))):
+            with pytest.raises(NotFinite, match=r"row 50, field 'vector': the vector has the length .* scale"):
+                vector_column(field, list(stored))
+            with pytest.raises(NotFinite, match="row 57, field 'vector': the vector has the length"):
+                vector_matrix(field, stored, 7)
+            with pytest.raises(NotFinite, match="query 50: the vector has the length"):
+                query_matrix(field, stored)
 
 
 def test_values_are_shown_short() -> None:

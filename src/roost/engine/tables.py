@@ -21,7 +21,7 @@ from roost.engine.columns import Batch, FloatArray, VectorArray
 from roost.engine.index.narrow import not_finite
 from roost.engine.rows import scalar_array
 from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
-from roost.engine.vectors import FLOAT_ARRAYS, check_finite, is_float, shown, vector_column
+from roost.engine.vectors import FLOAT_ARRAYS, check_finite, check_length, is_float, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidData, NotFinite
 
 Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
@@ -313,7 +313,7 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
     """
     if field.dtype == DataType.FLOAT_VECTOR:
         return float_matrix(field, given, first_row)
-    stored = _stored_matrix(field, given)
+    stored = _stored_matrix(field, given, first_row)
     if stored is not None:
         return stored
     try:
@@ -322,7 +322,7 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
         raise _from_first(error, first_row) from error
 
 
-def _stored_matrix(field: Field, given: Column) -> VectorArray | None:
+def _stored_matrix(field: Field, given: Column, first_row: int) -> VectorArray | None:
     """Return vectors that are all as the field stores them; None where any needs a closer look."""
     if isinstance(given, np.ndarray):
         matrix = given
@@ -333,7 +333,10 @@ def _stored_matrix(field: Field, given: Column) -> VectorArray | None:
         matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
     if matrix.ndim != 2 or matrix.dtype != field.vector_dtype or matrix.shape[1:] != field.row_shape:
         return None
-    return None if not_finite(matrix).any() else np.ascontiguousarray(matrix)
+    if not_finite(matrix).any():
+        return None
+    check_length(matrix, field, "row {}, field " + repr(field.name), first_row)
+    return np.ascontiguousarray(matrix)
 
 
 def _typed_rows(field: Field, given: Column) -> list[Any]:

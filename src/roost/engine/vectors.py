@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,6 +18,10 @@ from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFin
 _FLOAT32: Final = np.dtype(np.float32)
 FLOAT_ARRAYS: Final = "float16, float32 or float64"
 """Of these types arrays are taken as numbers; float16 is widened, which changes none of them."""
+
+MAX_LENGTH: Final = 2.0**62
+"""The Euclidean length of the longest vector that is taken: the square of twice that is well within float32, so no
+distance or inner product of two vectors overflows it. Rows at infinite distances would be found by no index."""
 
 _FLOAT_VECTOR: Final = DataType.FLOAT_VECTOR
 _HALF_TYPES: Final = (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR)
@@ -44,7 +47,7 @@ def vector_column(field: Field, values: Sequence[Any]) -> VectorArray:
             INT8_VECTOR and BINARY_VECTOR take the bytes of a vector.
     Raises:
         DimensionMismatch: a vector has another length than the field.
-        NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold.
+        NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold, or is longer than `MAX_LENGTH`.
         InvalidData: a value is not a vector of numbers. Each message names the row.
     """
     if field.dtype is not _FLOAT_VECTOR:
@@ -157,16 +160,16 @@ def _to_float32(values: Any) -> FloatArray:
 
 
 def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 0) -> None:
-    """Refuse vectors that hold what is no finite number.
+    """Refuse vectors that hold what is no finite number, or are so long that their distances would be none.
 
     Args:
         where: what is read, with a place for its number.
         first_row: the number of the first vector.
-    Raises: NotFinite: of the first such element.
+    Raises: NotFinite: of the first such element, or vector.
     """
-    # Quick, and infinite also where only the squares overflow.
+    # Quick, and never true where a number is none or the squares overflow.
     flat = np.ascontiguousarray(matrix)
-    if math.isfinite(faiss.fvec_norm_L2sqr(faiss.swig_ptr(flat), flat.size)):
+    if faiss.fvec_norm_L2sqr(faiss.swig_ptr(flat), flat.size) <= MAX_LENGTH**2:
         return
     finite = np.isfinite(matrix)
     if not finite.all():
@@ -175,6 +178,21 @@ def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 
             f"{where.format(first_row + row)}: element {column} is NaN, infinite, or too large for float32; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    row = int(np.argmax(lengths > MAX_LENGTH))
+    if lengths[row] > MAX_LENGTH:
+        raise NotFinite(
+            f"{where.format(first_row + row)}: the vector has the length {lengths[row]:.3g}; distances of vectors "
+            f"longer than {MAX_LENGTH:.3g} are too large for float32: scale the vectors of field {field.name!r} down"
+        )
+
+
+def check_length(matrix: VectorArray, field: Field, where: str, first_row: int = 0) -> None:
+    """Refuse stored vectors, none of them with a number that is not finite, that are too long: see `check_finite`."""
+    if field.dtype == DataType.BFLOAT16_VECTOR and matrix.size:
+        largest = as_float32(np.max(matrix & np.uint16(0x7FFF), keepdims=True))
+        if float(largest.item()) ** 2 * (field.dim or 1) > MAX_LENGTH**2:
+            check_finite(as_float32(matrix), field, where, first_row)
 
 
 def _typed_matrix(field: Field, values: Sequence[Any], where: str) -> VectorArray:
@@ -202,6 +220,7 @@ def _typed_matrix(field: Field, values: Sequence[Any], where: str) -> VectorArra
             f"{where.format(row)}: element {column} is NaN, infinite, or too large for {field.dtype.name}; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
+    check_length(matrix, field, where)
     return matrix
 
 
