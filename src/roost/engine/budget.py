@@ -58,10 +58,12 @@ RESERVE_BYTES: Final = 64 << 20
 REREAD_S: Final = 0.1
 """What is free is asked of the system this often at most."""
 
-_WAYS_OUT: Final = (
-    "Release another collection, choose an index type that needs less (DISKANN leaves the vectors on disk), or raise "
-    "memory_limit= of roost.connect"
-)
+# What a message advises.
+_RELEASE: Final = "release another collection"
+_RELEASE_IT: Final = "release this one"
+_LESSER_TYPE: Final = "choose an index type that needs less (DISKANN leaves the vectors on disk)"
+_RAISE: Final = "raise memory_limit= of roost.connect"
+_RAISE_OWN: Final = f"raise its property {LIMIT_PROPERTY!r}"
 
 
 # What a collection needs
@@ -99,6 +101,33 @@ def merge_need(schema: Schema, specs: Sequence[IndexSpec], n_rows: int, size_byt
         size_bytes: of the column files of all of them.
     """
     return size_bytes + sum(_peak(schema.field(s.field), s, n_rows, size_bytes) for s in specs if not s.is_scalar)
+
+
+def unbuildable(
+    record: CollectionRecord, segments: Sequence[SegmentRecord], limit: int
+) -> tuple[IndexSpec, int] | None:
+    """Return an index that a whole limit is too little to build of some segment, the one that needs most, and its need.
+
+    None where each can be built once the other collections are released.
+    """
+    lacking = [
+        (build_need(record.schema, spec, segment), spec)
+        for segment in segments
+        if segment.n_rows >= MIN_INDEXED_ROWS
+        for spec in record.indexes
+        if spec.index_id not in segment.indexes
+    ]
+    need, spec = max(lacking, key=lambda one: one[0], default=(0, None))
+    return None if spec is None or need <= limit else (spec, need)
+
+
+def ways_out(record: CollectionRecord, *ways: str) -> str:
+    """Return in a sentence what can be done; that another index type needs less only where one does."""
+    kinds = [_kind(spec) for spec in record.indexes if not spec.is_scalar]
+    if not kinds or not all(kind is not None and kind.on_disk for kind in kinds):
+        ways = (*ways[:-1], _LESSER_TYPE, ways[-1])
+    text = ways[-1] if len(ways) == 1 else f"{', '.join(ways[:-1])}, or {ways[-1]}"
+    return text[0].upper() + text[1:]
 
 
 def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord) -> int:
@@ -218,19 +247,42 @@ class Budget:
         if record.loaded and need > own and (need > before or own < own_before):
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory when it is loaded, more than "
-                f"its own limit of {shown_bytes(own)}; nothing was changed. Raise its property {LIMIT_PROPERTY!r}, or "
-                f"choose an index type that needs less (DISKANN leaves the vectors on disk)"
+                f"its own limit of {shown_bytes(own)}; nothing was changed. {ways_out(record, _RAISE_OWN)}"
             )
         held = self.held(collection.collection_id)
         if need > before and held + need > self.limit:
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory, and of the limit of "
                 f"{shown_bytes(self.limit)} the other collections hold {shown_bytes(held)}; nothing was changed. "
-                f"{_WAYS_OUT}"
+                f"{ways_out(record, _RELEASE, _RAISE)}"
+            )
+        is_new = {spec.index_id for spec in record.indexes} - {spec.index_id for spec in collection.record.indexes}
+        found = unbuildable(record, footprint[0], self.limit) if is_new else None
+        if found is not None and found[0].index_id in is_new:
+            raise MemoryLimitExceeded(
+                f"{self._never_built(record, *found)}; nothing was changed. {ways_out(record, _RAISE)}"
             )
 
+    def redefined(self, collection: Collection, before: CollectionRecord) -> None:
+        """Note that a definition was changed. It is warned of a collection that is loaded and cannot be indexed."""
+        self.changed(collection)
+        if collection.record.loaded and not before.loaded:
+            found = unbuildable(collection.record, collection.footprint[0], self.limit)
+            if found is not None:
+                _log.warning(
+                    "%s; it is loaded, and its rows are compared one by one. %s",
+                    self._never_built(collection.record, *found),
+                    ways_out(collection.record, _RAISE),
+                )
+
+    def _never_built(self, record: CollectionRecord, spec: IndexSpec, need: int) -> str:
+        return (
+            f"index {spec.name!r} of collection {record.name!r} cannot be built: that takes about {shown_bytes(need)} "
+            f"of memory, more than the whole limit of {shown_bytes(self.limit)}"
+        )
+
     def check_rows(self, collection: Collection, batch: Batch, tail_bytes: int) -> None:
-        """Refuse rows that the machine has no memory for.
+        """Refuse rows that the machine has no memory for, or that do not fit into the collection's own limit.
 
         Args:
             tail_bytes: of the rows that are in no segment yet.
@@ -243,6 +295,25 @@ class Budget:
                 f"collection {collection.name!r} cannot take {batch.n_rows} rows: they need about {shown_bytes(need)} "
                 f"of memory, and the machine has {shown_bytes(free)} to give; nothing was written. Insert fewer rows "
                 f"at once, or flush or release a collection"
+            )
+        self.check_growth(collection, (), tail_bytes + size)
+
+    def check_growth(self, collection: Collection, more: Sequence[SegmentRecord], tail_bytes: int) -> None:
+        """Refuse rows with which a loaded collection would need more than its own limit.
+
+        Args:
+            more: the new segments.
+            tail_bytes: of the rows in no segment, the new ones included.
+        Raises: MemoryLimitExceeded.
+        """
+        record = collection.record
+        if not record.loaded or LIMIT_PROPERTY not in record.properties:
+            return
+        need, own = needed_bytes(record, [*collection.footprint[0], *more], tail_bytes), _own_limit_before(record)
+        if need > own:
+            raise MemoryLimitExceeded(
+                f"collection {record.name!r} would need about {shown_bytes(need)} of memory with these rows, more than "
+                f"its own limit of {shown_bytes(own)}; nothing was written. {ways_out(record, _RELEASE_IT, _RAISE_OWN)}"
             )
 
     def warn_if_over(self, name: str) -> None:
@@ -291,7 +362,8 @@ class Room:
             f"index {spec.name!r} of collection {self._collection.name!r} is not built: that takes about "
             f"{shown_bytes(need)} of memory, and {shown_bytes(max(0, left))} is left of the limit of "
             f"{shown_bytes(self._collection.host.budget.limit)} and of what the machine has. The rows are stored and "
-            f"compared one by one meanwhile, and it is tried again from time to time. {_WAYS_OUT}"
+            f"compared one by one meanwhile, and it is tried again from time to time. "
+            f"{ways_out(self._collection.record, _RELEASE, _RAISE)}"
         )
         return False
 

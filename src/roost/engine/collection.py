@@ -250,7 +250,7 @@ class Collection:
     def insert(self, batch: Batch, partition: str = DEFAULT_PARTITION) -> None:
         """Add rows; a row whose primary key exists already takes the place of the old one.
 
-        Raises: PartitionNotFound. MemoryLimitExceeded: the machine has no memory for them.
+        Raises: PartitionNotFound. MemoryLimitExceeded: the machine, or the collection's limit, has no room for them.
         """
         with self.changing():
             partition_id = self._partition_id(partition)
@@ -372,7 +372,8 @@ class Collection:
         Raises:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
-            MemoryLimitExceeded: the collection is loaded, and would need more memory with it than there is.
+            MemoryLimitExceeded: the whole limit is too little to build it, or the collection is loaded, and would need
+                more memory with it than there is.
         """
         spec.check(self.schema)
         with self.changing():
@@ -413,8 +414,8 @@ class Collection:
         with self.host.catalog.transaction() as change:
             change.put("collection", self.collection_id, record.to_document())
             self.host.save_counter(change)
-        self.record = record
-        self.host.budget.changed(self)
+        before, self.record = self.record, record
+        self.host.budget.redefined(self, before)
 
     # Upkeep
 
