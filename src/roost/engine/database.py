@@ -145,6 +145,7 @@ class Database:
             with self._host.catalog.lock:
                 self._host.closed = True
                 self._host.remove_now()
+                self._names.let_go()
                 self._host.catalog.close()
             if self._lock is not None:
                 self._lock.release()
