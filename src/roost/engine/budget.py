@@ -10,11 +10,11 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from roost.engine import memory
 from roost.engine.columns import Batch
-from roost.engine.compaction import MIN_INDEXED_ROWS, SegmentStats
+from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sketch import EXCERPTED_PER_ROW
@@ -24,9 +24,6 @@ from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.storage.column_files import FIELDS_FILE
 from roost.errors import InvalidArgument, MemoryLimitExceeded, MissingDependency, NotSupported
-
-if TYPE_CHECKING:
-    from roost.engine.collection import Collection
 
 _log = logging.getLogger(__name__)
 
@@ -59,10 +56,10 @@ REREAD_S: Final = 0.1
 """What is free is asked of the system this often at most."""
 
 # What a message advises.
-_RELEASE: Final = "release another collection"
+RELEASE: Final = "release another collection"
 _RELEASE_IT: Final = "release this one"
 _LESSER_TYPE: Final = "choose an index type that needs less (DISKANN leaves the vectors on disk)"
-_RAISE: Final = "raise memory_limit= of roost.connect"
+RAISE: Final = "raise memory_limit= of roost.connect"
 _RAISE_OWN: Final = f"raise its property {LIMIT_PROPERTY!r}"
 
 
@@ -188,6 +185,26 @@ def _kind(spec: IndexSpec) -> type[VectorIndex] | None:
 # What there is
 
 
+class Holder(Protocol):
+    """A collection as the budget sees it."""
+
+    @property
+    def collection_id(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def record(self) -> CollectionRecord: ...
+
+    @property
+    def dropped(self) -> bool: ...
+
+    @property
+    def footprint(self) -> tuple[Sequence[SegmentRecord], int]:
+        """The manifests of its segments and the bytes of its tail."""
+
+
 class Budget:
     """What the collections of one database may hold in memory, and what they hold. Used under the write lock."""
 
@@ -201,11 +218,11 @@ class Budget:
         self.limit = int(DEFAULT_SHARE * whole) if limit is None else limit
         self._reserve = max(RESERVE_BYTES, int(RESERVE_SHARE * whole))
         self._held: dict[int, int] = {}
-        self._changed: dict[int, Collection] = {}
+        self._changed: dict[int, Holder] = {}
         self._free = 0
         self._read_at = float("-inf")
 
-    def changed(self, collection: Collection) -> None:
+    def changed(self, collection: Holder) -> None:
         """Note that a collection may hold more or less than before; it is looked at when somebody asks."""
         self._changed[collection.collection_id] = collection
 
@@ -232,7 +249,7 @@ class Budget:
             self._free, self._read_at = max(0, memory.available_bytes() - self._reserve), now
         return self._free
 
-    def check(self, collection: Collection, record: CollectionRecord) -> None:
+    def check(self, collection: Holder, record: CollectionRecord) -> None:
         """Refuse a definition under which a collection would need more memory than it may have.
 
         What does not need more than before, and what needs none, is never refused.
@@ -254,16 +271,16 @@ class Budget:
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory, and of the limit of "
                 f"{shown_bytes(self.limit)} the other collections hold {shown_bytes(held)}; nothing was changed. "
-                f"{ways_out(record, _RELEASE, _RAISE)}"
+                f"{ways_out(record, RELEASE, RAISE)}"
             )
         is_new = {spec.index_id for spec in record.indexes} - {spec.index_id for spec in collection.record.indexes}
         found = unbuildable(record, footprint[0], self.limit) if is_new else None
         if found is not None and found[0].index_id in is_new:
             raise MemoryLimitExceeded(
-                f"{self._never_built(record, *found)}; nothing was changed. {ways_out(record, _RAISE)}"
+                f"{self._never_built(record, *found)}; nothing was changed. {ways_out(record, RAISE)}"
             )
 
-    def redefined(self, collection: Collection, before: CollectionRecord) -> None:
+    def redefined(self, collection: Holder, before: CollectionRecord) -> None:
         """Note that a definition was changed. It is warned of a collection that is loaded and cannot be indexed."""
         self.changed(collection)
         if collection.record.loaded and not before.loaded:
@@ -272,7 +289,7 @@ class Budget:
                 _log.warning(
                     "%s; it is loaded, and its rows are compared one by one. %s",
                     self._never_built(collection.record, *found),
-                    ways_out(collection.record, _RAISE),
+                    ways_out(collection.record, RAISE),
                 )
 
     def _never_built(self, record: CollectionRecord, spec: IndexSpec, need: int) -> str:
@@ -281,7 +298,7 @@ class Budget:
             f"of memory, more than the whole limit of {shown_bytes(self.limit)}"
         )
 
-    def check_rows(self, collection: Collection, batch: Batch, tail_bytes: int) -> None:
+    def check_rows(self, collection: Holder, batch: Batch, tail_bytes: int) -> None:
         """Refuse rows that the machine has no memory for, or that do not fit into the collection's own limit.
 
         Args:
@@ -298,7 +315,7 @@ class Budget:
             )
         self.check_growth(collection, (), tail_bytes + size)
 
-    def check_growth(self, collection: Collection, more: Sequence[SegmentRecord], tail_bytes: int) -> None:
+    def check_growth(self, collection: Holder, more: Sequence[SegmentRecord], tail_bytes: int) -> None:
         """Refuse rows with which a loaded collection would need more than its own limit.
 
         Args:
@@ -327,57 +344,3 @@ class Budget:
                 shown_bytes(held),
                 shown_bytes(self.limit),
             )
-
-
-class Room:
-    """Whether the background work of one collection fits into memory, step by step. Used by the maintenance thread."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-        self._lacking = ""
-        self._has_warned = False
-
-    def begin(self) -> None:
-        """Begin a run of upkeep."""
-        self._lacking = ""
-
-    def end(self) -> None:
-        """End a run. It is warned once, until all fits again.
-
-        Raises: MemoryLimitExceeded: an index was not built; the run is to be repeated.
-        """
-        if self._lacking and not self._has_warned:
-            _log.warning("%s", self._lacking)
-        self._has_warned = bool(self._lacking)
-        if self._lacking:
-            raise MemoryLimitExceeded(self._lacking)
-
-    def takes_index(self, segment: SegmentRecord, spec: IndexSpec) -> bool:
-        """Say whether an index of a segment can be built now, and remember it where it cannot."""
-        need = build_need(self._collection.schema, spec, segment)
-        left = self._left([segment])
-        if need <= left:
-            return True
-        self._lacking = (
-            f"index {spec.name!r} of collection {self._collection.name!r} is not built: that takes about "
-            f"{shown_bytes(need)} of memory, and {shown_bytes(max(0, left))} is left of the limit of "
-            f"{shown_bytes(self._collection.host.budget.limit)} and of what the machine has. The rows are stored and "
-            f"compared one by one meanwhile, and it is tried again from time to time. "
-            f"{ways_out(self._collection.record, _RELEASE, _RAISE)}"
-        )
-        return False
-
-    def takes_merge(self, merged: Sequence[SegmentStats]) -> bool:
-        """Say whether segments can be merged now; until they can, each has an index of its own."""
-        record, ids = self._collection.record, {segment.segment_id for segment in merged}
-        segments = [segment for segment in self._collection.footprint[0] if segment.segment_id in ids]
-        n_rows, size = sum(s.n_rows for s in merged), sum(s.size_bytes for s in merged)
-        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(segments)
-
-    def _left(self, segments: Sequence[SegmentRecord]) -> int:
-        """Return the room for work on some segments, what they hold themselves included."""
-        budget, record = self._collection.host.budget, self._collection.record
-        with self._collection.host.catalog.lock:
-            held, free = budget.held(), budget.free()
-        own = sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
-        return min(budget.limit - held + own, free)

@@ -11,9 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from roost.engine.budget import Room
 from roost.engine.compaction import (
     FULL_SEGMENT_BYTES,
     MIN_INDEXED_ROWS,
@@ -33,8 +31,10 @@ from roost.engine.compaction import (
 from roost.engine.contents import Contents
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import Sketch
+from roost.engine.kept import Kept
 from roost.engine.records import CollectionRecord
 from roost.engine.recovery import open_index, open_indexes
+from roost.engine.room import Room
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
 from roost.engine.segment import (
     IndexSpec,
@@ -50,9 +50,6 @@ from roost.engine.storage.durable import FileRecord, sync_directory, write_durab
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
 from roost.errors import Closed, CollectionNotFound, Corruption
-
-if TYPE_CHECKING:
-    from roost.engine.collection import Collection
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +84,7 @@ def has_work(record: CollectionRecord, segments: Sequence[SegmentRecord], n_log_
 class Upkeep:
     """The upkeep of one collection. Run by the maintenance thread alone."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Kept) -> None:
         self._collection = collection
         self._host = collection.host
         self._room = Room(collection)
