@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,6 +157,15 @@ def test_imports_go_down_the_layers() -> None:
     found = sources()
     modules = frozenset(found)
     assert [fault for module, source in found.items() for fault in import_faults(module, source, modules)] == []
+
+
+def test_no_modules_of_the_engine_import_each_other_in_a_circle() -> None:
+    found = sources()
+    modules = frozenset(name for name in found if is_within(name, "roost.engine"))
+    imported = {
+        name: {i.target for i in imports_of(ast.parse(found[name]), modules)} & modules - {name} for name in modules
+    }
+    assert set(TopologicalSorter(imported).static_order()) == modules
 
 
 def test_modules_and_functions_are_short() -> None:

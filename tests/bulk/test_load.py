@@ -461,6 +461,49 @@ def test_vectors_of_every_type_are_loaded_from_parquet(tmp_path: Path) -> None:
         assert client.query("rows", ids=[5], output_fields=["sparse"])[0]["sparse"] == sparse[5]
 
 
+@pytest.mark.parametrize("form", ["csr_matrix", "csr_array", "coo_array", "csc_matrix"])
+def test_a_sparse_matrix_is_loaded_as_insert_takes_its_rows(tmp_path: Path, form: str) -> None:
+    kind = getattr(pytest.importorskip("scipy.sparse", reason="needs the extra: pip install 'roost[lifecycle]'"), form)
+    dense = np.where(np.arange(600).reshape(20, 30) % 7 == 0, np.arange(600).reshape(20, 30) / 8, 0)
+    matrix = kind(dense.astype(np.float32))
+    with roost.connect(str(tmp_path / "db")) as client:
+        for name in ("one", "two", "three"):
+            schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True, auto_id=name == "three")
+            schema.add_field("v", DataType.SPARSE_FLOAT_VECTOR)
+            index = client.prepare_index_params("v", index_type="AUTOINDEX")
+            client.create_collection(name, schema=schema, index_params=index)
+        client.insert("one", [{"id": i, "v": row} for i, row in enumerate(kind(dense).tocsr())])
+        assert roost.bulk_load(client, "two", {"id": np.arange(20), "v": matrix}, name="a load").n_rows == 20
+        assert roost.bulk_load(client, "two", {"id": np.arange(20), "v": matrix.copy()}, name="a load").n_rows == 0
+        assert roost.bulk_load(client, "two", {"id": np.arange(20), "v": 2 * matrix}, name="a load").n_rows == 20
+        assert roost.bulk_load(client, "two", {"id": np.arange(5, 20), "v": matrix.tocsr()[5:]}).n_rows == 15
+        roost.bulk_load(client, "two", {"id": np.arange(20), "v": matrix})
+        assert roost.bulk_load(client, "three", matrix).n_rows == 20
+        held = [
+            [row["v"] for row in client.query(name, filter="id >= 0", output_fields=["v"])] for name in ("one", "two")
+        ]
+        assert held[0] == held[1] == [{i: float(x) for i, x in enumerate(row) if x} for row in dense]
+
+
+def test_a_sparse_matrix_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    sparse = pytest.importorskip("scipy.sparse", reason="needs the extra: pip install 'roost[lifecycle]'")
+    matrix = sparse.csr_matrix(np.eye(4))
+    with roost.connect(str(tmp_path / "db")) as client:
+        client.create_collection("dense", dimension=4)
+        with pytest.raises(InvalidData, match="sparse vectors go into a SPARSE_FLOAT_VECTOR field"):
+            roost.bulk_load(client, "dense", {"id": np.arange(4), "vector": matrix})
+        schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("v", DataType.SPARSE_FLOAT_VECTOR)
+        client.create_collection("rows", schema=schema)
+        with pytest.raises(InvalidData, match=r"v: \(4,\)"):
+            roost.bulk_load(client, "rows", {"id": np.arange(3), "v": matrix})
+        with pytest.raises(InvalidData, match=r"shape \(5,\) .* a row for each record"):
+            roost.bulk_load(client, "rows", {"id": np.arange(5), "v": sparse.coo_array(np.ones(5))})
+        matrix.data[2] = np.nan
+        with pytest.raises(NotFinite, match="row 2, field 'v'"):
+            roost.bulk_load(client, "rows", {"id": np.arange(4), "v": matrix})
+
+
 def test_rows_go_to_a_server_as_its_client_takes_them() -> None:
     fields = (
         Field("id", DataType.INT64, 100, is_primary=True),

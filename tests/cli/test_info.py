@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -106,6 +108,62 @@ def test_check_names_every_damaged_file(roost, database):
     assert str(files[0]) in result.stderr
     assert str(files[1]) in result.stderr
     assert len(json.loads(roost("check", database, "--json").stdout)["damages"]) == 2
+
+
+@pytest.fixture
+def indexed(database):
+    """The same with so many rows that they have an index file and a sketch, and a log."""
+    client = connect(str(database))
+    client.create_collection("many", dimension=32, metric_type="L2")
+    vectors = np.random.default_rng(1).random((2_000, 32), dtype=np.float32)
+    client.insert("many", [{"id": i, "vector": vector} for i, vector in enumerate(vectors)])
+    client.flush("many")
+    client.close()
+    return database
+
+
+@pytest.mark.parametrize("file", ["index-*.bin", "sketch-*"])
+def test_check_says_of_what_is_built_of_the_rows_that_it_is_built_again(roost, indexed, file):
+    database = indexed
+    (path,) = (database / "segments").rglob(file)
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        (damage,) = json.loads(roost("check", database, "--json").stdout)["damages"]
+        assert str(path) in damage and "it is built again from the rows" in damage and "restore" not in damage
+        path.unlink(missing_ok=True)
+
+
+def test_check_and_connect_agree_that_a_missing_count_of_commits_is_no_loss(roost, database, caplog):
+    (database / "roost.commits").unlink()
+    result = roost("check", database)
+    assert result.exit_code == 1
+    assert "roost.commits is missing or empty" in result.stderr
+    client = connect(str(database))
+    assert "roost.commits is missing or empty" in caplog.text
+    client.delete("digits", ids=[50])
+    client.close()
+    assert roost("check", database).exit_code == 0
+
+
+def test_check_and_info_go_on_past_a_collection_whose_log_is_damaged(roost, indexed):
+    database = indexed
+    client = connect(str(database))
+    client.create_collection("other", dimension=4, metric_type="L2")
+    client.insert("other", [{"id": 1, "vector": [0.0, 0.0, 0.0, 1.0]}])
+    client.close()
+    with closing(sqlite3.connect(database / "roost.db", isolation_level=None)) as db:
+        db.execute("DELETE FROM log WHERE key = (SELECT min(key) FROM log)")
+    (index,) = (database / "segments").rglob("index-*.bin")
+    index.unlink()
+    damages = json.loads(roost("check", database, "--json").stdout)["damages"]
+    assert len(damages) == 2
+    assert "collection 'digits' can only be emptied or dropped" in damages[0] and str(index) in damages[1]
+    result = roost("info", database, "--json")
+    assert result.exit_code == 0
+    found = {c["name"]: c for c in json.loads(result.stdout)["collections"]}
+    assert found["other"]["n_rows"] == 1 and found["other"]["damage"] is None
+    assert found["digits"]["n_rows"] is None and "roost.db is damaged" in found["digits"]["damage"]
+    assert "damaged" in roost("info", database).stdout
 
 
 def test_check_names_a_damaged_catalogue(roost, database):

@@ -274,7 +274,6 @@ SAME: dict[str, Call] = {
     "search arrays": lambda c, n: c.search(n, [np.array(ONE[0])], limit=2),
     "search bools": lambda c, n: c.search(n, [[False, True, False]], limit=2),
     "search whole numbers": lambda c, n: c.search(n, np.array([[0, 1, 0]]), limit=2),
-    "search half": lambda c, n: c.search(n, np.array(ONE, np.float16)),
     "search one vector": lambda c, n: c.search(n, ONE[0]),
     "search one array": lambda c, n: c.search(n, np.array(ONE[0])),
     "search tuple": lambda c, n: c.search(n, (ONE[0],)),
@@ -402,6 +401,8 @@ DIFFERENCES: dict[str, Call] = {
     "NaN in a number": lambda c, n: c.insert(f"{n}_fixed", fixed_row(score=float("nan"))),
     "bool beside 0 and 1": lambda c, n: c.insert(f"{n}_fixed", fixed_row(flag=2)),
     "JSON beside objects": lambda c, n: c.insert(f"{n}_fixed", fixed_row(document=[1, 2])),
+    "vectors longer than 4.6e18": lambda c, n: c.insert(f"{n}_fixed", fixed_row(vector=[1e20, 0.0])),
+    "arrays of float16": lambda c, n: c.search(n, np.array(ONE, np.float16)),
     "delete_count": lambda c, n: c.delete(n, ids=[999]),
     "describe_database": lambda c, n: c.describe_database("default"),
     "binary vectors in a graph": lambda c, n: c.create_collection(

@@ -11,7 +11,7 @@ import pytest
 from pymilvus import MilvusException
 from pymilvus.client.types import LoadState
 
-from roost import connect
+from roost import bulk_load, connect
 from roost.embedded import EmbeddedClient
 from roost.engine import budget, memory
 from roost.errors import InvalidArgument, MemoryLimitExceeded, NotSupported, ReadOnly
@@ -95,9 +95,14 @@ def test_the_property_of_a_collection(client: Any, db_path: Path) -> None:
             client.create_collection("rows", 8, properties={"memory.limit": wrong})
     assert not client.has_collection("rows")
     client.create_collection("rows", 8, properties={"memory.limit": 2_000, "mine": "x"})
-    client.insert("rows", ROWS)
-    client.flush("rows")
+    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB; nothing was written"):
+        client.insert("rows", ROWS)
+    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB; nothing was written"):
+        bulk_load(client, "rows", {"id": np.arange(1_100), "vector": VECTORS})
+    client.insert("rows", ROWS[:1])
     client.release_collection("rows")
+    client.insert("rows", ROWS[1:])
+    client.flush("rows")
     with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB"):
         client.load_collection("rows")
     client.alter_collection_properties("rows", {"memory.limit": "1MB"})

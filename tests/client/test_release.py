@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 from roost.embedded import EmbeddedClient
 from roost.engine import compaction, upkeep
-from roost.errors import CollectionNotLoaded, Corruption
+from roost.engine.segment import SegmentIndex
+from roost.errors import Closed, CollectionNotLoaded, Corruption
 
 VECTORS = np.random.default_rng(0).normal(size=(3_000, 32)).astype(np.float32)
 
@@ -126,3 +128,56 @@ def test_an_index_that_is_built_meanwhile_is_kept(tmp_path: Path, monkeypatch: p
     assert described is not None and described["pending_index_rows"] == 0
     assert [hit["id"] for hit in client.search("rows", data=VECTORS[:1], limit=1)[0]] == [0]
     client.close()
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Leave reference cycles where they are."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def watch(client: EmbeddedClient) -> dict[str, weakref.ref[object]]:
+    """Search in every way, and return references to what searches have opened."""
+    answers(client)
+    client.search("rows", data=VECTORS[:1], limit=3, filter="n > 2990", output_fields=["vector"])
+    client.query("rows", filter="n < 5")
+    database = client._database()
+    held: dict[str, object] = {"database": database}
+    for number, part in enumerate(database.collection("default", "rows").snapshot().parts):
+        held[f"rows {number}"] = part.rows
+        for index in part.indexes.values():
+            assert isinstance(index, SegmentIndex)
+            assert index.sketch is not None
+            held.update(index=index, built=index.usable(), sketch=index.sketch, bits=index.sketch.usable())
+    return {what: weakref.ref(one) for what, one in held.items()}
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_closing_gives_memory_back_without_the_garbage_collector(
+    client: EmbeddedClient, no_collector: None, tmp_path: Path, read_only: bool
+) -> None:
+    client.insert("rows", [{"id": 5_000, "vector": VECTORS[0] + 9, "n": 1}])
+    if read_only:
+        reader = EmbeddedClient(tmp_path / "v.roost", "", None, True)
+        seen = watch(reader)
+        reader.close()
+        del reader
+    else:
+        seen = watch(client)
+        client.close()
+        del client
+        # The fixture keeps the client, and the client must not keep the database.
+    assert len(seen) == 7
+    assert [what for what, reference in seen.items() if reference() is not None] == []
+
+
+def test_who_holds_a_collection_of_a_closed_database_is_told(client: EmbeddedClient) -> None:
+    collection = client._database().collection("default", "rows")
+    snapshot = collection.snapshot()
+    client.close()
+    assert snapshot.n_rows == 3_000, "what a reader holds stays"
+    with pytest.raises(Closed):
+        collection.count()

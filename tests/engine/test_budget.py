@@ -23,11 +23,13 @@ from roost.engine.budget import (
     merge_need,
     needed_bytes,
     segment_bytes,
+    ways_out,
 )
+from roost.engine.bulk import load_batch
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.index.registry import resolve_index
-from roost.engine.records import CollectionRecord
+from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec, Segment, SegmentRecord
 from roost.engine.storage.durable import FileRecord
@@ -229,6 +231,88 @@ def test_an_index_on_a_loaded_collection_is_refused_where_it_does_not_fit(databa
     assert collection.record.index_of("vector2") is None
     load(collection, False)
     collection.create_index(hnsw("vector2"))
+
+
+def test_rows_that_outgrow_a_collections_own_limit_are_not_written(database: Database) -> None:
+    collection = filled(database, "c")
+    load(collection)
+    other = filled(database, "other")
+    need = needed_bytes(collection.record, *collection.footprint)
+    row = make_batch(collection.schema, [0], 1)
+    size = row.scalars.nbytes + row.vectors["vector"].nbytes
+    collection.revise(lambda held: replace(held, properties={LIMIT_PROPERTY: str(need + 12 * TAIL_COPIES * size)}))
+    for key in range(200, 210):
+        collection.insert(make_batch(collection.schema, [key], 1))
+    n_commits = database._host.catalog.n_commits
+    with pytest.raises(
+        MemoryLimitExceeded, match=r"'c' would need .* with these rows, .*own limit.*nothing was written"
+    ):
+        collection.insert(make_batch(collection.schema, range(300, 320), 1))
+    assert database._host.catalog.n_commits == n_commits
+    other.insert(make_batch(other.schema, range(300, 320), 1))
+    assert read_all(collection) == dict.fromkeys(range(210), 1)
+    assert collection.delete([0]) == 1
+    load(collection, False)
+    collection.insert(make_batch(collection.schema, range(300, 320), 1))
+    with pytest.raises(MemoryLimitExceeded):
+        load(collection)
+    collection.revise(lambda held: replace(held, properties={}))
+    load(collection)
+    collection.insert(make_batch(collection.schema, range(400, 600), 1))
+
+
+def test_a_bulk_load_that_outgrows_the_limit_stores_whole_chunks_before_it(database: Database) -> None:
+    collection = filled(database, "c")
+    load(collection)
+    need = needed_bytes(collection.record, *collection.footprint)
+    collection.revise(lambda held: replace(held, properties={LIMIT_PROPERTY: str(2 * need)}))
+    load_batch(collection, make_batch(collection.schema, range(200, 300), 1), DEFAULT_PARTITION)
+    directories = sorted((database.path / "segments").iterdir())
+    with pytest.raises(MemoryLimitExceeded, match="nothing was written"):
+        load_batch(collection, make_batch(collection.schema, range(300, 800), 1), DEFAULT_PARTITION)
+    assert sorted((database.path / "segments").iterdir()) == directories
+    assert read_all(collection) == dict.fromkeys(range(300), 1)
+
+
+def test_an_index_that_the_whole_limit_is_too_little_to_build_is_told_of_at_once(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = database.create_collection("default", "c", make_schema())
+    collection.insert(make_batch(collection.schema, range(200), 1))
+    collection.flush()
+    manifests, _ = collection.footprint
+    need = build_need(collection.schema, hnsw(), manifests[0])
+    database._host.budget.limit = need - 1
+    with pytest.raises(
+        MemoryLimitExceeded, match=r"cannot be built: .*the whole limit of .*nothing was changed"
+    ) as told:
+        collection.create_index(hnsw())
+    assert "DISKANN" in told.value.message
+    assert collection.record.indexes == ()
+    database._host.budget.limit = need
+    collection.create_index(hnsw())
+    assert collection.record.index_of("vector") is not None
+    database._host.budget.limit = need - 1
+    load(collection)
+    assert caplog.text.count("index 'vector' of collection 'c' cannot be built") == 1
+    assert "it is loaded, and its rows are compared one by one" in caplog.text
+    assert read_all(collection) == dict.fromkeys(range(200), 1)
+    database._host.budget.limit = need
+    collection.flush(20)
+    load(collection, False)
+    database._host.budget.limit = need - 1
+    load(collection)
+    assert caplog.text.count("cannot be built") == 1, "it is built by now"
+
+
+def test_another_index_type_is_advised_where_there_is_one_that_needs_less() -> None:
+    scalar = IndexSpec("n", "n", "INVERTED", "", {}, 9)
+    for specs in ((), (spec("HNSW"),), (spec("DISKANN", 8), spec("IVF_PQ")), (scalar,)):
+        assert ways_out(record(*specs), "release it", "raise it") == (
+            "Release it, choose an index type that needs less (DISKANN leaves the vectors on disk), or raise it"
+        )
+    assert ways_out(record(spec("DISKANN"), scalar), "release it", "raise it") == "Release it, or raise it"
+    assert ways_out(record(spec("DISKANN")), "raise it") == "Raise it"
 
 
 def test_a_build_that_does_not_fit_is_put_off_said_once_and_done_later(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from roost.engine.database import Database
+from roost.engine.storage.catalog import Catalog
 from roost.errors import Corruption
 from tests.engine.model import (
     Model,
@@ -183,6 +184,49 @@ def test_a_missing_file(tmp_path: Path, filled: tuple[Path, Path, Model], file: 
     message = answers_or_refuses(target, model)
     assert message is not None and "missing" in message and file.strip("*").split(".")[0] in message
     assert len(list(target.rglob("*.*"))) >= len(list(killed.rglob("*.*"))) - 2, "what is left must not be swept"
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_a_database_whose_commits_are_not_counted_opens_with_a_warning_until_it_changes(
+    tmp_path: Path, filled: tuple[Path, Path, Model], damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut: Callable[[bytearray], bytearray | None] = _gone if damage == "missing" else lambda content: bytearray()
+    target = damaged(filled[0], tmp_path / "damaged", "roost.commits", cut)
+    for read_only in (True, False):
+        database = Database.open(target, read_only=read_only)
+        collection = database.collection("default", "c")
+        assert read_all(collection) == filled[2]
+        assert "roost.commits is missing or empty" in caplog.text
+        caplog.clear()
+        if not read_only:
+            collection.delete([33])
+        database.close()
+    Database.open(target).close()
+    assert caplog.text == ""
+
+
+def test_a_reader_makes_no_catalogue(tmp_path: Path) -> None:
+    with pytest.raises(Corruption, match=r"roost\.db is missing"):
+        Catalog(tmp_path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_upkeep_tells_once_and_without_a_traceback_of_damaged_columns(
+    tmp_path: Path, filled: tuple[Path, Path, Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    target = damaged(filled[1], tmp_path / "damaged", "fields.arrow", _flipped)
+    database = Database.open(target)
+    try:
+        collection = database.collection("default", "c")
+        for _ in range(2):
+            with pytest.raises(Corruption, match=r"fields\.arrow"):
+                collection.flush()
+        (warning,) = caplog.records
+        assert warning.exc_info is None
+        assert "collection 'c' is not merged and indexed further" in warning.getMessage()
+        assert "fields.arrow is damaged" in warning.getMessage()
+    finally:
+        database.close()
 
 
 def test_a_segment_directory_that_is_a_file(tmp_path: Path, filled: tuple[Path, Path, Model]) -> None:

@@ -132,8 +132,11 @@ def test_a_follower_reads_on_when_segments_are_merged_away_unopened(writer: Data
     assert read_all(read) == dict.fromkeys(range(100), 2)
 
 
-def test_a_follower_tells_of_damage_every_time(writer: Database, reader: Database, tmp_path: Path) -> None:
+def test_a_follower_tells_of_damage_every_time_and_reads_the_other_collections(
+    writer: Database, reader: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     written = writer.create_collection("default", "c", make_schema())
+    other = writer.create_collection("default", "other", make_schema())
     read = reader.collection("default", "c")
     written.insert(make_batch(written.schema, range(100), 1))
     written.flush()
@@ -143,13 +146,21 @@ def test_a_follower_tells_of_damage_every_time(writer: Database, reader: Databas
         with pytest.raises(Corruption, match="missing"):
             read.query().take("vector")
     written.insert(make_batch(written.schema, range(200, 210), 2))
-    for _ in range(3):
+    for key in range(3):
+        other.insert(make_batch(other.schema, [key], 3))
         with pytest.raises(Corruption, match="missing"):
-            reader.list_collections("default")
+            read.query()
+        assert reader.list_collections("default") == ["c", "other"]
+        assert read_all(reader.collection("default", "other")) == dict.fromkeys(range(key + 1), 3)
+    assert caplog.text.count("collection 'c' cannot be used") == 1, "it is logged once"
+    late = follower_of(writer)
     with pytest.raises(Corruption, match="missing"):
-        follower_of(writer)
+        late.collection("default", "c").query()
+    late.close()
     (tmp_path / "elsewhere").rename(writer.path / "segments")
     assert read.n_rows == 110
+    other.insert(make_batch(other.schema, [3], 3))
+    assert read_all(read) == {**dict.fromkeys(range(100), 1), **dict.fromkeys(range(200, 210), 2)}
 
 
 def test_a_follower_that_was_interrupted_catches_up(

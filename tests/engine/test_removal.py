@@ -110,6 +110,23 @@ def test_a_damaged_collection_can_be_dropped(beside: Path, what: str, caplog: py
 
 
 @DAMAGES
+def test_who_only_reads_does_without_a_damaged_collection(
+    beside: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage_collection(beside, what)
+    database = Database.open(beside, read_only=True)
+    try:
+        assert caplog.text.count("collection 'c' cannot be used") == 1
+        assert database.list_collections("default") == ["c", "other"]
+        for _ in range(2):
+            with pytest.raises(Corruption, match="restore it from a copy"):
+                database.collection("default", "c").query()
+        assert read_all(database.collection("default", "other")) == OTHER
+    finally:
+        database.close()
+
+
+@DAMAGES
 def test_a_damaged_collection_can_be_emptied(beside: Path, what: str) -> None:
     damage_collection(beside, what)
     database = Database.open(beside)

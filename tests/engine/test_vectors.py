@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from pymilvus import DataType
 
+from roost.engine import vectors
 from roost.engine.schema import Field
+from roost.engine.tables import float_matrix, vector_matrix
 from roost.engine.vectors import query_matrix, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
@@ -59,7 +62,7 @@ def test_rows_are_copied() -> None:
         ([1, 10**400, 3], InvalidData, "element 1"),
         (np.ones((1, 3), np.float32), InvalidData, "2-d array of float32"),
         (np.ones(3, np.int64), InvalidData, r"1-d array of int64; .*\.astype"),
-        (np.ones(3, np.float16), InvalidData, "float16"),
+        (np.ones(3, np.longdouble), InvalidData, "float16, float32 or float64"),
         ("abc", InvalidData, r"given 'abc' \(str\)"),
         (b"123456789012", InvalidData, "bytes"),
         (None, InvalidData, "None"),
@@ -69,6 +72,26 @@ def test_rows_are_copied() -> None:
 def test_bad_rows_are_named(value: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         vector_column(FIELD, [EXPECTED[0], value])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f2", ">f4", ">f8", np.longdouble, np.int64])
+def test_one_rule_for_the_arrays_of_rows_columns_and_queries(dtype: Any) -> None:
+    rows = EXPECTED.astype(dtype)
+    ways: list[Callable[[], Any]] = [
+        lambda: vector_column(FIELD, list(rows)),
+        lambda: vector_column(FIELD, [rows[0], EXPECTED[1].tolist()]),
+        lambda: float_matrix(FIELD, rows),
+        lambda: query_matrix(FIELD, rows),
+        lambda: query_matrix(FIELD, list(rows)),
+    ]
+    for way in ways:
+        if np.dtype(dtype).kind == "f" and np.dtype(dtype).itemsize <= 8:
+            found = way()
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, EXPECTED)
+        else:
+            with pytest.raises(InvalidData, match="float16, float32 or float64"):
+                way()
 
 
 def test_a_field_of_one_dimension_does_not_broadcast() -> None:
@@ -84,6 +107,8 @@ def test_a_field_of_one_dimension_does_not_broadcast() -> None:
     [
         EXPECTED,
         EXPECTED.astype(np.float64),
+        EXPECTED.astype(np.float16),
+        EXPECTED.astype(">f4"),
         np.asfortranarray(EXPECTED),
         np.repeat(EXPECTED, 2, axis=0)[::2],
         EXPECTED.tolist(),
@@ -118,7 +143,7 @@ def test_forms_of_queries(data: Any) -> None:
         ([b"1234"], DimensionMismatch, "length 1"),
         ([b"12345"], InvalidData, "bytes"),
         (EXPECTED.astype(np.int64), InvalidData, "int64"),
-        (EXPECTED.astype(np.float16), InvalidData, "float16"),
+        (EXPECTED.astype(np.longdouble), InvalidData, "float16, float32 or float64"),
         (np.ones((1, 1, 3), np.float32), InvalidData, "2-d array"),
         (np.array([[1, np.nan, 2]], np.float32), NotFinite, "query 0: element 1 is NaN"),
         ([[1, 2, 3], [1, 2, float("inf")]], NotFinite, "query 1: element 2"),
@@ -130,10 +155,22 @@ def test_bad_queries(data: Any, error: type[Exception], message: str) -> None:
         query_matrix(FIELD, data)
 
 
-def test_large_finite_vectors_are_taken() -> None:
-    large = np.full((1, 3), 3e38, np.float32)
-    np.testing.assert_array_equal(query_matrix(FIELD, large), large)
-    np.testing.assert_array_equal(vector_column(FIELD, [large[0]]), large)
+def test_vectors_whose_distances_would_overflow_are_refused() -> None:
+    longest = np.array([[0, vectors.MAX_LENGTH, 0]], np.float32)
+    many = np.repeat(longest, 50, axis=0)
+    assert np.isfinite(np.square(2 * longest)).all()
+    np.testing.assert_array_equal(query_matrix(FIELD, many), many)
+    np.testing.assert_array_equal(vector_column(FIELD, list(many)), many)
+    np.testing.assert_array_equal(vector_column(BRAIN, list(many)), many.view(np.uint32) >> 16)
+    for large in (1.01 * longest, longest + np.float32(2e18), np.full((1, 3), 3e38)):
+        whole = np.concatenate([many, large.astype(np.float32)])
+        for field, stored in ((FIELD, whole), (BRAIN, (whole.view(np.uint32) >> 16).astype(np.uint16))):
+            with pytest.raises(NotFinite, match=r"row 50, field 'vector': the vector has the length .* scale"):
+                vector_column(field, list(stored))
+            with pytest.raises(NotFinite, match="row 57, field 'vector': the vector has the length"):
+                vector_matrix(field, stored, 7)
+            with pytest.raises(NotFinite, match="query 50: the vector has the length"):
+                query_matrix(field, stored)
 
 
 def test_values_are_shown_short() -> None:

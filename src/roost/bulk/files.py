@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from roost.bulk.sources import ArraySource, Column, Columns, Source, TableSource, gather
+from roost.bulk.sources import ArraySource, Column, Columns, Source, TableSource, gather, type_of
 from roost.errors import InvalidArgument, StorageFailure
 
 _ARROW: Final = frozenset({".arrow", ".feather", ".ipc"})
@@ -105,7 +105,7 @@ class ParquetSource(Source):
 class NpySource(Source):
     """One .npy file for each column. A chunk maps the part that it reads and no more."""
 
-    def __init__(self, paths: Mapping[str, Path], arrays: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
+    def __init__(self, paths: Mapping[str, Path], arrays: Mapping[str, Column] | None = None) -> None:
         """Hold the files, and arrays in memory beside them."""
         self._paths, self._arrays = dict(paths), dict(arrays or {})
         self._files = Files("npy", list(paths.values()))
@@ -117,7 +117,7 @@ class NpySource(Source):
         return None if self._arrays else self._files.name
 
     def describe(self) -> dict[str, Any]:
-        columns = {name: f"{a.dtype} {list(a.shape)}" for name, a in self._open().items()}
+        columns = {name: type_of(array) for name, array in self._open().items()}
         return {**self._files.describe(), **columns}
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
@@ -127,8 +127,8 @@ class NpySource(Source):
     def column(self, name: str) -> Iterator[Column] | None:
         return iter([self._open()[name]])
 
-    def _open(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: _npy(path) for name, path in self._paths.items()} | self._arrays
+    def _open(self) -> dict[str, Column]:
+        return {**{name: _npy(path) for name, path in self._paths.items()}, **self._arrays}
 
 
 def open_files(paths: Sequence[Path], fields: Sequence[str], vector: str | None) -> Source:

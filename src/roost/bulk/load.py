@@ -23,6 +23,7 @@ from roost.embedded import EmbeddedClient
 from roost.embedded.session import collection_of
 from roost.engine.schema import Schema
 from roost.engine.seen_keys import SeenKeys
+from roost.engine.sparse_vectors import is_sparse_matrix
 from roost.engine.tables import batch_from_columns, key_column
 from roost.errors import InvalidArgument, InvalidArgumentType, InvalidData
 
@@ -78,8 +79,9 @@ def bulk_load(
 
     Args:
         data: a path of a file (.parquet, .arrow, .feather, .npy), of a directory or a pattern; a list of paths; a
-            pyarrow Table, RecordBatch or RecordBatchReader; a pandas or polars DataFrame; a 2-d array, for the only
-            vector field; or a dict from field name to an array, a list or the path of a .npy file. Several .npy
+            pyarrow Table, RecordBatch or RecordBatchReader; a pandas or polars DataFrame; a 2-d array or a SciPy sparse
+            matrix, for the only vector field; or a dict from field name to one of these, a list or the path of a .npy
+            file. Several .npy
             files are columns, called as the files.
         columns: the columns to load, of others; or a dict from field name to the column's name. All by default:
             columns that are no fields become keys of the dynamic field.
@@ -185,17 +187,17 @@ def _source(data: Any, schema: Schema) -> Source:
         return open_files([Path(one) for one in data], fields, vector)
     if isinstance(data, pa.RecordBatchReader):
         return ReaderSource(data)
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray) or is_sparse_matrix(data):
         if vector is None:
             raise InvalidArgument(f"data= is an array, and there are several vector fields; give a dict: {fields}")
-        return ArraySource({vector: data})
+        return ArraySource({vector: array_of(vector, data)})
     if isinstance(data, Mapping):
         return _from_mapping(data)
     table = _table(data)
     if table is None:
         raise InvalidArgumentType(
             f"data= is a {type(data).__name__}; it is a path, a list of paths, a pyarrow table or reader, a pandas or "
-            f"polars DataFrame, a 2-d array, or a dict from field name to an array"
+            f"polars DataFrame, a 2-d array, a SciPy sparse matrix, or a dict from field name to an array"
         )
     return TableSource(table)
 

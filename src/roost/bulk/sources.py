@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from roost.engine.sparse_vectors import is_sparse_matrix, sparse_map
 from roost.errors import InvalidArgument, InvalidData
 
 Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
@@ -74,9 +75,7 @@ class TableSource(Source):
     def describe(self) -> dict[str, Any]:
         if self._description is not None:
             return dict(self._description)
-        chunks = [chunk for column in self._table.columns for chunk in column.chunks]
-        pieces = [piece for c in chunks for piece in (f"{c.offset}:{len(c)}".encode(), *c.buffers())]
-        digest = _digest([piece for piece in pieces if piece is not None])
+        digest = _digest(p for column in self._table.columns for chunk in column.chunks for p in _bytes_of(chunk))
         return {"kind": "table", "rows": self.n_rows, "columns": list(self.names), "digest": digest}
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
@@ -113,13 +112,14 @@ class ReaderSource(Source):
 
 
 class ArraySource(Source):
-    """NumPy arrays of one length, a column each."""
+    """Arrays of one length, a column each; Arrow's where NumPy has no such rows."""
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, arrays: Mapping[str, Column]) -> None:
         """Hold the arrays. Raises: InvalidData: they are not equally long, or one has no rows."""
-        lengths = {name: len(array) if array.ndim else None for name, array in arrays.items()}
+        shapes = {n: array.shape if isinstance(array, np.ndarray) else (len(array),) for n, array in arrays.items()}
+        lengths = {name: shape[0] if shape else None for name, shape in shapes.items()}
         if len(set(lengths.values())) != 1 or None in lengths.values():
-            listed = ", ".join(f"{name}: {array.shape}" for name, array in arrays.items()) or "none"
+            listed = ", ".join(f"{name}: {shape}" for name, shape in shapes.items()) or "none"
             raise InvalidData(f"arrays have one row for each record, all the same number; given {listed}")
         self._arrays = dict(arrays)
         self.names = tuple(arrays)
@@ -131,8 +131,8 @@ class ArraySource(Source):
         return None
 
     def describe(self) -> dict[str, Any]:
-        shapes = {name: f"{a.dtype} {list(a.shape)}" for name, a in self._arrays.items()}
-        return {"kind": "arrays", **shapes, "digest": _digest([_bytes_of(array) for array in self._arrays.values()])}
+        shapes = {name: type_of(array) for name, array in self._arrays.items()}
+        return {"kind": "arrays", **shapes, "digest": _digest(p for a in self._arrays.values() for p in _bytes_of(a))}
 
     def chunks(self, start: int, n_rows: int) -> Iterator[Columns]:
         for first in range(start, self.n_rows or 0, n_rows):
@@ -228,19 +228,26 @@ def _joined(tables: list[pa.Table]) -> Columns:
     return columns_of(whole)
 
 
-def array_of(name: str, values: Any) -> npt.NDArray[Any]:
-    """Return a value of a dict of columns as an array.
+def array_of(name: str, values: Any) -> Column:
+    """Return a value of a dict of columns as an array; a sparse matrix of SciPy as Arrow maps.
 
     Raises: InvalidData: its rows are not equally long.
     """
     if isinstance(values, np.ndarray):
         return values
+    if is_sparse_matrix(values):
+        return sparse_map(name, values)
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return np.asarray(values.to_numpy(zero_copy_only=False))
     try:
         return np.asarray(values)
     except ValueError as error:
         raise InvalidData(f"column {name!r} is not an array: {error}") from error
+
+
+def type_of(array: Column) -> str:
+    """Return the type and the shape of an array, in words."""
+    return f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else f"{array.type} [{len(array)}]"
 
 
 def _digest(pieces: Iterable[Any]) -> str:
@@ -251,8 +258,12 @@ def _digest(pieces: Iterable[Any]) -> str:
     return digest.hexdigest()
 
 
-def _bytes_of(array: npt.NDArray[Any]) -> Any:
-    """Return what tells an array's content, for `_digest`."""
-    if array.dtype.hasobject:
-        return repr(array.tolist()).encode()
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+def _bytes_of(array: Column) -> Iterator[Any]:
+    """Yield what tells an array's content, for `_digest`."""
+    if isinstance(array, pa.Array):
+        yield f"{array.offset}:{len(array)}".encode()
+        yield from (buffer for buffer in array.buffers() if buffer is not None)
+    elif array.dtype.hasobject:
+        yield repr(array.tolist()).encode()
+    else:
+        yield np.ascontiguousarray(array).reshape(-1).view(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +41,23 @@ class CollectionInfo:
     """What is in one collection.
 
     Attributes:
-        n_segments: sealed, immutable runs of rows; None on a server, which does not say.
-        n_deleted: rows that are deleted and not compacted away yet; None on a server.
+        n_rows: None where the collection is damaged.
+        n_segments: sealed, immutable runs of rows; None on a server, which does not say, and where it is damaged.
+        n_deleted: rows that are deleted and not compacted away yet; None likewise.
         indexes: field name to index type and parameters, in words.
-        size_bytes: of the segments' and indexes' files; None on a server.
+        size_bytes: of the segments' and indexes' files; None likewise.
+        damage: why its rows cannot be read, in words; None where they can.
     """
 
     database: str
     name: str
     aliases: tuple[str, ...]
-    n_rows: int
+    n_rows: int | None
     n_segments: int | None
     n_deleted: int | None
     indexes: dict[str, str]
     size_bytes: int | None
+    damage: str | None = None
 
 
 def vectors_path(path: Path) -> Path:
@@ -76,7 +79,7 @@ def read_collections(path: Path) -> list[CollectionInfo]:
     """
     with opened_database(path) as database:
         return [
-            _read_collection(database, where, database.collection(where, name))
+            _look_into(database, where, database.collection(where, name))
             for where in database.list_databases()
             for name in database.list_collections(where)
         ]
@@ -102,7 +105,7 @@ def examine(path: Path) -> Examination:
     Raises:
         InvalidArgument: it is a file.
         DatabaseNotFound: there is no database.
-        Corruption: the catalogue or the log is damaged.
+        Corruption: the catalogue is damaged.
     """
     from roost.engine.directory import require_database
     from roost.engine.storage.catalog import Catalog
@@ -112,48 +115,60 @@ def examine(path: Path) -> Examination:
     require_database(path)
     catalog = Catalog(path, read_only=True)
     try:
-        n_records, n_record_files = _read_logs(catalog)
+        n_records, n_record_files, found = _read_logs(catalog)
         files = _named_files(path, catalog)
         damages = {}
-        for file, record in files.items():
+        for file, (record, is_built) in files.items():
             try:
                 verify(file, record)
             except Corruption as error:
-                damages[file] = str(error.message)
+                damages[file] = _rebuilt(error.message) if is_built else error.message
         # A process that writes may have merged segments meanwhile, and removed their files.
         still_named = _named_files(path, catalog) if damages else {}
+        if catalog.doubt is not None:
+            found.append(catalog.doubt)
     finally:
         catalog.close()
-    found = [damage for file, damage in damages.items() if file in still_named]
+    found += [damage for file, damage in damages.items() if file in still_named]
     return Examination(1 + n_record_files + len(files), n_records, found)
 
 
-def _read_logs(catalog: Catalog) -> tuple[int, int]:
-    """Read every record of every log, and return how many there are and how many have a file of their own."""
+def _rebuilt(damage: str) -> str:
+    return f"{damage.partition(';')[0]}; it is built again from the rows when a process that may write next needs it"
+
+
+def _read_logs(catalog: Catalog) -> tuple[int, int, list[str]]:
+    """Read every record of every log.
+
+    Returns: how many there are, how many have a file of their own, and what is damaged, in words.
+    """
     from roost.errors import Corruption
 
     while True:
         catalog.changed()
-        try:
-            with catalog.reading():
-                collections = catalog.load().objects.get("collection", {})
-                n_records = sum(1 for collection_id in collections for _ in catalog.read_log(collection_id))
-                return n_records, sum(len(catalog.log_files(collection_id)) for collection_id in collections)
-        except Corruption:
-            # A process that writes may have removed the files of records that are in a segment by now.
-            if not catalog.changed():
-                raise
+        n_records, n_files = 0, 0
+        damages = []
+        with catalog.reading():
+            for collection_id, document in catalog.load().objects.get("collection", {}).items():
+                n_files += len(catalog.log_files(collection_id))
+                try:
+                    n_records += sum(1 for _ in catalog.read_log(collection_id))
+                except Corruption as error:
+                    damages.append(f"collection {document['name']!r} can only be emptied or dropped: {error.message}")
+        # A process that writes may have removed the files of records that are in a segment by now.
+        if not damages or not catalog.changed():
+            return n_records, n_files, damages
 
 
-def _named_files(path: Path, catalog: Catalog) -> dict[Path, FileRecord]:
-    """Return the files of the segments."""
+def _named_files(path: Path, catalog: Catalog) -> dict[Path, tuple[FileRecord, bool]]:
+    """Return the files of the segments, and of each whether it was built of others."""
     from roost.engine.segment import SegmentRecord
 
     files = {}
     for segment_id, document in catalog.load().objects.get("segment", {}).items():
         segment = SegmentRecord.from_document(segment_id, document)
         for record in segment.all_files:
-            files[path / "segments" / str(segment_id) / record.name] = record
+            files[path / "segments" / str(segment_id) / record.name] = (record, record not in segment.files)
     return files
 
 
@@ -181,23 +196,36 @@ def _segments(collection: Collection) -> Iterator[tuple[Segment, tuple[StoredInd
             yield part.rows, tuple(part.indexes.values())
 
 
-def _read_collection(database: Database, where: str, collection: Collection) -> CollectionInfo:
-    segments = list(_segments(collection))
-    snapshot = collection.snapshot()
-    size_bytes = sum(
-        segment.record.size_bytes + sum(index.record.size_bytes for index in indexes) for segment, indexes in segments
-    )
-    return CollectionInfo(
+def _look_into(database: Database, where: str, collection: Collection) -> CollectionInfo:
+    from roost.errors import Corruption
+
+    defined = CollectionInfo(
         database=where,
         name=collection.name,
         aliases=tuple(database.aliases_of(collection)),
-        n_rows=snapshot.n_rows,
-        n_segments=len(segments),
-        n_deleted=sum(part.n_dead for part in snapshot.parts),
+        n_rows=None,
+        n_segments=None,
+        n_deleted=None,
         indexes={
             spec.field: _in_words(spec.index_type, spec.metric, spec.params) for spec in collection.record.indexes
         },
-        size_bytes=size_bytes,
+        size_bytes=None,
+    )
+    try:
+        return _with_rows(defined, collection)
+    except Corruption as error:
+        return replace(defined, damage=error.message)
+
+
+def _with_rows(defined: CollectionInfo, collection: Collection) -> CollectionInfo:
+    segments = list(_segments(collection))
+    snapshot = collection.snapshot()
+    return replace(
+        defined,
+        n_rows=snapshot.n_rows,
+        n_segments=len(segments),
+        n_deleted=sum(part.n_dead for part in snapshot.parts),
+        size_bytes=sum(s.record.size_bytes + sum(index.record.size_bytes for index in held) for s, held in segments),
     )
 
 

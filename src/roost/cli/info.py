@@ -102,7 +102,7 @@ def _row(collection: CollectionInfo) -> tuple[object, ...]:
     return (
         name,
         ", ".join(collection.aliases),
-        f"{collection.n_rows:,}",
+        "damaged" if collection.n_rows is None else f"{collection.n_rows:,}",
         "" if collection.n_deleted is None else f"{collection.n_deleted:,}",
         "" if collection.n_segments is None else collection.n_segments,
         "\n".join(f"{field}: {index}" for field, index in collection.indexes.items()),

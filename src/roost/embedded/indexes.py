@@ -39,8 +39,9 @@ class IndexMethods(Session):
 
         Raises: InvalidArgument: a type, a metric or a parameter is not allowed; nothing was defined then.
             IndexExists: the field has another index, or is given two. NotSupported, FieldNotFound, CollectionNotFound.
-            MemoryLimitExceeded: a loaded collection would need more memory with it than there is, and it was not
-            defined; or there is no memory to build it now, and rows are compared one by one until there is.
+            MemoryLimitExceeded: the whole limit is too little to build it, or a loaded collection would need more
+            memory with it than there is, and it was not defined; or there is no memory to build it now, and rows are
+            compared one by one until there is.
         """
         if not isinstance(index_params, IndexParams) or not index_params:
             raise InvalidArgument(

@@ -10,11 +10,11 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from roost.engine import memory
 from roost.engine.columns import Batch
-from roost.engine.compaction import MIN_INDEXED_ROWS, SegmentStats
+from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sketch import EXCERPTED_PER_ROW
@@ -24,9 +24,6 @@ from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.storage.column_files import FIELDS_FILE
 from roost.errors import InvalidArgument, MemoryLimitExceeded, MissingDependency, NotSupported
-
-if TYPE_CHECKING:
-    from roost.engine.collection import Collection
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +55,12 @@ RESERVE_BYTES: Final = 64 << 20
 REREAD_S: Final = 0.1
 """What is free is asked of the system this often at most."""
 
-_WAYS_OUT: Final = (
-    "Release another collection, choose an index type that needs less (DISKANN leaves the vectors on disk), or raise "
-    "memory_limit= of roost.connect"
-)
+# What a message advises.
+RELEASE: Final = "release another collection"
+_RELEASE_IT: Final = "release this one"
+_LESSER_TYPE: Final = "choose an index type that needs less (DISKANN leaves the vectors on disk)"
+RAISE: Final = "raise memory_limit= of roost.connect"
+_RAISE_OWN: Final = f"raise its property {LIMIT_PROPERTY!r}"
 
 
 # What a collection needs
@@ -99,6 +98,33 @@ def merge_need(schema: Schema, specs: Sequence[IndexSpec], n_rows: int, size_byt
         size_bytes: of the column files of all of them.
     """
     return size_bytes + sum(_peak(schema.field(s.field), s, n_rows, size_bytes) for s in specs if not s.is_scalar)
+
+
+def unbuildable(
+    record: CollectionRecord, segments: Sequence[SegmentRecord], limit: int
+) -> tuple[IndexSpec, int] | None:
+    """Return an index that a whole limit is too little to build of some segment, the one that needs most, and its need.
+
+    None where each can be built once the other collections are released.
+    """
+    lacking = [
+        (build_need(record.schema, spec, segment), spec)
+        for segment in segments
+        if segment.n_rows >= MIN_INDEXED_ROWS
+        for spec in record.indexes
+        if spec.index_id not in segment.indexes
+    ]
+    need, spec = max(lacking, key=lambda one: one[0], default=(0, None))
+    return None if spec is None or need <= limit else (spec, need)
+
+
+def ways_out(record: CollectionRecord, *ways: str) -> str:
+    """Return in a sentence what can be done; that another index type needs less only where one does."""
+    kinds = [_kind(spec) for spec in record.indexes if not spec.is_scalar]
+    if not kinds or not all(kind is not None and kind.on_disk for kind in kinds):
+        ways = (*ways[:-1], _LESSER_TYPE, ways[-1])
+    text = ways[-1] if len(ways) == 1 else f"{', '.join(ways[:-1])}, or {ways[-1]}"
+    return text[0].upper() + text[1:]
 
 
 def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord) -> int:
@@ -159,6 +185,26 @@ def _kind(spec: IndexSpec) -> type[VectorIndex] | None:
 # What there is
 
 
+class Holder(Protocol):
+    """A collection as the budget sees it."""
+
+    @property
+    def collection_id(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def record(self) -> CollectionRecord: ...
+
+    @property
+    def dropped(self) -> bool: ...
+
+    @property
+    def footprint(self) -> tuple[Sequence[SegmentRecord], int]:
+        """The manifests of its segments and the bytes of its tail."""
+
+
 class Budget:
     """What the collections of one database may hold in memory, and what they hold. Used under the write lock."""
 
@@ -172,11 +218,11 @@ class Budget:
         self.limit = int(DEFAULT_SHARE * whole) if limit is None else limit
         self._reserve = max(RESERVE_BYTES, int(RESERVE_SHARE * whole))
         self._held: dict[int, int] = {}
-        self._changed: dict[int, Collection] = {}
+        self._changed: dict[int, Holder] = {}
         self._free = 0
         self._read_at = float("-inf")
 
-    def changed(self, collection: Collection) -> None:
+    def changed(self, collection: Holder) -> None:
         """Note that a collection may hold more or less than before; it is looked at when somebody asks."""
         self._changed[collection.collection_id] = collection
 
@@ -203,7 +249,7 @@ class Budget:
             self._free, self._read_at = max(0, memory.available_bytes() - self._reserve), now
         return self._free
 
-    def check(self, collection: Collection, record: CollectionRecord) -> None:
+    def check(self, collection: Holder, record: CollectionRecord) -> None:
         """Refuse a definition under which a collection would need more memory than it may have.
 
         What does not need more than before, and what needs none, is never refused.
@@ -218,19 +264,42 @@ class Budget:
         if record.loaded and need > own and (need > before or own < own_before):
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory when it is loaded, more than "
-                f"its own limit of {shown_bytes(own)}; nothing was changed. Raise its property {LIMIT_PROPERTY!r}, or "
-                f"choose an index type that needs less (DISKANN leaves the vectors on disk)"
+                f"its own limit of {shown_bytes(own)}; nothing was changed. {ways_out(record, _RAISE_OWN)}"
             )
         held = self.held(collection.collection_id)
         if need > before and held + need > self.limit:
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory, and of the limit of "
                 f"{shown_bytes(self.limit)} the other collections hold {shown_bytes(held)}; nothing was changed. "
-                f"{_WAYS_OUT}"
+                f"{ways_out(record, RELEASE, RAISE)}"
+            )
+        is_new = {spec.index_id for spec in record.indexes} - {spec.index_id for spec in collection.record.indexes}
+        found = unbuildable(record, footprint[0], self.limit) if is_new else None
+        if found is not None and found[0].index_id in is_new:
+            raise MemoryLimitExceeded(
+                f"{self._never_built(record, *found)}; nothing was changed. {ways_out(record, RAISE)}"
             )
 
-    def check_rows(self, collection: Collection, batch: Batch, tail_bytes: int) -> None:
-        """Refuse rows that the machine has no memory for.
+    def redefined(self, collection: Holder, before: CollectionRecord) -> None:
+        """Note that a definition was changed. It is warned of a collection that is loaded and cannot be indexed."""
+        self.changed(collection)
+        if collection.record.loaded and not before.loaded:
+            found = unbuildable(collection.record, collection.footprint[0], self.limit)
+            if found is not None:
+                _log.warning(
+                    "%s; it is loaded, and its rows are compared one by one. %s",
+                    self._never_built(collection.record, *found),
+                    ways_out(collection.record, RAISE),
+                )
+
+    def _never_built(self, record: CollectionRecord, spec: IndexSpec, need: int) -> str:
+        return (
+            f"index {spec.name!r} of collection {record.name!r} cannot be built: that takes about {shown_bytes(need)} "
+            f"of memory, more than the whole limit of {shown_bytes(self.limit)}"
+        )
+
+    def check_rows(self, collection: Holder, batch: Batch, tail_bytes: int) -> None:
+        """Refuse rows that the machine has no memory for, or that do not fit into the collection's own limit.
 
         Args:
             tail_bytes: of the rows that are in no segment yet.
@@ -244,6 +313,25 @@ class Budget:
                 f"of memory, and the machine has {shown_bytes(free)} to give; nothing was written. Insert fewer rows "
                 f"at once, or flush or release a collection"
             )
+        self.check_growth(collection, (), tail_bytes + size)
+
+    def check_growth(self, collection: Holder, more: Sequence[SegmentRecord], tail_bytes: int) -> None:
+        """Refuse rows with which a loaded collection would need more than its own limit.
+
+        Args:
+            more: the new segments.
+            tail_bytes: of the rows in no segment, the new ones included.
+        Raises: MemoryLimitExceeded.
+        """
+        record = collection.record
+        if not record.loaded or LIMIT_PROPERTY not in record.properties:
+            return
+        need, own = needed_bytes(record, [*collection.footprint[0], *more], tail_bytes), _own_limit_before(record)
+        if need > own:
+            raise MemoryLimitExceeded(
+                f"collection {record.name!r} would need about {shown_bytes(need)} of memory with these rows, more than "
+                f"its own limit of {shown_bytes(own)}; nothing was written. {ways_out(record, _RELEASE_IT, _RAISE_OWN)}"
+            )
 
     def warn_if_over(self, name: str) -> None:
         """Log that the loaded collections need more than the limit, where they do: they are mapped, and can be read."""
@@ -256,56 +344,3 @@ class Budget:
                 shown_bytes(held),
                 shown_bytes(self.limit),
             )
-
-
-class Room:
-    """Whether the background work of one collection fits into memory, step by step. Used by the maintenance thread."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-        self._lacking = ""
-        self._has_warned = False
-
-    def begin(self) -> None:
-        """Begin a run of upkeep."""
-        self._lacking = ""
-
-    def end(self) -> None:
-        """End a run. It is warned once, until all fits again.
-
-        Raises: MemoryLimitExceeded: an index was not built; the run is to be repeated.
-        """
-        if self._lacking and not self._has_warned:
-            _log.warning("%s", self._lacking)
-        self._has_warned = bool(self._lacking)
-        if self._lacking:
-            raise MemoryLimitExceeded(self._lacking)
-
-    def takes_index(self, segment: SegmentRecord, spec: IndexSpec) -> bool:
-        """Say whether an index of a segment can be built now, and remember it where it cannot."""
-        need = build_need(self._collection.schema, spec, segment)
-        left = self._left([segment])
-        if need <= left:
-            return True
-        self._lacking = (
-            f"index {spec.name!r} of collection {self._collection.name!r} is not built: that takes about "
-            f"{shown_bytes(need)} of memory, and {shown_bytes(max(0, left))} is left of the limit of "
-            f"{shown_bytes(self._collection.host.budget.limit)} and of what the machine has. The rows are stored and "
-            f"compared one by one meanwhile, and it is tried again from time to time. {_WAYS_OUT}"
-        )
-        return False
-
-    def takes_merge(self, merged: Sequence[SegmentStats]) -> bool:
-        """Say whether segments can be merged now; until they can, each has an index of its own."""
-        record, ids = self._collection.record, {segment.segment_id for segment in merged}
-        segments = [segment for segment in self._collection.footprint[0] if segment.segment_id in ids]
-        n_rows, size = sum(s.n_rows for s in merged), sum(s.size_bytes for s in merged)
-        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(segments)
-
-    def _left(self, segments: Sequence[SegmentRecord]) -> int:
-        """Return the room for work on some segments, what they hold themselves included."""
-        budget, record = self._collection.host.budget, self._collection.record
-        with self._collection.host.catalog.lock:
-            held, free = budget.held(), budget.free()
-        own = sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
-        return min(budget.limit - held + own, free)

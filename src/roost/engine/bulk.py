@@ -80,7 +80,8 @@ def load_batch(
         so_far: how far it had come before these rows.
     Returns: how far the load has come now; None without a name.
     Raises: PartitionNotFound. LoadConflict: the collection was emptied since, or somebody else carries on the load.
-        Closed, ReadOnly, CollectionNotFound, StorageFull, StorageFailure: nothing of the batch was stored.
+        Closed, ReadOnly, CollectionNotFound, StorageFull, StorageFailure. MemoryLimitExceeded: the collection is
+        loaded, and would outgrow its own limit. Nothing of the batch was stored.
     """
     host, schema = collection.host, collection.schema
     collection.require_writable()
@@ -94,6 +95,7 @@ def load_batch(
             with collection.changing():
                 if _partition_id(collection, partition) != partition_id:
                     raise PartitionNotFound(f"partition {partition!r} was dropped and made again meanwhile")
+                host.budget.check_growth(collection, [written.record], collection.contents.tail.size_bytes)
                 record = collection.record
                 if name is not None and so_far is not None and after is not None:
                     _require_same(record, name, so_far)

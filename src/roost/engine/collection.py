@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -32,15 +32,7 @@ from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
-from roost.errors import (
-    CollectionNotFound,
-    IndexNotFound,
-    InvalidArgument,
-    PartitionNotFound,
-    Timeout,
-)
-
-_T = TypeVar("_T")
+from roost.errors import CollectionNotFound, Corruption, IndexNotFound, InvalidArgument, PartitionNotFound, Timeout
 
 Recover: TypeAlias = Callable[[CollectionRecord, Contents | None], Contents]
 """Gives the rows of a collection, given its record and an earlier reading whose open files are used again."""
@@ -77,7 +69,7 @@ class Collection:
         host.budget.changed(self)
 
     def __repr__(self) -> str:
-        return f"<Collection {self.name!r}: {self.n_rows} rows>"
+        return f"<Collection {self.name!r}>"
 
     @property
     def collection_id(self) -> int:
@@ -113,10 +105,6 @@ class Collection:
         return self._contents.manifests(), self._contents.tail.size_bytes
 
     @property
-    def _holders(self) -> dict[int, object]:
-        return {} if self._contents is None else self._contents.holders()
-
-    @property
     def _snapshot(self) -> Snapshot:
         return self._published or self.open()[1]
 
@@ -144,21 +132,29 @@ class Collection:
                 self.publish()
 
     def renew(self, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord]) -> None:
-        """Take over what the catalogue has by now; rows that were recovered are recovered again at once."""
-        if self._contents is None:
+        """Take over what the catalogue has by now; rows that were recovered are recovered again at once.
+
+        Raises: Corruption: they cannot be; whoever uses the collection tries, and is told so, again.
+        """
+        try:
+            self._contents = self._contents and recover(record, self._contents)
+        except Corruption:
+            self._contents = self._published = None
+            raise
+        finally:
             self.record, self._recover_rows, self._unopened = record, recover, segments
             self.host.budget.changed(self)
-            return
-        contents = recover(record, self._contents)
-        self.record, self.contents = record, contents
-        self.publish()
+        if self._contents is not None:
+            self._recover_rows, self._unopened = None, ()
+            self.publish()
 
     # Reading
 
     def snapshot(self) -> Snapshot:
         """Return every row at this moment."""
-        if self.follow is not None:
-            self.follow()
+        follow = self.follow
+        if follow is not None:
+            follow()
         return self._snapshot
 
     def search(self, request: Request) -> Hits:
@@ -167,7 +163,7 @@ class Collection:
         Raises: Corruption: a file that the search needs is damaged.
         """
         self.host.searched_at = time.monotonic()
-        return self._read(lambda snapshot: vector_search.search(snapshot, request))
+        return vector_search.search(self.snapshot(), request)
 
     def query(
         self,
@@ -184,15 +180,11 @@ class Collection:
         Raises: Corruption: a file that the query needs is damaged.
         """
         wanted = None if keys is None else self._keys(keys)
-        return self._read(
-            lambda snapshot: row_query.find(
-                snapshot, predicate=predicate, keys=wanted, partitions=partitions, first=first
-            )
-        )
+        return row_query.find(self.snapshot(), predicate=predicate, keys=wanted, partitions=partitions, first=first)
 
     def count(self, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
         """Return how many rows pass the filter."""
-        return self._read(lambda snapshot: row_query.count(snapshot, predicate, partitions))
+        return row_query.count(self.snapshot(), predicate, partitions)
 
     def partition_ids(self, names: Sequence[str] | None) -> Partitions:
         """Return the ids of partitions, or None for no restriction.
@@ -202,14 +194,6 @@ class Collection:
         if not names:
             return None
         return tuple(sorted({self._partition_id(name) for name in names}))
-
-    def _read(self, read: Callable[[Snapshot], _T]) -> _T:
-        if self.follow is None:
-            return read(self._snapshot)
-        self.follow()
-        if self.dropped:
-            raise CollectionNotFound(f"collection {self.name!r} was dropped")
-        return read(self._snapshot)
 
     # Writing
 
@@ -250,7 +234,7 @@ class Collection:
     def insert(self, batch: Batch, partition: str = DEFAULT_PARTITION) -> None:
         """Add rows; a row whose primary key exists already takes the place of the old one.
 
-        Raises: PartitionNotFound. MemoryLimitExceeded: the machine has no memory for them.
+        Raises: PartitionNotFound. MemoryLimitExceeded: the machine, or the collection's limit, has no room for them.
         """
         with self.changing():
             partition_id = self._partition_id(partition)
@@ -308,7 +292,7 @@ class Collection:
                 change.truncate_log(self.collection_id, catalog.log_range(self.collection_id)[1])
                 if record != held:
                     change.put("collection", self.collection_id, record.to_document())
-            old = self._holders
+            old = {} if self._contents is None else self._contents.holders()
             self.record, self._recover_rows = record, None
             self.contents = Contents(self.schema)
             self._is_torn = False
@@ -372,7 +356,8 @@ class Collection:
         Raises:
             IndexExists: the field has another index, or the name is taken.
             InvalidArgument: the type, the metric or a parameter is not allowed.
-            MemoryLimitExceeded: the collection is loaded, and would need more memory with it than there is.
+            MemoryLimitExceeded: the whole limit is too little to build it, or the collection is loaded, and would need
+                more memory with it than there is.
         """
         spec.check(self.schema)
         with self.changing():
@@ -411,8 +396,8 @@ class Collection:
         with self.host.catalog.transaction() as change:
             change.put("collection", self.collection_id, record.to_document())
             self.host.save_counter(change)
-        self.record = record
-        self.host.budget.changed(self)
+        before, self.record = self.record, record
+        self.host.budget.redefined(self, before)
 
     # Upkeep
 
@@ -468,8 +453,12 @@ class Collection:
         self.host.maintenance.forget(self.collection_id)
         self.host.budget.forget(self.collection_id)
         if not self.host.read_only:
-            self.host.remove_segments(segment_ids, self._holders)
-        self._contents = self._published = self._recover_rows = None
+            self.host.remove_segments(segment_ids, {} if self._contents is None else self._contents.holders())
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Forget the rows, which nobody can ask for any more; who reads holds what is read. Under the write lock."""
+        self._contents = self._published = self._recover_rows = self.follow = None
 
     def require_present(self) -> None:
         """Raises: Closed, CollectionNotFound (it was dropped)."""

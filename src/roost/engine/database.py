@@ -4,7 +4,7 @@ Opening, in order: (1) the writer's lock, (2) the catalogue is read and checked,
 segments are named (not yet read) and its log is checked, (4) files that nothing names are swept. A damaged log
 is told of, and refuses the use of its collection; the others can be used, and the collection can be dropped.
 A crash during any step changes nothing, since only step 4 writes. A collection's log is repeated when the
-collection is first used; a reader beside a writer repeats all of them at once.
+collection is first used; a reader beside a writer repeats all of them at once, and does without those it cannot read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.storage.catalog import DURABILITY, Catalog, CatalogState
 from roost.engine.sweep import sweep
+from roost.engine.unreadable import Unreadable
 from roost.engine.upkeep import has_work
 from roost.errors import (
     AliasExists,
@@ -67,11 +69,14 @@ class Database:
         self._lock = None if read_only else lock_directory(path)
         try:
             catalog = Catalog(path, durability=durability, read_only=read_only)
+            if catalog.doubt is not None:
+                _log.warning("%s", catalog.doubt)
             self._host = Host(path, catalog, Maintenance(path.name), read_only, budget=Budget(memory_limit))
             try:
                 self._names = Names()
                 self._unfinished: list[Collection] = []
                 self._has_damaged_log = False
+                self._unreadable = Unreadable()
                 if read_only:
                     self._follow()
                 else:
@@ -140,6 +145,7 @@ class Database:
             with self._host.catalog.lock:
                 self._host.closed = True
                 self._host.remove_now()
+                self._names.let_go()
                 self._host.catalog.close()
             if self._lock is not None:
                 self._lock.release()
@@ -389,14 +395,15 @@ class Database:
         def recover(record: CollectionRecord, held: Contents | None) -> Contents:
             return recover_contents(self._host.catalog, self._host.segments, record, segments, own, held)
 
+        collection = known or Collection(self._host, record, recover, segments)
+        if self.read_only:  # it opens everything now: the writer may remove what it has merged
+            collection.follow = self._follow
+            renew = None if known is None else partial(known.renew, record, recover, segments)
+            self._unreadable.recover(collection, renew)
+            return collection
         if known is not None:
             known.renew(record, recover, segments)
             return known
-        collection = Collection(self._host, record, recover, segments)
-        if self.read_only:  # it opens everything now: the writer may remove what it has merged
-            collection.follow = self._follow
-            collection.open()
-            return collection
         try:
             if has_work(record, segments, check_log(self._host.catalog, record.collection_id)):
                 self._unfinished.append(collection)
@@ -413,6 +420,7 @@ class Database:
                 return False
             while True:
                 # The writer may merge a segment away, and remove its files, while they are opened here.
+                self._unreadable.look_again()
                 try:
                     self._reload()
                 except Corruption:
@@ -423,7 +431,8 @@ class Database:
                 except BaseException:
                     catalog.forget_changes()
                     raise
-                if all([c.contents.open_files() for c in self._names.collections.values()]) or not catalog.changed():
+                if self._unreadable.is_all_open(self._names.collections.values()) or not catalog.changed():
+                    self._unreadable.tell()
                     return True
 
     def _reload(self) -> CatalogState:

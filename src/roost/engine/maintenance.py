@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from roost.errors import Closed, MemoryLimitExceeded
+from roost.errors import Closed, Corruption, MemoryLimitExceeded
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Maintenance:
         try:
             task.run(bool(task.waiting))
         except Exception as error:  # the thread serves every collection and outlives one's failure
-            if not isinstance(error, MemoryLimitExceeded):  # upkeep has said so, once
+            if not isinstance(error, (Corruption, MemoryLimitExceeded)):  # upkeep has said so, once
                 _log.warning("upkeep of collection %d failed", key, exc_info=error)
             with self._changed:
                 if not self._stopping:

@@ -32,6 +32,11 @@ class Names:
             found = self.by_ids.get(alias.collection_id)
         return found
 
+    def let_go(self) -> None:
+        """Have every collection forget its rows, once the database is closed."""
+        for collection in self.by_ids.values():
+            collection.let_go()
+
     def with_collection(self, database: str, name: str, collection: Collection) -> Names:
         """Return the names with one more collection."""
         return replace(

@@ -304,7 +304,7 @@ class SegmentIndex(Derived[VectorIndex]):
 class SegmentScalarIndex(Derived[ScalarIndex]):
     """A built index of a segment on a scalar field."""
 
-    without: ClassVar[str] = "its rows are compared one by one"
+    without: ClassVar[str] = "filters read the field's values instead"
 
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:
         super().__init__(path, record)

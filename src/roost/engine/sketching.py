@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from roost.engine.compaction import sketch_path, takes_sketch
 from roost.engine.contents import Superseded
 from roost.engine.index.exact import one_thread
 from roost.engine.index.sketch import Sketch
+from roost.engine.kept import Kept
 from roost.engine.segment import IndexSpec, Segment, SegmentSketch
 from roost.engine.storage.durable import sync_directory, write_durable
-
-if TYPE_CHECKING:
-    from roost.engine.collection import Collection
-    from roost.engine.tail import TailView
+from roost.engine.tail import TailView
 
 GROWN_BY = 512
 """Rows of the tail that are compared one by one before they are sketched."""
@@ -28,7 +25,7 @@ GROWN_BY = 512
 class Sketching:
     """Run by the maintenance thread alone, but for `is_behind`."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Kept) -> None:
         self._collection = collection
         self._host = collection.host
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from roost.engine.columns import VectorArray
 from roost.engine.index.sparse_rows import MAX_INDEX, PAIR, sparse_rows
@@ -34,14 +35,35 @@ def sparse_queries(field: Field, data: Any) -> VectorArray:
         data: a list of vectors as `sparse_bytes` takes them, or a SciPy matrix of a row for each.
     Raises: InvalidArgument: it is a single vector, or empty. As `sparse_bytes`; the message names the query.
     """
-    if _is_matrix(data):
+    if is_sparse_matrix(data):
         matrix = data.tocsr()
         data = [matrix[i : i + 1] for i in range(matrix.shape[0])] if len(matrix.shape) == 2 else []
-    if not isinstance(data, list) or not data or not all(isinstance(v, (dict, list)) or _is_matrix(v) for v in data):
+    if (
+        not isinstance(data, list)
+        or not data
+        or not all(isinstance(v, (dict, list)) or is_sparse_matrix(v) for v in data)
+    ):
         raise InvalidArgument(
             f"data= is {shown(data)}; it must be a list of sparse vectors: for one vector pass data=[{{index: number}}]"
         )
     return sparse_rows(sparse_bytes(field, data, "query {}"))
+
+
+def sparse_map(name: str, matrix: Any) -> pa.Array:
+    """Return the rows of a SciPy matrix as a column of Arrow maps from index to number; nothing is copied that fits.
+
+    Args:
+        name: of the column, for messages.
+    Raises: InvalidData: it has no rows, or more numbers than a column can hold.
+    """
+    rows = matrix.tocsr()
+    if len(rows.shape) != 2 or rows.nnz > np.iinfo(np.int32).max:
+        raise InvalidData(
+            f"column {name!r}: given a sparse matrix of shape {rows.shape} with {rows.nnz} numbers; it has a row for "
+            f"each record, and {np.iinfo(np.int32).max} numbers at most: load the rows in parts"
+        )
+    numbers = rows.data if rows.data.dtype.kind == "f" else rows.data.astype(np.float64)
+    return pa.MapArray.from_arrays(pa.array(rows.indptr, pa.int32()), pa.array(rows.indices), pa.array(numbers))
 
 
 def sparse_value(stored: bytes) -> dict[int, float]:
@@ -50,8 +72,8 @@ def sparse_value(stored: bytes) -> dict[int, float]:
     return dict(zip(pairs["index"].tolist(), pairs["value"].tolist(), strict=True))
 
 
-def _is_matrix(value: Any) -> bool:
-    """Whether a value is a matrix of SciPy, which need not be installed."""
+def is_sparse_matrix(value: Any) -> bool:
+    """Whether a value is a sparse matrix or array of SciPy, which need not be installed."""
     return hasattr(value, "tocsr") and hasattr(value, "nnz")
 
 
@@ -72,9 +94,9 @@ def _one(value: Any, field: Field, where: str) -> bytes:
 
 def _parts(value: Any, field: Field, where: str) -> tuple[Any, Any]:
     """Return the indices (int64) and the numbers (float64) of a vector."""
-    if _is_matrix(value):
+    if is_sparse_matrix(value):
         row = value.tocsr()
-        if len(row.shape) != 2 or row.shape[0] != 1:
+        if row.shape[:-1] not in ((), (1,)):
             raise InvalidData(f"{where}: given a matrix of shape {row.shape}; a sparse vector is a matrix of one row")
         return row.indices.astype(np.int64), row.data.astype(np.float64)
     if isinstance(value, Mapping):

@@ -21,7 +21,7 @@ from roost.engine.columns import Batch, FloatArray, VectorArray
 from roost.engine.index.narrow import not_finite
 from roost.engine.rows import scalar_array
 from roost.engine.schema import DYNAMIC_FIELD, SPARSE, Field, Schema
-from roost.engine.vectors import check_finite, shown, vector_column
+from roost.engine.vectors import FLOAT_ARRAYS, check_finite, check_length, is_float, shown, vector_column
 from roost.errors import DimensionMismatch, InvalidData, NotFinite
 
 Column: TypeAlias = "pa.Array | npt.NDArray[Any]"
@@ -313,7 +313,7 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
     """
     if field.dtype == DataType.FLOAT_VECTOR:
         return float_matrix(field, given, first_row)
-    stored = _stored_matrix(field, given)
+    stored = _stored_matrix(field, given, first_row)
     if stored is not None:
         return stored
     try:
@@ -322,7 +322,7 @@ def vector_matrix(field: Field, given: Column, first_row: int = 0) -> VectorArra
         raise _from_first(error, first_row) from error
 
 
-def _stored_matrix(field: Field, given: Column) -> VectorArray | None:
+def _stored_matrix(field: Field, given: Column, first_row: int) -> VectorArray | None:
     """Return vectors that are all as the field stores them; None where any needs a closer look."""
     if isinstance(given, np.ndarray):
         matrix = given
@@ -333,7 +333,10 @@ def _stored_matrix(field: Field, given: Column) -> VectorArray | None:
         matrix = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
     if matrix.ndim != 2 or matrix.dtype != field.vector_dtype or matrix.shape[1:] != field.row_shape:
         return None
-    return None if not_finite(matrix).any() else np.ascontiguousarray(matrix)
+    if not_finite(matrix).any():
+        return None
+    check_length(matrix, field, "row {}, field " + repr(field.name), first_row)
+    return np.ascontiguousarray(matrix)
 
 
 def _typed_rows(field: Field, given: Column) -> list[Any]:
@@ -372,9 +375,9 @@ def float_matrix(field: Field, given: Column, first_row: int = 0) -> FloatArray:
 def _matrix(field: Field, given: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if given.dtype == object:
         return _listed(field, pa.array(list(given)), 0)
-    if given.ndim != 2 or given.dtype.kind != "f":
+    if given.ndim != 2 or not is_float(given.dtype):
         raise InvalidData(
-            f"field {field.name!r}: given {shown(given)}; vectors are a 2-d array of float32 or float64, a row each: "
+            f"field {field.name!r}: given {shown(given)}; vectors are a 2-d array of {FLOAT_ARRAYS}, a row each: "
             f"convert it with .astype('float32')"
         )
     if given.shape[1] != field.dim:
@@ -391,6 +394,7 @@ def _listed(field: Field, column: pa.Array, first_row: int) -> npt.NDArray[Any]:
     if not (is_fixed or pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not _is_number(kind.value_type):
         raise InvalidData(
             f"field {field.name!r} ({field.dtype.name}): given a column of {kind}; a vector is a list of numbers"
+            + ("; sparse vectors go into a SPARSE_FLOAT_VECTOR field" if pa.types.is_map(kind) else "")
         )
     where = f"field {field.name!r}"
     if column.null_count:

@@ -6,14 +6,13 @@ the rows before or after, never in between; writers wait only for the swap.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from roost.engine.budget import Room
 from roost.engine.compaction import (
     FULL_SEGMENT_BYTES,
     MIN_INDEXED_ROWS,
@@ -33,9 +32,11 @@ from roost.engine.contents import Contents, Superseded
 from roost.engine.effort import Effort, Pace, choose_effort
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import MAX_NUMBERS
+from roost.engine.kept import Kept
 from roost.engine.plan import Task, scan_cost_ns
 from roost.engine.records import CollectionRecord
 from roost.engine.recovery import open_index, open_indexes
+from roost.engine.room import Room
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
 from roost.engine.schema import Schema
 from roost.engine.segment import (
@@ -51,10 +52,9 @@ from roost.engine.snapshot import Part
 from roost.engine.storage.durable import FileRecord, sync_directory
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
-from roost.errors import Closed, CollectionNotFound
+from roost.errors import Closed, CollectionNotFound, Corruption
 
-if TYPE_CHECKING:
-    from roost.engine.collection import Collection
+_log = logging.getLogger(__name__)
 
 MIN_SEALED_ROWS = MIN_INDEXED_ROWS
 """A shorter tail stays in the log unless a flush asks for it."""
@@ -89,7 +89,7 @@ def has_work(record: CollectionRecord, segments: Sequence[SegmentRecord], n_log_
 class Upkeep:
     """The upkeep of one collection. Run by the maintenance thread alone."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Kept) -> None:
         self._collection = collection
         self._host = collection.host
         self._room = Room(collection)
@@ -97,6 +97,7 @@ class Upkeep:
         self._sealed_upto = 0
         self._written_at = float("-inf")
         self._has_put_off = False
+        self._told_damage = ""
         self.n_loads = 0
         """Bulk loads under way: until they end, only what makes a full segment is merged and indexed."""
 
@@ -126,17 +127,28 @@ class Upkeep:
     def run(self, full: bool) -> None:
         """Do what is due; with `full`, seal every row first.
 
-        Raises: MemoryLimitExceeded: all was done but for indexes that there is no memory to build.
+        Raises: MemoryLimitExceeded: all was done but for indexes that there is no memory to build. Corruption: rows
+            that are to be merged or indexed are damaged. Both are logged, once.
         """
         while True:
             try:
-                return self._run(full)
+                self._run(full)
+                self._told_damage = ""
+                return
             except Superseded:
                 continue
+            except Corruption as error:
+                self._tell(error.message)
+                raise
             except (CollectionNotFound, Closed):
                 if self._collection.dropped or self._host.closed:
                     return
                 raise
+
+    def _tell(self, damage: str) -> None:
+        if damage != self._told_damage:
+            _log.warning("collection %r is not merged and indexed further: %s", self._collection.name, damage)
+        self._told_damage = damage
 
     def _run(self, full: bool) -> None:
         self._collection.require_present()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -16,8 +15,14 @@ from roost.engine.index.narrow import as_float32, not_finite, to_bfloat16
 from roost.engine.schema import Field
 from roost.errors import DimensionMismatch, InvalidArgument, InvalidData, NotFinite
 
-_FLOAT_TYPES: Final = (np.dtype(np.float32), np.dtype(np.float64))
-_FLOAT32: Final = _FLOAT_TYPES[0]
+_FLOAT32: Final = np.dtype(np.float32)
+FLOAT_ARRAYS: Final = "float16, float32 or float64"
+"""Of these types arrays are taken as numbers; float16 is widened, which changes none of them."""
+
+MAX_LENGTH: Final = 2.0**62
+"""The Euclidean length of the longest vector that is taken: the square of twice that is well within float32, so no
+distance or inner product of two vectors overflows it. Rows at infinite distances would be found by no index."""
+
 _FLOAT_VECTOR: Final = DataType.FLOAT_VECTOR
 _HALF_TYPES: Final = (DataType.FLOAT16_VECTOR, DataType.BFLOAT16_VECTOR)
 
@@ -37,12 +42,12 @@ def vector_column(field: Field, values: Sequence[Any]) -> VectorArray:
     """Return the vectors of a batch of rows as one array of the field's stored type, a row each.
 
     Args:
-        values: per row a list or tuple of numbers, or a 1-d array; of FLOAT_VECTOR float32 or float64. Half-precision
-            types take arrays of their own type as well, and round others; these and INT8_VECTOR and BINARY_VECTOR
-            take the bytes of a vector.
+        values: per row a list or tuple of numbers, or a 1-d array; of FLOAT_VECTOR float16, float32 or float64.
+            Half-precision types take arrays of their own type, and round those of float32 and float64; these and
+            INT8_VECTOR and BINARY_VECTOR take the bytes of a vector.
     Raises:
         DimensionMismatch: a vector has another length than the field.
-        NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold.
+        NotFinite: a vector holds NaN, infinity, or a number that its type cannot hold, or is longer than `MAX_LENGTH`.
         InvalidData: a value is not a vector of numbers. Each message names the row.
     """
     if field.dtype is not _FLOAT_VECTOR:
@@ -60,7 +65,7 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
     """Return query vectors as a (n_queries, dim) float32 array; binary ones as they are stored.
 
     Args:
-        data: a 2-d float32 or float64 array, or a list of vectors: lists of numbers, 1-d arrays, or
+        data: a 2-d float16, float32 or float64 array, or a list of vectors: lists of numbers, 1-d arrays, or
             the bytes of little-endian float32. For other types what `vector_column` takes; numbers are rounded
             as those of rows are.
     Raises:
@@ -70,7 +75,7 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
     if field.dtype is not _FLOAT_VECTOR:
         asked = _typed_matrix(field, _listed(field, data), "query {}")
         return asked if field.dtype is DataType.BINARY_VECTOR else as_float32(asked)
-    if type(data) is np.ndarray and data.ndim == 2 and data.dtype in _FLOAT_TYPES and data.shape[0]:
+    if type(data) is np.ndarray and data.ndim == 2 and is_float(data.dtype) and data.shape[0]:
         if data.shape[1] != field.dim:
             raise _wrong_length(data.shape[1], field, "every query")
         matrix = np.ascontiguousarray(data) if data.dtype == _FLOAT32 else _to_float32(data)
@@ -79,6 +84,11 @@ def query_matrix(field: Field, data: Any) -> VectorArray:
         matrix = _queries_one_by_one(field, data) if stacked is None else stacked
     check_finite(matrix, field, "query {}")
     return matrix
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether arrays of a type are taken as numbers: `FLOAT_ARRAYS`, in any order of bytes."""
+    return dtype.kind == "f" and dtype.itemsize <= 8
 
 
 def _queries_one_by_one(field: Field, data: Any) -> FloatArray:
@@ -114,7 +124,7 @@ def _stack_arrays(field: Field, values: Sequence[Any]) -> FloatArray | None:
         return np.array(only[None])
     if set(map(type, values)) != {np.ndarray} or {v.shape for v in values} != {(field.dim,)}:
         return None
-    if not {v.dtype for v in values} <= set(_FLOAT_TYPES):
+    if not all(map(is_float, {v.dtype for v in values})):
         return None
     with np.errstate(over="ignore"):
         return np.concatenate(values, dtype=np.float32, casting="same_kind").reshape(len(values), -1)
@@ -123,10 +133,10 @@ def _stack_arrays(field: Field, values: Sequence[Any]) -> FloatArray | None:
 def _vector(value: Any, field: Field, where: str) -> Any:
     """Return one vector of the right length; what float32 cannot hold comes out as infinity."""
     if isinstance(value, np.ndarray):
-        if value.ndim != 1 or value.dtype not in _FLOAT_TYPES:
+        if value.ndim != 1 or not is_float(value.dtype):
             raise InvalidData(
-                f"{where}: given a {value.ndim}-d array of {value.dtype}; a vector is a 1-d array of float32 or "
-                f"float64: convert it with .astype('float32')"
+                f"{where}: given a {value.ndim}-d array of {value.dtype}; a vector is a 1-d array of "
+                f"{FLOAT_ARRAYS}: convert it with .astype('float32')"
             )
         if len(value) != field.dim:
             raise _wrong_length(len(value), field, where)
@@ -150,16 +160,16 @@ def _to_float32(values: Any) -> FloatArray:
 
 
 def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 0) -> None:
-    """Refuse vectors that hold what is no finite number.
+    """Refuse vectors that hold what is no finite number, or are so long that their distances would be none.
 
     Args:
         where: what is read, with a place for its number.
         first_row: the number of the first vector.
-    Raises: NotFinite: of the first such element.
+    Raises: NotFinite: of the first such element, or vector.
     """
-    # Quick, and infinite also where only the squares overflow.
+    # Quick, and never true where a number is none or the squares overflow.
     flat = np.ascontiguousarray(matrix)
-    if math.isfinite(faiss.fvec_norm_L2sqr(faiss.swig_ptr(flat), flat.size)):
+    if faiss.fvec_norm_L2sqr(faiss.swig_ptr(flat), flat.size) <= MAX_LENGTH**2:
         return
     finite = np.isfinite(matrix)
     if not finite.all():
@@ -168,6 +178,21 @@ def check_finite(matrix: FloatArray, field: Field, where: str, first_row: int = 
             f"{where.format(first_row + row)}: element {column} is NaN, infinite, or too large for float32; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    row = int(np.argmax(lengths > MAX_LENGTH))
+    if lengths[row] > MAX_LENGTH:
+        raise NotFinite(
+            f"{where.format(first_row + row)}: the vector has the length {lengths[row]:.3g}; distances of vectors "
+            f"longer than {MAX_LENGTH:.3g} are too large for float32: scale the vectors of field {field.name!r} down"
+        )
+
+
+def check_length(matrix: VectorArray, field: Field, where: str, first_row: int = 0) -> None:
+    """Refuse stored vectors, none of them with a number that is not finite, that are too long: see `check_finite`."""
+    if field.dtype == DataType.BFLOAT16_VECTOR and matrix.size:
+        largest = as_float32(np.max(matrix & np.uint16(0x7FFF), keepdims=True))
+        if float(largest.item()) ** 2 * (field.dim or 1) > MAX_LENGTH**2:
+            check_finite(as_float32(matrix), field, where, first_row)
 
 
 def _typed_matrix(field: Field, values: Sequence[Any], where: str) -> VectorArray:
@@ -195,6 +220,7 @@ def _typed_matrix(field: Field, values: Sequence[Any], where: str) -> VectorArra
             f"{where.format(row)}: element {column} is NaN, infinite, or too large for {field.dtype.name}; "
             f"a vector of field {field.name!r} holds finite numbers only"
         )
+    check_length(matrix, field, where)
     return matrix
 
 
@@ -212,7 +238,7 @@ def _typed_vector(value: Any, field: Field, where: str) -> VectorArray:
         if value.dtype == dtype or (field.dtype == DataType.BFLOAT16_VECTOR and value.dtype.name == "bfloat16"):
             _check_length(value, field, where)
             return np.ascontiguousarray(value).view(dtype)
-        if field.dtype in _HALF_TYPES and value.dtype in _FLOAT_TYPES:
+        if field.dtype in _HALF_TYPES and is_float(value.dtype) and value.dtype.itemsize > 2:
             return _half(_vector(value, field, where), field)
     elif isinstance(value, (list, tuple)):
         if field.dtype in _HALF_TYPES:

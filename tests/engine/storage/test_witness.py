@@ -64,6 +64,14 @@ def test_another_length_is_noticed(tmp_path: Path, size: int) -> None:
     counter.close()
 
 
-def test_a_reader_needs_the_file(tmp_path: Path) -> None:
-    with pytest.raises(Corruption, match=r"roost\.commits is missing"):
-        Witness(tmp_path / "roost.commits", read_only=True)
+def test_a_reader_takes_up_a_file_that_is_made_later(tmp_path: Path) -> None:
+    reader = Witness(tmp_path / "roost.commits", read_only=True)
+    assert reader.read() == (0, True)
+    assert reader.stamp() == b""
+    counter = Witness(tmp_path / "roost.commits", read_only=False)
+    counter.record(3)
+    assert reader.stamp()
+    assert reader.read() == (3, True)
+    counter.close()
+    reader.close()
+    assert reader.stamp() == b"", "what is closed stays closed"

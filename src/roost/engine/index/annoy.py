@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,9 @@ import numpy.typing as npt
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.building import Building, whole, whole_or_none
 from roost.engine.index.exact import check_queries, exact_search, merge, normalised
+from roost.engine.index.narrow import blocks
 from roost.engine.index.parameters import INT32_MAX, integer, require_known, require_metric
 from roost.errors import Corruption, InvalidArgument, MissingDependency
 
@@ -82,12 +84,23 @@ class AnnoyForest(VectorIndex):
 
     @classmethod
     def build(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> AnnoyForest:
+        return whole(cls._building(vectors, metric, params))
+
+    @classmethod
+    def build_until(
+        cls, vectors: FloatArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        """Return the index, or None where it was told to stop; Annoy grows its trees in one go."""
+        return whole_or_none(cls._building(vectors, metric, params), stopping)
+
+    @classmethod
+    def _building(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> Building[AnnoyForest]:
         require_metric(metric, cls.index_type, cls.metrics)
         n_trees = _n_trees(params)
         file = os.memfd_create("annoy")
         try:
             path = Path(f"/proc/self/fd/{file}")
-            _grow(path, vectors, metric, n_trees)
+            yield from _growing(path, vectors, metric, n_trees)
             size = os.fstat(file).st_size or _HEADER.size
             n_rows, dim = vectors.shape
             os.pwrite(file, _HEADER.pack(_MAGIC, metric.encode(), dim, 0, n_rows, size), 0)
@@ -256,7 +269,7 @@ def _kept(vectors: FloatArray, metric: str) -> FloatArray:
     return normalised(vectors) if metric == "COSINE" else vectors
 
 
-def _grow(path: Path, vectors: FloatArray, metric: str, n_trees: int) -> None:
+def _growing(path: Path, vectors: FloatArray, metric: str, n_trees: int) -> Building[None]:
     """Let Annoy write the forest of the vectors; nothing where there are none."""
     if len(vectors) == 0:
         return
@@ -270,10 +283,15 @@ def _grow(path: Path, vectors: FloatArray, metric: str, n_trees: int) -> None:
     forest.on_disk_build(str(path))
     forest.set_seed(_SEED)
     first = _n_reserved(width)
-    for i, row in enumerate(rows):
-        forest.add_item(first + i, [*row.tolist(), *lifted[i : i + 1].tolist()])
-    forest.build(n_trees)
-    forest.unload()
+    try:
+        for block in blocks(*rows.shape):
+            yield
+            for i, row in enumerate(rows[block], block.start):
+                forest.add_item(first + i, [*row.tolist(), *lifted[i : i + 1].tolist()])
+        yield
+        forest.build(n_trees)
+    finally:
+        forest.unload()
 
 
 def _map(path: Path) -> _Nodes:

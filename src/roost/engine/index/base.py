@@ -81,7 +81,7 @@ class VectorIndex(ABC):
 
         Args:
             stopping: whether to stop; it may do work of its own. A type whose building takes long asks it between
-                blocks of rows; other types are built in one go, for which closing a database then waits.
+                blocks of rows (`building`); others are built in one go, for which closing a database then waits.
         """
         return None if stopping() else cls.build(vectors, metric, params)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from roost.engine.columns import Bitmap, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.binary import BINARY_METRICS, bit_distances
+from roost.engine.index.building import Building, whole, whole_or_none
 from roost.engine.index.exact import check_queries, exact_search, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.faiss_ivf import (
@@ -57,12 +58,24 @@ class BinaryIvf(VectorIndex):
 
     @classmethod
     def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> BinaryIvf:
+        return whole(cls._building(vectors, metric, params))
+
+    @classmethod
+    def build_until(
+        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        return whole_or_none(cls._building(vectors, metric, params), stopping)
+
+    @classmethod
+    def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[BinaryIvf]:
         require_metric(metric, cls.index_type, cls.metrics)
         require_known(params, ("nlist",), cls.index_type)
         nlist = integer(params, "nlist", DEFAULT_NLIST, 1, MAX_NLIST)
+        yield
         centroids = _centroids(vectors, max(1, min(nlist, len(vectors) // ROWS_PER_LIST)))
         of_row = np.empty(len(vectors), np.int64)
         for block in blocks(len(vectors), len(centroids)):
+            yield
             of_row[block] = exact_search(centroids, vectors[block], 1, "HAMMING").ids[:, 0]
         ids = np.argsort(of_row, kind="stable")
         starts = np.searchsorted(of_row[ids], np.arange(len(centroids) + 1))

@@ -22,8 +22,10 @@ import numpy.typing as npt
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.building import Building, whole, whole_or_none
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_hnsw import graph_comparisons, graph_row_bytes
+from roost.engine.index.narrow import blocks
 from roost.engine.index.parameters import integer, require_known, require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -77,14 +79,31 @@ class NmslibGraph(VectorIndex):
 
     @classmethod
     def build(cls: type[_NmslibT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _NmslibT:
+        return whole(cls._building(vectors, metric, params))
+
+    @classmethod
+    def build_until(
+        cls, vectors: FloatArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        """Return the index, or None where it was told to stop; NMSLIB makes the graph itself in one go."""
+        return whole_or_none(cls._building(vectors, metric, params), stopping)
+
+    @classmethod
+    def _building(
+        cls: type[_NmslibT], vectors: FloatArray, metric: str, params: Mapping[str, Any]
+    ) -> Building[_NmslibT]:
         require_metric(metric, cls.index_type, cls.metrics)
         made_with = cls._build_params(params)
         rows = normalised(vectors) if metric == "COSINE" else np.ascontiguousarray(vectors)
         graph = np.empty(0, np.uint8)
         if len(rows):
             handle = cls._empty(metric)
-            handle.addDataPointBatch(rows)
+            for block in blocks(*rows.shape):
+                yield
+                handle.addDataPointBatch(rows[block], np.arange(block.start, block.stop, dtype=np.int32))
+            yield
             handle.createIndex(made_with)
+            yield
             graph = _written(handle)
         n_rows, dim = rows.shape
         return cls(metric, dim, n_rows, made_with[cls.links_param], None if cls.holds_vectors else rows, graph)

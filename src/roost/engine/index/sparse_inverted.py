@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
@@ -13,10 +13,11 @@ from pymilvus import DataType
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.building import Building, whole, whole_or_none
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
-from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows, in_float32
+from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows, in_float32, pair_blocks
 from roost.errors import Corruption, InvalidArgument
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
@@ -25,7 +26,7 @@ REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
 
 _PAIR_COPIES = 6
-"""Times the size of the rows that sorting them into lists takes."""
+"""Times the size of the rows that a build takes, rather more than less."""
 
 LOOK_UP_COST = 48
 """A look-up of one row in a list costs about as much as reading so many rows of it."""
@@ -120,13 +121,23 @@ class SparseInverted(VectorIndex):
 
     @classmethod
     def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> SparseInverted:
+        return whole(cls._building(vectors, metric, params))
+
+    @classmethod
+    def build_until(
+        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
+    ) -> VectorIndex | None:
+        return whole_or_none(cls._building(vectors, metric, params), stopping)
+
+    @classmethod
+    def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[SparseInverted]:
         require_metric(metric, cls.index_type, cls.metrics)
         dropped = _dropped_in_build(params, cls.index_type)
-        return cls._kind(dropped)(_invert(cast(SparseRows, vectors), dropped), metric)
+        postings = yield from _inverting(cast(SparseRows, vectors), dropped)
+        return cls._kind(dropped)(postings, metric)
 
     @classmethod
     def build_bytes(cls, n_rows: int, dim: int, vector_bytes: int, params: Mapping[str, Any]) -> int:
-        # Pairs of a row and a number are sorted by places of eight bytes, a few arrays of which are there at once.
         return _PAIR_COPIES * vector_bytes
 
     @classmethod
@@ -303,24 +314,57 @@ def _dropped_in_search(params: Mapping[str, Any], index_type: str) -> float:
     return number(params, "drop_ratio_search", 0.0, 0.0, LARGEST_RATIO)
 
 
-def _invert(vectors: SparseRows, dropped: float) -> _Postings:
-    """Return the lists of rows, without the smallest numbers."""
-    pairs, rows = vectors.used, np.repeat(np.arange(len(vectors), dtype=np.int32), vectors.lengths)
-    if dropped and len(pairs):
-        sizes = np.abs(pairs["value"])
-        n_dropped = int(dropped * len(pairs))
-        kept = sizes >= np.partition(sizes, n_dropped)[n_dropped]
-        pairs, rows = pairs[kept], rows[kept]
-    order = np.argsort(pairs["index"], kind="stable")
-    indices, first = np.unique(pairs["index"][order], return_index=True)
-    values = np.ascontiguousarray(pairs["value"][order])
+def _inverting(vectors: SparseRows, dropped: float) -> Building[_Postings]:
+    """Build the lists of rows, without the smallest numbers: their lengths are counted, then they are filled."""
+    yield
+    least = _least_kept(vectors, dropped)
+    indices, lengths = np.empty(0, np.uint32), np.empty(0, np.int64)
+    for block in pair_blocks(vectors.starts):
+        yield
+        here, n_here = np.unique(_kept_pairs(vectors, block, least)[0]["index"], return_counts=True)
+        known, n_known = indices, lengths
+        indices = np.union1d(known, here)
+        lengths = np.zeros(len(indices), np.int64)
+        lengths[np.searchsorted(indices, known)] = n_known
+        lengths[np.searchsorted(indices, here)] += n_here
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    rows, values = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    ends = starts[:-1].copy()
+    for block in pair_blocks(vectors.starts):
+        yield
+        pairs, of_rows = _kept_pairs(vectors, block, least)
+        order = np.argsort(pairs["index"], kind="stable")
+        here, first, n_here = np.unique(pairs["index"][order], return_index=True, return_counts=True)
+        at = np.searchsorted(indices, here)
+        places = np.repeat(ends[at] - first, n_here) + np.arange(len(order))
+        rows[places], values[places] = of_rows[order], pairs["value"][order]
+        ends[at] += n_here
+    yield
     none = np.empty(0, np.float32)
     return _Postings(
         indices,
-        np.append(first, len(values)).astype(np.int64),
-        rows[order],
+        starts,
+        rows,
         values,
-        np.maximum.reduceat(values, first) if len(first) else none,
-        np.minimum.reduceat(values, first) if len(first) else none,
+        np.maximum.reduceat(values, starts[:-1]) if len(indices) else none,
+        np.minimum.reduceat(values, starts[:-1]) if len(indices) else none,
         np.array([len(vectors)], np.int64),
     )
+
+
+def _least_kept(vectors: SparseRows, dropped: float) -> float:
+    """Return the size of the smallest number that the lists hold."""
+    n_dropped = int(dropped * len(vectors.used))
+    if not n_dropped:
+        return 0.0
+    return float(np.partition(np.abs(vectors.used["value"]), n_dropped)[n_dropped])
+
+
+def _kept_pairs(vectors: SparseRows, block: slice, least: float) -> tuple[Any, npt.NDArray[np.int32]]:
+    """Return the pairs of a run of rows, without small numbers, and the row of each."""
+    part = vectors[block]
+    pairs, rows = part.used, np.repeat(np.arange(block.start, block.stop, dtype=np.int32), part.lengths)
+    if not least:
+        return pairs, rows
+    kept = np.abs(pairs["value"]) >= least
+    return pairs[kept], rows[kept]

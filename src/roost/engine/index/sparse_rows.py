@@ -108,7 +108,7 @@ def products(rows: SparseRows, query: npt.NDArray[Any]) -> FloatArray:
     """
     weigh = _weights_of(query)
     found = np.zeros(len(rows), np.float32)
-    for block in _blocks(rows.starts):
+    for block in pair_blocks(rows.starts):
         part = rows[block]
         terms = weigh(part.used["index"]) * part.used["value"]
         filled = np.flatnonzero(part.lengths)
@@ -141,7 +141,7 @@ def _weights_of(query: npt.NDArray[Any]) -> Any:
     return look_up
 
 
-def _blocks(starts: IntArray) -> Iterator[slice]:
+def pair_blocks(starts: IntArray) -> Iterator[slice]:
     """Return runs of rows of about `BLOCK_PAIRS` pairs."""
     first, n_rows = 0, len(starts) - 1
     while first < n_rows:

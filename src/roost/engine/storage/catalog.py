@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 """Version 2 has segments that are newer than records of the log (`SegmentRecord.log_seq`)."""
 
+WITNESS_FILE: Final = "roost.commits"
+
 _READABLE_VERSIONS = (1, 2)
 DURABILITY = {"full": "FULL", "normal": "NORMAL"}
 
@@ -83,6 +85,8 @@ class CatalogState:
 class Catalog:
     """The open file. One thread at a time may be inside `transaction`, `load` or `read_log`.
 
+    Attributes:
+        doubt: what cannot be known of the database, in words; it can be used all the same.
     Raises: Corruption: the file, or its write-ahead log, is damaged; the message names it.
     """
 
@@ -90,12 +94,13 @@ class Catalog:
         self.path = directory / "roost.db"
         self.lock = threading.RLock()
         self._files = RecordFiles(directory / "log")
-        self._witness = Witness(directory / "roost.commits", read_only=read_only, synced=durability == "full")
+        self.doubt: str | None = None
+        self._witness = Witness(directory / WITNESS_FILE, read_only=read_only, synced=durability == "full")
         with storage_errors(self.path):
             try:
                 witnessed = self._witness.read()
                 if not self.path.exists():
-                    self._create(witnessed[0])
+                    self._create(may_be_lost=read_only or witnessed[0] > 0)
                 if not read_only:
                     self._check_header()
                 self._db = _connect(self.path, read_only)
@@ -123,10 +128,10 @@ class Catalog:
             self.close()
             raise
 
-    def _create(self, commits: int) -> None:
+    def _create(self, *, may_be_lost: bool) -> None:
         """Make the file under another name and rename it, so that it is there as a whole or not at all."""
         segments = self.path.parent / "segments"
-        if commits or (segments.is_dir() and any(segments.iterdir())):
+        if may_be_lost or (segments.is_dir() and any(segments.iterdir())):
             raise Corruption(f"{self.path} is missing; restore it from a copy")
         draft = self.path.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -178,6 +183,11 @@ class Catalog:
 
     def _check_witness(self, commits: int, must_have_all: bool) -> None:
         held = self._heads[0].seq
+        if not commits and held > 1:  # a crash at the very first commit leaves one uncounted
+            self.doubt = (
+                f"{self.path.with_name(WITNESS_FILE)} is missing or empty: whether the database has every acknowledged "
+                f"commit cannot be told; its next change makes the file again"
+            )
         if held < commits and must_have_all:
             raise Corruption(
                 f"{self.path}-wal is damaged or missing: {commits - held} acknowledged commits of "

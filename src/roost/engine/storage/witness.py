@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import xxhash
@@ -38,10 +39,18 @@ class Witness:
     def __init__(self, path: Path, *, read_only: bool, synced: bool = True) -> None:
         self._path = path
         self._kind = _SYNCED if synced else _UNSYNCED
-        flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
-        with storage_errors(path):
-            self._descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
+        self._flags = os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT
+        self._descriptor = -1
+        self._is_closed = False
         self._boot = _boot()
+        self._open()
+
+    def _open(self) -> bool:
+        """Open the file; whoever only reads may find none. Return whether it is open."""
+        if self._descriptor < 0 and not self._is_closed:
+            with storage_errors(self._path), suppress(FileNotFoundError):
+                self._descriptor = os.open(self._path, self._flags | os.O_CLOEXEC, 0o644)
+        return self._descriptor >= 0
 
     def record(self, commits: int) -> None:
         """Note that `commits` are durable."""
@@ -51,6 +60,8 @@ class Witness:
 
     def stamp(self) -> bytes:
         """Return what the file holds, to tell later whether there was a commit. A microsecond."""
+        if not self._open():
+            return b""
         try:
             return os.pread(self._descriptor, _LAYOUT.size, 0)
         except OSError as error:
@@ -59,8 +70,11 @@ class Witness:
     def read(self) -> tuple[int, bool]:
         """Return the number of commits seen, and whether the database must have them all.
 
+        A file that is missing or empty has seen none: that is no damage, and says nothing of the database.
         Raises: Corruption: the file is damaged.
         """
+        if not self._open():
+            return 0, True
         with storage_errors(self._path):
             body = os.pread(self._descriptor, _LAYOUT.size + 1, 0)
         if not body:
@@ -72,6 +86,7 @@ class Witness:
         raise Corruption(f"{self._path} is damaged; restore it from a copy together with the database")
 
     def close(self) -> None:
+        self._is_closed = True
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
