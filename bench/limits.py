@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.figures import Figures, over, read_json
 from bench.filters import KINDS, SIDES, name_of
+from bench.mixed import INTERVAL_S
 from bench.ratios import Ratio
 from bench.work import Plan, Work
 
@@ -38,6 +39,8 @@ def ratios_of(work: Work, folder: Path, figures: Mapping[str, Figures]) -> list[
         found.append(
             Ratio("p99 beside inserts of 1,000 rows a second, over the quiet p99", p99, 3.0, 1.5, at_most=True)
         )
+        share = roost.mixed.rows_per_s / (work.plan.batch_rows / INTERVAL_S)
+        found.append(Ratio("rows that came in beside the searches, over those that were due", share, 0.95, 1.0))
         found.append(Ratio("inserted rows that the first search finds", roost.mixed.found_at_once, 1.0, 1.0))
     return found
 

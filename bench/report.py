@@ -111,15 +111,15 @@ def mixed_table(figures: Mapping[str, Figures]) -> str:
 
 
 def tables(figures: Mapping[str, Figures], plan: Plan) -> list[str]:
-    """Return the tables of the steps that were taken."""
-    found = [speed_table(figures)]
+    """Return the tables of the steps that were taken, each under its heading in docs/benchmarks.md."""
+    found = [("Speed, opening, memory", speed_table(figures))]
     if "recall" in plan.steps:
-        found.append(recall_table(figures, plan.efs))
+        found.append(("Recall against speed", recall_table(figures, plan.efs)))
     if "filters" in plan.steps:
-        found += [filter_table(figures, plan.keeps, side) for side in SIDES]
+        found += [(SIDE_WORDS[side].capitalize(), filter_table(figures, plan.keeps, side)) for side in SIDES]
     if "mixed" in plan.steps:
-        found.append(mixed_table(figures))
-    return found
+        found.append(("Searching beside writing", mixed_table(figures)))
+    return [f"### {title}\n\n{table}" for title, table in found]
 
 
 def ratio_table(ratios: Sequence[Ratio]) -> str:

@@ -12,6 +12,8 @@ from bench.filters import SIDES, FilterCase
 from bench.work import Work
 
 CHUNK = 64
+ANSWERED = frozenset({"queries", "recall", "filters"})
+"""The steps whose answers are compared."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Truth:
     """The squared distance of each query's k-th nearest row.
 
     Attributes:
-        plain: (queries,) float64, among all rows.
+        plain: (queries,) float64, among all rows; nan where the plan's steps ask none.
         under: (filtered_queries,), among those that pass the filters of the first round, by the case's name.
     """
 
@@ -50,8 +52,8 @@ def kth_smallest(distances: RealArray, k: int) -> float:
 def brute_force(work: Work) -> Truth:
     """Compare every query with every row."""
     rows, k = _Rows(work), work.plan.k
-    plain = np.empty(work.plan.queries)
-    for start in range(0, len(plain), CHUNK):
+    plain = np.full(work.plan.queries, np.nan)
+    for start in range(0, len(plain), CHUNK) if ANSWERED & set(work.plan.steps) else ():
         numbers = np.arange(start, min(start + CHUNK, len(plain)))
         plain[numbers] = [kth_smallest(row, k) for row in rows.distances(numbers)]
     under: dict[str, RealArray] = {}

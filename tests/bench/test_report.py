@@ -103,6 +103,7 @@ def test_peers_and_lowest_recall_are_held_to_limits(tmp_path: Path) -> None:
     assert not values["recall@10 under a filter, the lowest"].holds
     assert values["random filter keeps 1 %, a new filter each query, over the fastest peer"].value == 2.0
     assert values["p99 beside inserts of 1,000 rows a second, over the quiet p99"].value == 2.5
+    assert values["rows that came in beside the searches, over those that were due"].holds
     assert "one query, over lancedb" not in values
     assert "durable insert of single rows, over a raw file with fdatasync" not in values
 

@@ -60,7 +60,12 @@ def test_neighbours_outside_the_filter_count_against(work: Work) -> None:
 
 
 def test_filters_that_were_not_asked_for_are_not_compared(work: Work) -> None:
-    assert brute_force(replace(work, plan=replace(work.plan, steps=("queries",)))).under == {}
+    queries_alone, none = (
+        brute_force(replace(work, plan=replace(work.plan, steps=steps))) for steps in (("queries",), ("mixed",))
+    )
+    assert queries_alone.under == none.under == {}
+    assert np.isfinite(queries_alone.plain).all()
+    assert np.isnan(none.plain).all()
 
 
 def test_a_row_as_near_as_the_last_true_one_is_right() -> None:

@@ -99,7 +99,7 @@ def test_roost_and_faiss_are_measured_from_rows_to_tables(work: Work, tmp_path: 
     assert mixed.found_at_once == 1.0
     assert mixed.rows_per_s > 500
     ratios = ratios_of(work, tmp_path, figures)
-    assert len(ratios) == 1 + 3 * 4 * 2 + 1 + 2 + 2 + 2
+    assert len(ratios) == 1 + 3 * 4 * 2 + 1 + 2 + 2 + 3
     assert all(ratio.value > 0 for ratio in ratios)
     rounds = json.loads((tmp_path / "roost.json").read_text())["passes"]["single"]
     assert [len(calls) for calls in rounds] == [30, 30]
