@@ -84,7 +84,14 @@ def _measure(work: Work, folder: Path, python: Path, group: Sequence[str], progr
     finally:
         for name in group:
             if name in SERVERS:
-                _run_worker(python, "drop", folder, [name])
+                _drop(folder, python, name, progress)
+
+
+def _drop(folder: Path, python: Path, name: str, progress: Progress) -> None:
+    try:
+        _run_worker(python, "drop", folder, [name])
+    except subprocess.CalledProcessError as error:
+        progress.say(f"{name} may still hold the rows of this run: {error}")
 
 
 def _run_worker(python: Path, task: str, folder: Path, names: Sequence[str]) -> None:
