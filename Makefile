@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 PEERS ?=
+STEPS ?=
 WORKERS ?= 2
 # The benchmark's Milvus server, unless ROOST_MILVUS_URI names one.
 WITH_MILVUS = $(if $(ROOST_MILVUS_URI),,$(if $(filter all milvus,$(PEERS)),$(BIN)/python .ci/with_milvus.py --optional))
@@ -32,8 +33,8 @@ format: $(STAMP) ## rewrite the sources and docs/cli.md as the checks want them
 	$(BIN)/ruff check --fix .
 	$(BIN)/python .ci/cli_docs.py
 
-bench: $(STAMP) ## beside Faiss called directly: PEERS="chroma lancedb milvus-lite milvus" or PEERS=all
-	$(WITH_MILVUS) $(BIN)/python -m bench --peers "$(PEERS)" $(ARGS)
+bench: $(STAMP) ## every measurement, hours: STEPS="queries mixed", PEERS="chroma milvus" or all, ARGS=--small
+	$(WITH_MILVUS) $(BIN)/python -m bench --peers "$(PEERS)" $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 clean: ## remove the virtual environments and all caches
 	rm -rf .venv .venv-milvus bench/.venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

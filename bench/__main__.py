@@ -1,90 +1,154 @@
-"""Measure Roost beside Faiss and other vector databases: python -m bench [--peers "chroma lancedb"]."""
+"""Every part of the benchmark, in order: python -m bench [--peers "chroma lancedb"] [--steps queries mixed indexes].
+
+The first steps measure Roost beside Faiss and the peers on one set of rows; the others are programs of their own
+(`python -m bench.indexes` and so on). The last table holds every ratio that Roost is held to.
+"""
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from bench import report
-from bench.environments import REPOSITORY, find
-from bench.figures import Figures, figures_of, ratios_of
+from bench.comparison import OWN, Progress, compare, parse_peers
+from bench.environments import REPOSITORY
+from bench.figures import Figures
+from bench.limits import ratios_of
+from bench.plots import plot_mixed, plot_speed
+from bench.ratios import Ratio, read_ratios
 from bench.systems import NAMES
-from bench.truth import brute_force
-from bench.work import Plan, Work, fashion_mnist, make_work, save_work
+from bench.work import STEPS, Plan, fashion_mnist, make_work
 
-OWN = ("faiss", "roost")
 RESULTS = REPOSITORY / "bench" / "results"
-WITHOUT_REOPEN = ("milvus",)
-"""Systems that keep their data themselves, where no other process can open it."""
 
 
-def parse_peers(text: str) -> list[str]:
-    """Return the systems that the text names.
+@dataclass(frozen=True)
+class Program:
+    """A part that runs by itself.
 
-    Raises: SystemExit: there is no system of that name.
+    Attributes:
+        small: arguments that make it quick.
+        draws: whether it takes --plots; likewise counts and --ratios.
     """
-    peers = [name for name in NAMES if name not in OWN]
-    if text == "all":
-        return peers
-    named = text.replace(",", " ").split()
-    unknown = sorted(set(named) - set(peers))
-    if unknown:
-        raise SystemExit(f"no peer is called {', '.join(unknown)}; there are: {' '.join(peers)}, or all")
-    return [name for name in peers if name in named]
+
+    module: str
+    what: str
+    small: tuple[str, ...]
+    draws: bool = False
+    counts: bool = False
 
 
-def run_worker(python: Path, task: str, folder: Path, names: Sequence[str]) -> None:
-    subprocess.run([python, "-m", "bench.worker", task, folder, *names], check=True, cwd=REPOSITORY)
+PROGRAMS: Mapping[str, Program] = {
+    "indexes": Program(
+        "indexes",
+        "every index type: recall, speed, size, build time, filters",
+        ("--rows", "5000", "--queries", "50", "--rounds", "1", "--types", "HNSW", "IVF_RABITQ"),
+        draws=True,
+        counts=True,
+    ),
+    "scalar": Program(
+        "scalar_indexes", "filters with and without scalar indexes", ("--rows", "20000", "--rounds", "3")
+    ),
+    "collections": Program("collections", "many small collections", ("--collections", "50", "--rows", "20")),
+    "curve": Program(
+        "curve", "the cost of a collection as it grows", ("--rows", "2000", "5000"), draws=True, counts=True
+    ),
+    "large": Program("large", "a million images", ("--copies", "1"), counts=True),
+}
+
+SMALL = Plan(
+    rows=5_000,
+    queries=200,
+    filtered_queries=50,
+    single_rows=50,
+    rounds=2,
+    budget_s=2.0,
+    quiet_s=2.0,
+    mixed_s=6.0,
+    peer_mixed_s=4.0,
+)
 
 
-def measure(work: Work, folder: Path, peers: Sequence[str]) -> dict[str, Figures]:
-    """Measure Faiss and Roost in one process, then each peer in its own; return the figures."""
-    save_work(work, folder)
-    measured: list[str] = []
-    for group in (OWN, *((name,) for name in peers)):
-        python = find(group[0])
-        if python is None:
-            continue
-        try:
-            run_worker(python, "measure", folder, group)
-            for name in group:
-                if name not in WITHOUT_REOPEN:
-                    run_worker(python, "reopen", folder, [name])
-        except subprocess.CalledProcessError as error:
-            if group is OWN:
-                raise SystemExit(f"{' and '.join(OWN)} could not be measured: {error}") from None
-            print(f"{group[0]} is left out: {error}", flush=True)
-            continue
-        measured += group
-    print("comparing the answers with brute force", flush=True)
-    truth = brute_force(work)
-    return {name: figures_of(work, truth, folder, name) for name in measured}
+def run_program(name: str, options: argparse.Namespace, folder: Path, progress: Progress) -> list[Ratio] | None:
+    """Run one of PROGRAMS; return its ratios, or None where it failed."""
+    program = PROGRAMS[name]
+    progress.say(f"{name}: {program.what}")
+    command = [sys.executable, "-m", f"bench.{program.module}", *(program.small if options.small else ())]
+    if program.draws:
+        command += ["--plots", str(options.plots.resolve())]
+    if program.counts:
+        command += ["--ratios", str(folder / f"{name}.json")]
+    if subprocess.run(command, cwd=REPOSITORY).returncode:
+        progress.say(f"{name} failed")
+        return None
+    return read_ratios(folder / f"{name}.json")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--peers", default="", help=f"{' '.join(n for n in NAMES if n not in OWN)}, or all")
-    parser.add_argument("--rows", type=int, default=Plan.rows, help="rows of Fashion-MNIST to store (%(default)s)")
-    parser.add_argument("--queries", type=int, default=Plan.queries, help="queries to ask (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=Plan.rounds, help="passes over the queries (%(default)s)")
-    options = parser.parse_args(arguments)
-    peers = parse_peers(options.peers)
-    plan = replace(Plan(), rows=options.rows, queries=options.queries, rounds=options.rounds)
-    work = make_work(*fashion_mnist(), plan)
-    RESULTS.mkdir(exist_ok=True)
+def draw(figures: Mapping[str, Figures], plan: Plan, folder: Path) -> None:
+    if "recall" in plan.steps:
+        plot_speed(figures, plan, folder / "systems.svg")
+    mixed = figures["roost"].mixed
+    if mixed is not None:
+        plot_mixed(mixed, folder / "mixed.svg")
+
+
+def run_comparison(plan: Plan, peers: Sequence[str], plots: Path, progress: Progress) -> list[Ratio]:
+    """Measure the systems, write the figures and the plots down, print the tables, and return the ratios."""
     # Not in the system's temporary folder: that may be in memory, where nothing is ever synced.
     with tempfile.TemporaryDirectory(dir=RESULTS, prefix="work-") as name:
-        figures = measure(work, Path(name), peers)
-        ratios = ratios_of(work, Path(name), figures["roost"])
-    tables = [report.speed_table(figures), report.filter_table(figures, work.plan.keeps), report.ratio_table(ratios)]
-    text = "\n\n".join(tables)
-    path = report.write(RESULTS, work.plan, figures, ratios, text)
-    print(f"\n{text}\n\n{path.relative_to(REPOSITORY)}")
+        work = make_work(*fashion_mnist(), plan)
+        figures = compare(work, Path(name), peers, progress)
+        ratios = ratios_of(work, Path(name), figures)
+    tables = report.tables(figures, work.plan)
+    path = RESULTS / f"{datetime.now(timezone.utc):%Y-%m-%dT%H%M%SZ}.json"
+    report.write(path, work.plan, figures, ratios, "\n\n".join([*tables, report.ratio_table(ratios)]))
+    draw(figures, work.plan, plots)
+    print("\n" + "\n\n".join([*tables, str(path.relative_to(REPOSITORY))]) + "\n", flush=True)
+    return ratios
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    every = [*STEPS, *PROGRAMS]
+    parser.add_argument("--peers", default="", help=f"{' '.join(n for n in NAMES if n not in OWN)}, or all")
+    parser.add_argument("--steps", nargs="+", default=every, choices=every, metavar="STEP", help=" ".join(every))
+    parser.add_argument("--small", action="store_true", help="little work, to see that each step runs")
+    parser.add_argument("--plots", type=Path, default=RESULTS, help="folder of the plots (%(default)s)")
+    parser.add_argument("--rows", type=int, help=f"rows of Fashion-MNIST to store ({Plan.rows:,})")
+    parser.add_argument("--queries", type=int, help=f"queries to ask ({Plan.queries:,})")
+    parser.add_argument("--rounds", type=int, help=f"passes over the queries ({Plan.rounds})")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    peers, progress = parse_peers(options.peers), Progress()
+    given = {name: getattr(options, name) for name in ("rows", "queries", "rounds") if getattr(options, name)}
+    steps = tuple(step for step in STEPS if step in options.steps)
+    RESULTS.mkdir(exist_ok=True)
+    ratios, failed = [], []
+    if steps:
+        ratios += run_comparison(
+            replace(SMALL if options.small else Plan(), steps=steps, **given), peers, options.plots, progress
+        )
+    with tempfile.TemporaryDirectory(dir=RESULTS, prefix="ratios-") as folder:
+        for name in (name for name in PROGRAMS if name in options.steps):
+            found = run_program(name, options, Path(folder), progress)
+            ratios += found or []
+            failed += [name] if found is None else []
+    progress.say("done")
+    if ratios:
+        print(f"\n{report.ratio_table(ratios)}", flush=True)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}", flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

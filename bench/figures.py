@@ -1,22 +1,55 @@
-"""From timings to figures: speed, latency, recall, and the ratios that Roost is held to."""
+"""From timings to figures: speed, latency and recall of one system."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from bench.arrays import RealArray
+from bench.mixed import quantiles_per_second
 from bench.truth import Truth, recall
 from bench.work import Work
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """Two threads that search, alone and beside a thread that inserts.
+
+    Attributes:
+        queries_per_s: of both threads while rows come in; rows_per_s: as many rows as came.
+        found_at_once: the share of the rows looked for that the first search returned.
+        found_ms: from the return of an insert until the row was found, the median of those that were.
+        found_longest_ms: of all; None where one was not found at all.
+        per_second: (seconds, 2) p50 and p99 in ms, while rows came in.
+    """
+
+    quiet_queries_per_s: float
+    quiet_p50_ms: float
+    quiet_p99_ms: float
+    queries_per_s: float
+    p50_ms: float
+    p99_ms: float
+    rows_per_s: float
+    insert_ms: float
+    insert_longest_ms: float
+    found_at_once: float
+    found_ms: float | None
+    found_longest_ms: float | None
+    per_second: tuple[tuple[float, float], ...]
+
+    @property
+    def p99_over_quiet(self) -> float:
+        return self.p99_ms / self.quiet_p99_ms
+
+
+@dataclass(frozen=True)
 class Figures:
-    """What is reported of one system.
+    """What is reported of one system; what was not measured is None or left out.
 
     Attributes:
         insert_rows_per_s: in batches; None for a library that stores nothing.
@@ -25,9 +58,10 @@ class Figures:
         queries_per_s: by measurement, the median of the rounds.
         recalls: by measurement.
         p50_ms: median latency of one query, likewise p99_ms.
-        first_answer_s: opening and one query in a new process; None where a server keeps the data.
+        first_answer_s: opening and one query in a new process; loading what was released where a server keeps it.
         memory_bytes: resident after a reopen and 100 queries, or the server's after all the work.
         memory_growth_bytes: the part of it that came with opening; None for a server.
+        over_unfiltered: by filtered measurement, the median of its speed over the unfiltered one of the same round.
     """
 
     insert_rows_per_s: float | None
@@ -35,72 +69,87 @@ class Figures:
     index_s: float
     queries_per_s: dict[str, float]
     recalls: dict[str, float]
-    p50_ms: float
-    p99_ms: float
-    first_answer_s: float | None
-    memory_bytes: int | None
-    memory_growth_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One line of the speed budget.
-
-    Attributes:
-        floor: the value that must be held; aim is the value that is wanted.
-        at_most: whether smaller is better.
-    """
-
-    what: str
-    value: float
-    floor: float
-    aim: float
-    at_most: bool = False
-
-    @property
-    def holds(self) -> bool:
-        return self.value <= self.floor if self.at_most else self.value >= self.floor
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    first_answer_s: float | None = None
+    memory_bytes: int | None = None
+    memory_growth_bytes: int | None = None
+    over_unfiltered: dict[str, float] = field(default_factory=dict)
+    mixed: Mixed | None = None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path.read_text())
+    """Return what a worker wrote; nothing where that step was left out."""
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return content
 
 
 def recalls_of(work: Work, truth: Truth, folder: Path, name: str) -> dict[str, float]:
     """Return the recall of each measurement, from the answers that the worker wrote down."""
     answers = np.load(folder / f"{name}.npz")
-    found = {key: recall(work, answers[key], truth.plain) for key in ("single", "batched")}
-    for share, keep in enumerate(work.plan.keeps):
-        same = np.repeat(work.windows[share, :1], work.plan.filtered_queries, axis=0)
-        repeated, fresh = f"repeated {keep:g}", f"fresh {keep:g}"
-        found[repeated] = recall(work, answers[repeated], truth.repeated[share], same)
-        found[fresh] = recall(work, answers[fresh], truth.fresh[share], work.fresh(share, 0))
-    return found
+    cases = {case.name: case for case in work.filter_cases()}
+    return {key: recall(work, answers[key], truth.under.get(key, truth.plain), cases.get(key)) for key in answers.files}
+
+
+def mixed_of(folder: Path, name: str) -> Mixed | None:
+    """Return the figures of the mixed load; None where it was not measured."""
+    calls = read_json(folder / f"{name}-mixed.json")
+    if not calls:
+        return None
+    searches = np.load(folder / f"{name}-mixed.npz")
+    quiet, busy, busy_s = searches["quiet"], searches["busy"], calls["busy_s"]
+    found = [spent for spent in calls["found_s"] if spent is not None]
+    all_found = len(found) == len(calls["found_s"])
+    return Mixed(
+        quiet_queries_per_s=len(quiet) / _span_s(quiet),
+        quiet_p50_ms=_quantile_ms(quiet, 0.5),
+        quiet_p99_ms=_quantile_ms(quiet, 0.99),
+        queries_per_s=len(busy) / _span_s(busy),
+        p50_ms=_quantile_ms(busy, 0.5),
+        p99_ms=_quantile_ms(busy, 0.99),
+        rows_per_s=calls["rows"] / max(busy_s, sum(calls["insert_s"])),
+        insert_ms=median(calls["insert_s"]) * 1e3,
+        insert_longest_ms=max(calls["insert_s"]) * 1e3,
+        found_at_once=sum(n == 1 and s is not None for n, s in zip(calls["looks"], calls["found_s"], strict=True))
+        / len(calls["looks"]),
+        found_ms=median(found) * 1e3 if found else None,
+        found_longest_ms=max(found) * 1e3 if all_found else None,
+        per_second=tuple((p50, p99) for p50, p99 in quantiles_per_second(busy, busy_s).tolist()),
+    )
+
+
+def _span_s(searches: RealArray) -> float:
+    return float((searches[:, 0] + searches[:, 1]).max())
+
+
+def _quantile_ms(searches: RealArray, share: float) -> float:
+    return float(np.quantile(searches[:, 1], share)) * 1e3
 
 
 def figures_of(work: Work, truth: Truth, folder: Path, name: str) -> Figures:
     """Read what the workers wrote about one system."""
-    measured = read_json(folder / f"{name}.json")
-    recalls = recalls_of(work, truth, folder, name)
+    measured, reopened = read_json(folder / f"{name}.json"), read_json(folder / f"{name}-reopened.json")
+    recalls, passes, singles = recalls_of(work, truth, folder, name), measured["passes"], measured["single_s"]
     n_queries = {key: work.plan.filtered_queries if " " in key else work.plan.queries for key in recalls}
-    speeds = {key: n_queries[key] / median(map(sum, rounds)) for key, rounds in measured["passes"].items()}
-    calls_ms = np.concatenate([np.asarray(r) for r in measured["passes"]["single"]]) * 1e3
-    singles = measured["single_s"]
-    reopened_path = folder / f"{name}-reopened.json"
-    reopened = read_json(reopened_path) if reopened_path.exists() else {}
+    speeds = {key: n_queries[key] / median(map(sum, rounds)) for key, rounds in passes.items()}
+    filtered = [case.name for case in work.filter_cases() if case.name in passes]
+    scale = work.plan.filtered_queries / work.plan.queries
+    calls_ms = [seconds * 1e3 for calls in passes.get("single", ()) for seconds in calls]
     growth = reopened["after_bytes"] - reopened["before_bytes"] if reopened else None
+    is_server = bool(measured["server_bytes"])
     return Figures(
-        insert_rows_per_s=work.plan.rows / sum(measured["insert_s"]) if singles else None,
+        insert_rows_per_s=work.plan.rows / sum(measured["insert_s"]) if measured["inserts"] else None,
         single_rows_per_s=len(singles) / sum(singles) if singles else None,
         index_s=measured["index_s"],
         queries_per_s=speeds,
         recalls=recalls,
-        p50_ms=float(np.percentile(calls_ms, 50)),
-        p99_ms=float(np.percentile(calls_ms, 99)),
+        p50_ms=float(np.percentile(calls_ms, 50)) if calls_ms else None,
+        p99_ms=float(np.percentile(calls_ms, 99)) if calls_ms else None,
         first_answer_s=reopened.get("first_answer_s"),
-        memory_bytes=reopened.get("after_bytes") or measured["server_bytes"] or None,
-        memory_growth_bytes=growth,
+        memory_bytes=measured["server_bytes"] if is_server else reopened.get("after_bytes"),
+        memory_growth_bytes=None if is_server else growth,
+        over_unfiltered={key: over(folder, name, key, name, "single", scale) for key in filtered},
+        mixed=mixed_of(folder, name),
     )
 
 
@@ -113,26 +162,3 @@ def over(folder: Path, name: str, measurement: str, base: str, base_measurement:
     ours = read_json(folder / f"{name}.json")["passes"][measurement]
     theirs = read_json(folder / f"{base}.json")["passes"][base_measurement]
     return scale * float(median(sum(b) / sum(a) for a, b in zip(ours, theirs, strict=False)))
-
-
-def ratios_of(work: Work, folder: Path, roost: Figures) -> list[Ratio]:
-    """Return Roost's figures over the limits that were measured in turns with it."""
-    raw, measured = read_json(folder / "raw-file-faiss.json"), read_json(folder / "roost.json")
-    index_bytes = (folder / "faiss" / "index.faiss").stat().st_size
-    scale = work.plan.filtered_queries / work.plan.queries
-    found = [
-        Ratio("one query, over Faiss called directly", over(folder, "roost", "single", "faiss", "single"), 0.80, 0.95)
-    ]
-    for keep in work.plan.keeps:
-        for kind, words in (("repeated", "the same filter"), ("fresh", "a new filter each query")):
-            value = over(folder, "roost", f"{kind} {keep:g}", "roost", "single", scale)
-            found.append(Ratio(f"filter keeps {keep:.0%}, {words}, over no filter", value, 0.4, 0.8))
-    batches = sum(raw["insert_s"]) / sum(measured["insert_s"])
-    singles = sum(raw["single_s"]) / sum(measured["single_s"])
-    found.append(Ratio("durable insert in batches, over a raw file with fdatasync", batches, 0.4, 0.8))
-    found.append(Ratio("durable insert of single rows, over a raw file with fdatasync", singles, 0.5, 0.8))
-    if roost.first_answer_s is not None and roost.memory_growth_bytes is not None:
-        found.append(Ratio("reopening to the first answer, seconds", roost.first_answer_s, 1.0, 0.2, at_most=True))
-        memory = roost.memory_growth_bytes / index_bytes
-        found.append(Ratio("resident memory over the size of Faiss's index", memory, 1.5, 1.15, at_most=True))
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.work import FloatArray
+from bench.arrays import FloatArray
 
 
 class RawFile:

@@ -1,4 +1,4 @@
-"""Measure systems in this process: python -m bench.worker measure|reopen FOLDER SYSTEM...
+"""Measure systems in this process: python -m bench.worker measure|reopen|mixed|drop FOLDER SYSTEM...
 
 Runs in the virtual environment of a system, which need hold no more than NumPy and that system. FOLDER holds the
 work; timings go into FOLDER/SYSTEM.json and answers into FOLDER/SYSTEM.npz. Systems that are named together take
@@ -18,11 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.arrays import FloatArray, IntArray
+from bench.filters import Window
 from bench.memory import resident_bytes
+from bench.mixed import measure_mixed
 from bench.raw_file import RawFile
 from bench.systems import load
 from bench.systems.base import System
-from bench.work import FloatArray, IntArray, Window, Work, load_work
+from bench.work import Work, load_work
 
 WARM_UP_QUERIES = 50
 TURN_QUERIES = 100
@@ -65,12 +68,14 @@ class Measurement:
 
     Attributes:
         windows: the filter of each query, for each round and for the warm-up after the last.
+        ef: to search with; None for the plan's.
     """
 
     name: str
     queries: FloatArray
     windows: Sequence[Sequence[Window | None]] = ()
     one_call: bool = False
+    ef: int | None = None
 
 
 def seconds(call: Callable[..., Any], *arguments: Any) -> float:
@@ -87,18 +92,21 @@ def as_rows(answers: Sequence[Sequence[int]], k: int) -> IntArray:
 
 
 def measurements(work: Work) -> list[Measurement]:
-    """Return what is asked, in order; `repeated` asks under one filter, `fresh` under a filter that is new."""
+    """Return what is asked, in order."""
     plan, n_rounds = work.plan, work.plan.rounds + 1
-    queries = work.queries[: plan.filtered_queries]
-    no_filter: list[Window | None] = [None] * plan.queries
-    found = [Measurement("single", work.queries, [no_filter] * n_rounds)]
-    for share, keep in enumerate(plan.keeps):
-        low, high = work.windows[share, 0].tolist()
-        same: list[Window | None] = [(low, high)] * plan.filtered_queries
-        new = [[(low, high) for low, high in work.fresh(share, r).tolist()] for r in range(n_rounds)]
-        found.append(Measurement(f"repeated {keep:g}", queries, [same] * n_rounds))
-        found.append(Measurement(f"fresh {keep:g}", queries, new))
-    return [*found, Measurement("batched", work.queries, one_call=True)]
+    no_filter: list[list[Window | None]] = [[None] * plan.queries] * n_rounds
+    found = [Measurement("single", work.queries, no_filter)] if {"queries", "filters"} & set(plan.steps) else []
+    if "queries" in plan.steps:
+        found.append(Measurement("batched", work.queries, one_call=True))
+    if "recall" in plan.steps:
+        some = work.queries[: plan.filtered_queries]
+        no_filter = [[None] * len(some)] * n_rounds
+        found += [Measurement(f"ef {ef}", some, no_filter, ef=ef) for ef in plan.efs]
+    if "filters" in plan.steps:
+        for case in work.filter_cases():
+            rounds = [case.of_round(number) for number in range(n_rounds)]
+            found.append(Measurement(case.name, work.queries[case.numbers], rounds))
+    return found
 
 
 def ask(
@@ -142,6 +150,9 @@ def run_round(work: Work, subjects: Sequence[Subject], measurement: Measurement,
 
 def search_in_turns(work: Work, subjects: Sequence[Subject], measurement: Measurement) -> None:
     """Give the subjects their rounds, a warm-up first."""
+    if measurement.ef is not None:
+        for subject in subjects:
+            subject.system.set_ef(measurement.ef)
     for subject in subjects:
         if measurement.one_call:
             ask_at_once(subject.system, measurement.queries)
@@ -153,6 +164,9 @@ def search_in_turns(work: Work, subjects: Sequence[Subject], measurement: Measur
         if round_number and time.perf_counter() - started > work.plan.budget_s * len(subjects):
             break
         run_round(work, subjects, measurement, round_number)
+    if measurement.ef is not None:
+        for subject in subjects:
+            subject.system.set_ef(dict(work.plan.query)["ef"])
 
 
 def insert_in_turns(work: Work, subjects: Sequence[Subject], raw_file: RawFile, raw: Timings) -> None:
@@ -162,7 +176,7 @@ def insert_in_turns(work: Work, subjects: Sequence[Subject], raw_file: RawFile, 
         part = slice(start, start + work.plan.batch_rows)
         raw.insert_s.append(seconds(raw_file.append, work.vectors[part]))
         for subject in subjects:
-            rows = subject.system.prepare(ids[part], work.vectors[part], work.ranks[part])
+            rows = subject.system.prepare(ids[part], work.vectors[part], work.columns_of(part))
             subject.timings.insert_s.append(seconds(subject.system.insert, rows))
     # A library builds nothing before its flush, so it waits; a database has begun, and its clock runs from now.
     for subject in sorted(subjects, key=lambda subject: not subject.system.inserts):
@@ -177,7 +191,7 @@ def insert_singles(work: Work, subjects: Sequence[Subject], raw_file: RawFile, r
         part = slice(i, i + 1)
         raw.single_s.append(seconds(raw_file.append, work.vectors[part]))
         for subject in subjects:
-            rows = subject.system.prepare(ids[part], work.vectors[part], work.ranks[part])
+            rows = subject.system.prepare(ids[part], work.vectors[part], work.columns_of(part))
             subject.timings.single_s.append(seconds(subject.system.insert, rows))
 
 
@@ -197,20 +211,25 @@ def measure(folder: Path, names: Sequence[str]) -> None:
     raw, raw_file = Timings(), RawFile(folder / "raw")
     subjects = open_subjects(work, folder, names)
     insert_in_turns(work, subjects, raw_file, raw)
-    for measurement in measurements(work):
-        print(f"{', '.join(names)}: {measurement.name}", flush=True)
+    asked = measurements(work)
+    for i, measurement in enumerate(asked, 1):
+        print(f"{', '.join(names)}: {measurement.name} ({i} of {len(asked)})", flush=True)
         search_in_turns(work, subjects, measurement)
     server_bytes = {s.name: sum(map(resident_bytes, s.system.process_ids())) for s in subjects}
     for subject in subjects:
         subject.system.close()
-    singles = open_subjects(work, folder, [s.name for s in subjects if s.system.inserts], suffix="-singles")
-    insert_singles(work, singles, raw_file, raw)
+    singles: list[Subject] = []
+    if "queries" in work.plan.steps:
+        singles = open_subjects(work, folder, [s.name for s in subjects if s.system.inserts], suffix="-singles")
+        insert_singles(work, singles, raw_file, raw)
     for single in singles:
         single.system.close()
+        single.system.drop()
     by_name = {single.name: single.timings.single_s for single in singles}
     for subject in subjects:
         subject.timings.single_s = by_name.get(subject.name, [])
-        content = {**asdict(subject.timings), "server_bytes": server_bytes[subject.name]}
+        stored = {"inserts": subject.system.inserts, "server_bytes": server_bytes[subject.name]}
+        content = {**asdict(subject.timings), **stored}
         (folder / f"{subject.name}.json").write_text(json.dumps(content))
         np.savez(folder / f"{subject.name}.npz", **subject.answers)  # type: ignore[arg-type]
     raw_file.close()
@@ -224,10 +243,11 @@ def load_libraries(work: Work, name: str, folder: Path) -> None:
     system = load(name)(folder, work.vectors.shape[1], work.plan)
     system.create()
     ids = np.arange(len(work.vectors[part]))
-    system.insert(system.prepare(ids, work.vectors[part], work.ranks[part]))
+    system.insert(system.prepare(ids, work.vectors[part], work.columns_of(part)))
     system.flush()
     system.search(work.queries[0])
     system.close()
+    system.drop()
 
 
 def reopen(folder: Path, name: str) -> None:
@@ -250,8 +270,25 @@ def reopen(folder: Path, name: str) -> None:
     (folder / f"{name}-reopened.json").write_text(json.dumps(figures))
 
 
+def mixed(folder: Path, name: str) -> None:
+    """Open what `measure` left, search it alone and beside inserts, and write the times down."""
+    work = load_work(folder)
+    system = load(name)(folder / name, work.vectors.shape[1], work.plan)
+    system.open()
+    found = measure_mixed(work, system, work.plan.mixed_s if name == "roost" else work.plan.peer_mixed_s)
+    system.close()
+    (folder / f"{name}-mixed.json").write_text(json.dumps(found.calls()))
+    np.savez(folder / f"{name}-mixed.npz", quiet=found.quiet, busy=found.busy)
+
+
+def drop(folder: Path, name: str) -> None:
+    """Remove rows that lie outside the folder."""
+    work = load_work(folder)
+    load(name)(folder / name, work.vectors.shape[1], work.plan).drop()
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "measure":
         measure(Path(sys.argv[2]), sys.argv[3:])
     else:
-        reopen(Path(sys.argv[2]), sys.argv[3])
+        {"reopen": reopen, "mixed": mixed, "drop": drop}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.work import FloatArray, IntArray, Plan, Window
+from bench.arrays import FloatArray, IntArray
+from bench.filters import Window
+from bench.work import Plan
 
 
 class System(ABC):
@@ -19,6 +21,9 @@ class System(ABC):
 
     inserts: ClassVar[bool] = True
     """Whether rows are stored by `insert`; a bare index library keeps them until `flush`."""
+
+    is_server: ClassVar[bool] = False
+    """Whether the rows lie with a server, which is asked for memory and told to forget them."""
 
     def __init__(self, folder: Path, dim: int, plan: Plan) -> None:
         self.folder = folder
@@ -36,8 +41,8 @@ class System(ABC):
         """Open what another process made."""
 
     @abstractmethod
-    def prepare(self, ids: IntArray, vectors: FloatArray, ranks: IntArray) -> Any:
-        """Return the rows as the system takes them."""
+    def prepare(self, ids: IntArray, vectors: FloatArray, columns: Mapping[str, IntArray]) -> Any:
+        """Return the rows as the system takes them; the columns are those that filters look at."""
 
     @abstractmethod
     def insert(self, rows: Any) -> None:
@@ -55,9 +60,16 @@ class System(ABC):
     def search_batch(self, queries: FloatArray) -> Sequence[Sequence[int]]:
         """Return the keys for many queries given in one call."""
 
+    def set_ef(self, ef: int) -> None:
+        """Search with another `ef` from now on."""
+        self.query["ef"] = ef
+
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
+
+    def drop(self) -> None:  # noqa: B027 - most systems have nothing there
+        """Let go of rows that do not lie in the folder; the system was closed before."""
 
     def process_ids(self) -> Sequence[int]:
         """Return processes of the system beside the worker and its children."""

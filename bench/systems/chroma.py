@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import chromadb
+from chromadb.api.shared_system_client import SharedSystemClient
 from chromadb.config import Settings
 
+from bench.arrays import FloatArray, IntArray
+from bench.filters import Window
 from bench.systems.base import System
-from bench.work import FloatArray, IntArray, Window
 
 
 class Adapter(System):
@@ -30,11 +32,14 @@ class Adapter(System):
     def open(self) -> None:
         self.collection = self._client().get_collection("bench", embedding_function=None)
 
-    def prepare(self, ids: IntArray, vectors: FloatArray, ranks: IntArray) -> Any:
+    def prepare(self, ids: IntArray, vectors: FloatArray, columns: Mapping[str, IntArray]) -> Any:
         return {
             "ids": [str(key) for key in ids.tolist()],
             "embeddings": vectors,
-            "metadatas": [{"rank": rank} for rank in ranks.tolist()],
+            "metadatas": [
+                dict(zip(columns, row, strict=True))
+                for row in zip(*(c.tolist() for c in columns.values()), strict=True)
+            ],
         }
 
     def insert(self, rows: Any) -> None:
@@ -48,11 +53,20 @@ class Adapter(System):
         return [[int(key) for key in keys] for keys in answer["ids"]]
 
     def search(self, query: FloatArray, window: Window | None = None) -> Sequence[int]:
-        where = None if window is None else {"$and": [{"rank": {"$gte": window[0]}}, {"rank": {"$lt": window[1]}}]}
-        return self._query(query[None], where)[0]
+        if window is None:
+            return self._query(query[None], None)[0]
+        limits = [{window.column: {"$gte": window.low}}, {window.column: {"$lt": window.high}}]
+        return self._query(query[None], {"$and": limits})[0]
 
     def search_batch(self, queries: FloatArray) -> Sequence[Sequence[int]]:
         return self._query(queries, None)
+
+    def set_ef(self, ef: int) -> None:
+        """Change the collection, and open it again: what is loaded keeps the setting that it was loaded with."""
+        super().set_ef(ef)
+        self.collection.modify(configuration={"hnsw": {"ef_search": ef}})
+        SharedSystemClient.clear_system_cache()
+        self.open()
 
     def close(self) -> None:
         """Do nothing: the client ends with the process."""

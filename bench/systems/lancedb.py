@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lancedb
 import pyarrow as pa
 
+from bench.arrays import FloatArray, IntArray
+from bench.filters import COLUMNS, Window
 from bench.systems.base import System
-from bench.work import FloatArray, IntArray, Window
 
 
 class Adapter(System):
-    def create(self) -> None:
+    @property
+    def schema(self) -> Any:
         vector = pa.list_(pa.float32(), self.dim)
-        self.schema = pa.schema([("id", pa.int64()), ("rank", pa.int64()), ("vector", vector)])
+        return pa.schema([("id", pa.int64()), *((name, pa.int64()) for name in COLUMNS), ("vector", vector)])
+
+    def create(self) -> None:
         self.table = lancedb.connect(str(self.folder)).create_table("bench", schema=self.schema)
 
     def open(self) -> None:
         self.table = lancedb.connect(str(self.folder)).open_table("bench")
 
-    def prepare(self, ids: IntArray, vectors: FloatArray, ranks: IntArray) -> Any:
-        columns = [pa.array(ids), pa.array(ranks), pa.FixedSizeListArray.from_arrays(vectors.ravel(), self.dim)]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+    def prepare(self, ids: IntArray, vectors: FloatArray, columns: Mapping[str, IntArray]) -> Any:
+        numbers = [pa.array(column) for column in (ids, *(columns[name] for name in COLUMNS))]
+        rows = pa.FixedSizeListArray.from_arrays(vectors.ravel(), self.dim)
+        return pa.Table.from_arrays([*numbers, rows], schema=self.schema)
 
     def insert(self, rows: Any) -> None:
         self.table.add(rows)
@@ -41,7 +46,8 @@ class Adapter(System):
     def search(self, query: FloatArray, window: Window | None = None) -> Sequence[int]:
         search = self.table.search(query).limit(self.k).ef(self.query["ef"]).select(["id", "_distance"])
         if window is not None:
-            search = search.where(f"rank >= {window[0]} AND rank < {window[1]}", prefilter=True)
+            limits = f"{window.column} >= {window.low} AND {window.column} < {window.high}"
+            search = search.where(limits, prefilter=True)
         found: list[int] = search.to_arrow()["id"].to_pylist()
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pymilvus import MilvusClient
 
@@ -15,6 +15,8 @@ POLL_S = 0.1
 
 
 class Adapter(MilvusApi):
+    is_server: ClassVar[bool] = True
+
     def connect(self) -> Any:
         return MilvusClient(os.environ["ROOST_MILVUS_URI"])
 
@@ -27,8 +29,14 @@ class Adapter(MilvusApi):
         self.client.load_collection(self.collection)
 
     def close(self) -> None:
-        self.client.drop_collection(self.collection)
+        """Release the collection, so that opening it again reads it from where the server stores it."""
+        self.client.release_collection(self.collection)
         super().close()
+
+    def drop(self) -> None:
+        client = self.connect()
+        client.drop_collection(self.collection)
+        client.close()
 
     def process_ids(self) -> Sequence[int]:
         known = os.environ.get("ROOST_MILVUS_PID")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymilvus import DataType, MilvusClient
 
+from bench.arrays import FloatArray, IntArray
+from bench.filters import COLUMNS, Window
 from bench.systems.base import System
-from bench.work import FloatArray, IntArray, Window
 
 
 class MilvusApi(System):
@@ -29,7 +30,8 @@ class MilvusApi(System):
             self.client.drop_collection(self.collection)
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("rank", DataType.INT64)
+        for name in COLUMNS:
+            schema.add_field(name, DataType.INT64)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.dim)
         index = MilvusClient.prepare_index_params()
         index.add_index("vector", index_type="HNSW", metric_type="L2", params=self.build)
@@ -39,9 +41,9 @@ class MilvusApi(System):
         self.client = self.connect()
         self.client.load_collection(self.collection)
 
-    def prepare(self, ids: IntArray, vectors: FloatArray, ranks: IntArray) -> Any:
-        columns = zip(ids.tolist(), ranks.tolist(), vectors, strict=True)
-        return [{"id": key, "rank": rank, "vector": vector} for key, rank, vector in columns]
+    def prepare(self, ids: IntArray, vectors: FloatArray, columns: Mapping[str, IntArray]) -> Any:
+        names, numbers = ("id", "vector", *columns), (column.tolist() for column in columns.values())
+        return [dict(zip(names, row, strict=True)) for row in zip(ids.tolist(), vectors, *numbers, strict=True)]
 
     def insert(self, rows: Any) -> None:
         self.client.insert(self.collection, rows)
@@ -61,8 +63,10 @@ class MilvusApi(System):
         return [[hit["id"] for hit in hits] for hits in answers]
 
     def search(self, query: FloatArray, window: Window | None = None) -> Sequence[int]:
-        expression = "" if window is None else f"rank >= {window[0]} and rank < {window[1]}"
-        return self._search([query], expression)[0]
+        if window is None:
+            return self._search([query], "")[0]
+        limits = f"{window.column} >= {window.low} and {window.column} < {window.high}"
+        return self._search([query], limits)[0]
 
     def search_batch(self, queries: FloatArray) -> Sequence[Sequence[int]]:
         return self._search(list(queries), "")

@@ -20,24 +20,34 @@ def test_the_plan_is_cut_to_the_data(work: Work) -> None:
 
 
 def test_each_filter_keeps_its_share(work: Work) -> None:
-    assert work.windows.shape == (3, 1 + 8 * 20, 2)
-    for keep, windows in zip(work.plan.keeps, work.windows, strict=True):
-        for low, high in windows:
-            assert np.count_nonzero((work.ranks >= low) & (work.ranks < high)) == round(keep * 300)
+    assert work.windows.shape == (3, 4, 1 + 8 * 20, 2)
+    for case in work.filter_cases():
+        assert case.windows.shape == (8, 20, 2)
+        column = work.column(case.column)
+        for low, high in case.windows.reshape(-1, 2):
+            assert np.count_nonzero((column >= low) & (column < high)) == max(1, round(case.keep * 300))
 
 
-def test_filters_that_are_used_once_differ(work: Work) -> None:
-    for share in range(3):
-        assert len(np.unique(work.fresh(share, 0), axis=0)) > 15
-        assert (work.fresh(share, 0) != work.fresh(share, 1)).any()
-        assert len(work.fresh(share, work.plan.rounds)) == 20
+def test_a_repeated_filter_stays_and_fresh_ones_differ(work: Work) -> None:
+    by_name = {case.name: case for case in work.filter_cases()}
+    assert len(by_name) == 3 * 4 * 2
+    assert len(set(by_name["random repeated 0.1"].of_round(0) + by_name["random repeated 0.1"].of_round(7))) == 1
+    fresh = by_name["random fresh 0.1"]
+    assert len(set(fresh.of_round(0))) == 20
+    assert not set(fresh.of_round(0)) & set(fresh.of_round(1))
+
+
+def test_columns_are_cut_with_the_rows(work: Work) -> None:
+    part = work.columns_of(slice(3, 5))
+    assert list(part) == ["rank", "axis"]
+    np.testing.assert_array_equal(part["axis"], work.column("axis")[3:5])
 
 
 def test_work_survives_the_folder(work: Work, tmp_path: Path) -> None:
     save_work(work, tmp_path)
     loaded = load_work(tmp_path)
     assert loaded.plan == work.plan
-    for name in ("vectors", "queries", "ranks", "windows"):
+    for name in ("vectors", "queries", "columns", "asked", "windows"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(work, name))
 
 
