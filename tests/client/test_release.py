@@ -12,7 +12,6 @@ import pytest
 
 from roost.embedded import EmbeddedClient
 from roost.engine import compaction, upkeep
-from roost.engine.segment import SegmentIndex
 from roost.errors import Closed, CollectionNotLoaded, Corruption
 
 VECTORS = np.random.default_rng(0).normal(size=(3_000, 32)).astype(np.float32)
@@ -148,10 +147,9 @@ def watch(client: EmbeddedClient) -> dict[str, weakref.ref[object]]:
     held: dict[str, object] = {"database": database}
     for number, part in enumerate(database.collection("default", "rows").snapshot().parts):
         held[f"rows {number}"] = part.rows
-        for index in part.indexes.values():
-            assert isinstance(index, SegmentIndex)
-            assert index.sketch is not None
-            held.update(index=index, built=index.usable(), sketch=index.sketch, bits=index.sketch.usable())
+        for derived in part.derived:
+            held.update({type(derived).__name__: derived, f"opened {type(derived).__name__}": derived.usable()})
+    assert {"SegmentIndex", "SegmentSketch"} < held.keys()
     return {what: weakref.ref(one) for what, one in held.items()}
 
 

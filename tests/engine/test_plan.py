@@ -12,6 +12,7 @@ from roost.engine.plan import (
     Method,
     Task,
     exact_cost_ns,
+    excerpt_cost_ns,
     excerpt_saving_ns,
     first_look,
     graph_cost_ns,
@@ -139,3 +140,17 @@ def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
     assert further == 200
     assert next_look(SKETCHED, 4_000) is None
     assert first_look(replace(SKETCHED, n_allowed=30)) == 30
+
+
+def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None:
+    assert first_look(SKETCHED, 9 * SKETCHED.n_rows) == 40 + 6 * 1
+    assert first_look(SKETCHED, SKETCHED.n_rows) == 40 + 6 * 5
+
+
+def test_the_rows_of_a_new_filter_are_in_no_cache() -> None:
+    """So an excerpt of few rows pays at the first search, where it would not if they were known."""
+    few = replace(SKETCHED, n_allowed=600)
+    new = replace(few, is_new=True)
+    assert exact_cost_ns(few, is_new=True) > 1.5 * exact_cost_ns(few)
+    assert plan_search(new) == plan_search(few), "a graph meets such rows as well"
+    assert excerpt_saving_ns(few, SCAN) < excerpt_cost_ns(600) < excerpt_saving_ns(new, SCAN)

@@ -40,20 +40,15 @@ def random_mask(share: float) -> Mask:
 def traced(
     index: FaissHnsw | FaissIvfSq8 | None, vectors: Vectors, queries: Vectors, mask: Mask | None, k: int = K
 ) -> tuple[Trace, Neighbours]:
-    """Search with a trace; the answer is held against that of the same search without one.
-
-    The filter is one that came before.
-    """
+    """Search with a trace; the answer is held against that of the same search without one."""
     trace = Trace()
     params = {"ef": 16} if isinstance(index, FaissHnsw) else {}
-
-    def search(given: Trace | None) -> Neighbours:
-        allowed = None if mask is None else Allowed(mask)
-        if allowed is not None:
-            allowed.is_new = False
-        return search_segment(index, vectors, queries, k, "L2", allowed, params, None, trace=given)
-
-    found, again = search(trace), search(None)
+    found, again = (
+        search_segment(
+            index, vectors, queries, k, "L2", None if mask is None else Allowed(mask), params, None, trace=given
+        )
+        for given in (trace, None)
+    )
     np.testing.assert_array_equal(found.ids, again.ids)
     np.testing.assert_array_equal(found.distances, again.distances)
     return trace, found

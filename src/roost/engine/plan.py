@@ -172,7 +172,7 @@ def plan_scan(task: Task, doubt: float = 0.0) -> Method:
     """
     if not task.n_sketched or task.n_allowed <= task.k:
         return Method.EXACT
-    if sketch_cost_ns(task, first_look(task)) >= (1 - doubt) * exact_cost_ns(task):
+    if sketch_cost_ns(task, first_look(task)) >= (1 - doubt) * exact_cost_ns(task, is_new=task.is_new):
         return Method.EXACT
     return Method.SKETCH
 
@@ -214,13 +214,14 @@ def rank_width(task: Task, rank: float) -> int:
     return max(round(task.width * growth), round(WIDTH_PER_RANK * rank))
 
 
-def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
+def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None, is_new: bool = False) -> float:
     """Return about how long the cheaper scan of the allowed rows takes, for all queries together.
 
     Args:
         has_excerpt: whether there is an excerpt; None for the task's own word.
+        is_new: as in `exact_cost_ns`.
     """
-    exact = exact_cost_ns(task)
+    exact = exact_cost_ns(task, is_new=is_new)
     return min(exact, sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)) if task.n_sketched else exact
 
 
@@ -247,7 +248,7 @@ def excerpt_saving_ns(task: Task, plan: Plan, doubt: float = 0.0) -> float:
     """
     if task.has_excerpt or not task.n_sketched or task.n_allowed <= task.k:
         return 0.0
-    scan, excerpted = scan_cost_ns(task), scan_cost_ns(task, has_excerpt=True)
+    scan, excerpted = (scan_cost_ns(task, has_excerpt=held, is_new=task.is_new) for held in (False, True))
     if plan.method is Method.SCAN:
         return scan - excerpted
     graph = graph_cost_ns(task, plan.width)
@@ -259,11 +260,15 @@ def excerpt_cost_ns(n_allowed: int) -> float:
     return EXCERPT_NS + n_allowed * EXCERPTED_ROW_NS
 
 
-def exact_cost_ns(task: Task) -> float:
-    """Return about how long it takes to compare the allowed rows, for all queries together."""
+def exact_cost_ns(task: Task, *, is_new: bool = False) -> float:
+    """Return about how long it takes to compare the allowed rows, for all queries together.
+
+    Args:
+        is_new: whether the filter is, so that none of its rows is in the cache.
+    """
     if task.n_queries < BATCH_FROM_QUERIES:
         n_numbers = task.n_allowed * task.dim
-        cached = 0 if task.is_new else min(n_numbers, CACHED_NUMBERS)
+        cached = 0 if is_new else min(n_numbers, CACHED_NUMBERS)
         read = (n_numbers - cached / 2) * EXACT_ROW_NS[1]
         return EXACT_CALL_NS + task.n_queries * (task.n_allowed * EXACT_ROW_NS[0] + read)
     gathering = task.n_allowed * _per_row(GATHERED_ROW_NS, task.dim)
