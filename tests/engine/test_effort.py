@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -52,6 +53,17 @@ def test_work_aside_makes_way_and_the_caller_does_not() -> None:
     before = os.sched_getscheduler(threading.get_native_id())
     assert run_aside(lambda: os.sched_getscheduler(threading.get_native_id())) == os.SCHED_IDLE
     assert os.sched_getscheduler(threading.get_native_id()) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="needs a system whose threads have priorities: Linux")
+def test_work_aside_that_gets_too_little_is_done_like_any_other() -> None:
+    def work() -> int:
+        until = time.monotonic() + 10
+        while os.sched_getscheduler(threading.get_native_id()) == os.SCHED_IDLE and time.monotonic() < until:
+            time.sleep(0.001)
+        return os.sched_getscheduler(threading.get_native_id())
+
+    assert run_aside(work, patience_s=0.01) == os.SCHED_OTHER
 
 
 def test_work_aside_is_done_where_no_thread_begins(monkeypatch: pytest.MonkeyPatch) -> None:

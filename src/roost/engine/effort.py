@@ -24,6 +24,9 @@ GENTLE_UPTO_NS = 800_000.0
 ALONE_UPTO_NS = 4 * GENTLE_UPTO_NS
 """What scanning the rows without an index may take of a search, before the build presses harder."""
 
+PATIENCE_S = 10.0
+"""Work that was to make way, and was given so little for so long, is done like any other: some of it always is."""
+
 
 class Effort(Enum):
     """How much of the machine a build takes."""
@@ -53,17 +56,23 @@ def choose_effort(scan_ns: float, *, is_searched: bool, is_awaited: bool) -> Eff
     return Effort.GENTLE if scan_ns <= GENTLE_UPTO_NS else Effort.ALONE
 
 
-def run_aside(work: Callable[[], _T]) -> _T:
+def run_aside(work: Callable[[], _T], patience_s: float = PATIENCE_S) -> _T:
     """Return what `work` returns, computed on one core that every other thread may take at any moment.
 
     The work must not take a lock that others wait for. Where threads have no priorities, it has that of others.
+
+    Args:
+        patience_s: after so long the work is done like any other.
     """
     done: list[_T] = []
     failed: list[BaseException] = []
+    thread_ids: list[int] = []
 
     def run() -> None:
         try:
-            _make_way()
+            thread_ids.append(threading.get_native_id())
+            faiss.omp_set_num_threads(1)
+            _set_policy(thread_ids[0], "SCHED_IDLE")
             done.append(work())
         except BaseException as error:  # handed to the caller, whatever it is
             failed.append(error)
@@ -74,16 +83,18 @@ def run_aside(work: Callable[[], _T]) -> _T:
     except RuntimeError:  # the interpreter ends, and begins no thread any more
         run()
     else:
+        thread.join(patience_s)
+        if thread.is_alive() and thread_ids:
+            _set_policy(thread_ids[0], "SCHED_OTHER")
         thread.join()
     if failed:
         raise failed[0]
     return done[0]
 
 
-def _make_way() -> None:
-    faiss.omp_set_num_threads(1)
-    with suppress(AttributeError, OSError):  # threads have priorities of their own on Linux alone
-        os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
+def _set_policy(thread_id: int, name: str) -> None:
+    with suppress(AttributeError, OSError):  # threads have policies of their own on Linux alone; it may have ended
+        os.sched_setscheduler(thread_id, getattr(os, name), os.sched_param(0))
 
 
 class Pace:

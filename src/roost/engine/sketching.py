@@ -6,7 +6,7 @@ they come, sealed and merged segments are published with their sketches, and gra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from roost.engine.compaction import sketch_path, takes_sketch
@@ -43,12 +43,8 @@ class Sketching:
         with collection.changing():
             contents, tail = collection.contents, collection.contents.tail
             view, known = tail.view(), tail.sketches
-        made = {}
         with one_thread():
-            for spec in self._wanted(view.n_rows):
-                grown = self._grown(spec, view, known.get(spec.index_id))
-                if grown is not None:
-                    made[spec.index_id] = grown
+            made = self._grown_all(view, known)
         if not made:
             return
         with collection.changing():
@@ -56,6 +52,10 @@ class Sketching:
             if collection.contents is contents and contents.tail is tail:
                 tail.sketches = {i: held for i, held in {**tail.sketches, **made}.items() if i in wanted}
                 collection.publish()
+
+    def _grown_all(self, view: TailView, known: Mapping[int, Sketch]) -> dict[int, Sketch]:
+        grown = ((spec, self._grown(spec, view, known.get(spec.index_id))) for spec in self._wanted(view.n_rows))
+        return {spec.index_id: sketch for spec, sketch in grown if sketch is not None}
 
     def _wanted(self, n_rows: int) -> Iterator[IndexSpec]:
         """Give the indexes whose searches gain by a sketch of so many rows."""
