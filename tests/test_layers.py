@@ -14,7 +14,15 @@ SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("roost.errors",), ("roost.address",)),
-    (("roost.engine.schema", "roost.engine.columns", "roost.engine.plan", "roost.engine.trace"),),
+    (
+        (
+            "roost.engine.schema",
+            "roost.engine.columns",
+            "roost.engine.memory",
+            "roost.engine.plan",
+            "roost.engine.trace",
+        ),
+    ),
     (("roost.engine.storage",), ("roost.engine.index",), ("roost.engine.filter",), ("roost.engine.scalar",)),
     (("roost.engine",),),
     (("roost.client", "roost.embedded", "roost.bulk"),),

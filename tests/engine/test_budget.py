@@ -88,6 +88,8 @@ def test_what_no_index_covers_is_compared_with_its_vectors() -> None:
     assert segment_bytes(SCHEMA, [], segment()) == KEYS + VECTORS
     expected = resolve_index("HNSW").index_bytes(ROWS, DIM, VECTORS, {})
     assert segment_bytes(SCHEMA, [spec("HNSW")], segment()) == KEYS + expected > KEYS + VECTORS
+    sketched = segment_bytes(SCHEMA, [spec("HNSW")], segment({}, {7: 50}))
+    assert sketched == KEYS + expected + SKETCH_COPIES * 50 + EXCERPTED_ROW_BYTES * ROWS, "fresh rows may be sketched"
     assert segment_bytes(SCHEMA, [spec("DISKANN")], segment()) == KEYS + VECTORS
     assert segment_bytes(SCHEMA, [spec("GONE_WITH_ITS_LIBRARY")], segment()) == KEYS + VECTORS
     short = replace(segment(), n_rows=20)

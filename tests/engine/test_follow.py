@@ -11,8 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from roost.engine import recovery
+from roost.engine.contents import Contents
 from roost.engine.database import Database
+from roost.engine.log import replay
+from roost.engine.search import Request
 from roost.engine.storage import witness
+from roost.engine.storage.catalog import LogRecord
 from roost.errors import (
     CollectionNotFound,
     Corruption,
@@ -34,6 +39,7 @@ from tests.engine.model import (
     stop_upkeep,
     vectors_of,
 )
+from tests.engine.test_sketches import HNSW, SCHEMA, VECTORS, insert
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +111,71 @@ def test_a_follower_sees_every_change(writer: Database, reader: Database) -> Non
     written.truncate()
     assert read_all(read) == {}
     check_files(writer)
+
+
+def test_a_follower_reads_each_record_of_the_log_once(
+    writer: Database, reader: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied = []
+
+    def counted(contents: Contents, record: LogRecord) -> None:
+        applied.append(record.seq)
+        replay(contents, record)
+
+    monkeypatch.setattr(recovery, "replay", counted)
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    for g in range(1, 4):
+        written.insert(make_batch(written.schema, range(10 * g), g))
+        written.delete([g])
+        assert read_all(read) == read_all(written)
+    assert applied == [1, 2, 3, 4, 5, 6]
+    written.create_index(hnsw())
+    assert read_all(read) == read_all(written) and len(applied) == 6
+    written.flush()
+    written.delete([20])
+    assert read_all(read) == read_all(written)
+    assert applied == [1, 2, 3, 4, 5, 6, 7], "what is sealed is read from the segment"
+    written.truncate()
+    written.insert(make_batch(written.schema, range(5), 9))
+    assert read_all(read) == dict.fromkeys(range(5), 9)
+
+
+def test_a_follower_begins_again_after_a_damaged_record(writer: Database, reader: Database) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    written.insert(make_batch(written.schema, range(10), 1))
+    assert read.n_rows == 10
+    written.insert(make_batch(written.schema, range(10, 20), 1))
+    change = "UPDATE log SET digest = digest {} 1 WHERE key = (SELECT MAX(key) FROM log)"
+    catalog = writer._host.catalog
+    with catalog.lock:
+        catalog._db.execute(change.format("+"))
+    with pytest.raises(Corruption):
+        read.query()
+    with catalog.lock:
+        catalog._db.execute(change.format("-"))
+    assert read_all(read) == dict.fromkeys(range(20), 1)
+
+
+def test_a_follower_sketches_what_its_searches_meet(writer: Database, reader: Database) -> None:
+    """Rows that the writer, which nobody searches, has not sealed."""
+    written = writer.create_collection("default", "c", SCHEMA)
+    written.create_index(HNSW)
+    read = reader.collection("default", "c")
+    spec = read.record.indexes[0]
+    request = Request(VECTORS[1_999:2_000], "v", 1, "L2", spec, {})
+    read.search(request)
+    insert(written, range(2_000))
+    assert read.search(request).keys.tolist() == [1_999]
+    (part,) = read.snapshot().parts
+    sketch = part.sketch(spec)
+    assert sketch is not None and sketch.n_rows == 2_000
+    assert written.snapshot().parts[-1].sketch(spec) is None
+    insert(written, range(2_000, 3_000))
+    assert read.search(request._replace(queries=VECTORS[2_500:2_501])).keys.tolist() == [2_500]
+    grown = read.snapshot().parts[-1].sketch(spec)
+    assert grown is not None and grown.n_rows == 3_000
 
 
 def test_a_dropped_collection_is_gone_for_a_follower(writer: Database, reader: Database) -> None:

@@ -137,14 +137,14 @@ def _searched_bytes(field: Field, spec: IndexSpec | None, segment: SegmentRecord
     if kind is None:
         return compared + (0 if file is None else file.size_bytes)
     n_rows, dim, params = segment.n_rows, field.dim or 0, resolve_params(spec.index_type, spec.params)
+    sketched = 0 if sketch is None else SKETCH_COPIES * sketch.size_bytes + EXCERPTED_ROW_BYTES * n_rows
     if file is not None:
-        held = compared + kind.loaded_bytes(file.size_bytes, n_rows, dim, params)
-        return held + (0 if sketch is None else SKETCH_COPIES * sketch.size_bytes + EXCERPTED_ROW_BYTES * n_rows)
+        return compared + kind.loaded_bytes(file.size_bytes, n_rows, dim, params) + sketched
     if n_rows < MIN_INDEXED_ROWS:
-        return vectors
+        return vectors + sketched
     size = kind.index_bytes(n_rows, dim, vectors, params)
     # Until the index is built, the vectors themselves are compared.
-    return max(vectors, compared + kind.loaded_bytes(size, n_rows, dim, params))
+    return max(vectors, compared + kind.loaded_bytes(size, n_rows, dim, params)) + sketched
 
 
 def _peak(field: Field, spec: IndexSpec, n_rows: int, scalar_bytes: int) -> int:

@@ -147,6 +147,7 @@ class Collection:
         if self._contents is not None:
             self._recover_rows, self._unopened = None, ()
             self.publish()
+            self._upkeep.follow()
 
     # Reading
 
@@ -226,7 +227,7 @@ class Collection:
             state = host.catalog.load()
             record = record_of(state, self.collection_id)
             manifests = segments_of(state).get(self.collection_id, [])
-            contents = recover_contents(host.catalog, host.segments, record, manifests, state.deletes, self.contents)
+            contents = recover_contents(host, record, manifests, state.deletes, self.contents)
         self.record, self.contents = record, contents
         self.publish()
         self._is_torn = False

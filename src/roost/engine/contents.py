@@ -7,6 +7,7 @@ come to the same rows from the same log. One thread at a time, under the databas
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,20 @@ class Superseded(Exception):
     """The rows were emptied, or merged, while they were worked on; the work is thrown away."""
 
 
+class Origin(NamedTuple):
+    """What rows were recovered from, beside the records of the log.
+
+    Attributes:
+        log_start: the record before the first of the log.
+        deletes: segment id to bitmap bytes.
+    """
+
+    log_start: int
+    schema: Schema
+    segment_ids: tuple[int, ...]
+    deletes: dict[int, bytes]
+
+
 class Contents:
     """Sealed parts by segment id, the rows that are being sealed, and the tail.
 
@@ -31,6 +46,8 @@ class Contents:
         sealing: rows that left the tail and are on their way into a segment.
         dirty: segments whose deletes are newer than what the manifest holds.
         n_unfolded: deletes of sealed rows since the manifest last held them all.
+        origin: what a process that follows a writer recovered the rows from; None in any other.
+        replayed_upto: the last record of the log that was applied to these.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -40,6 +57,8 @@ class Contents:
         self.tail = Tail(schema)
         self.dirty: set[int] = set()
         self.n_unfolded = 0
+        self.origin: Origin | None = None
+        self.replayed_upto = 0
 
     def snapshot(self) -> Snapshot:
         """Return everything as it is now, as an object that later writes do not touch."""

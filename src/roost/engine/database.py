@@ -393,7 +393,7 @@ class Database:
         own = {segment.segment_id: deletes[segment.segment_id] for segment in segments if segment.segment_id in deletes}
 
         def recover(record: CollectionRecord, held: Contents | None) -> Contents:
-            return recover_contents(self._host.catalog, self._host.segments, record, segments, own, held)
+            return recover_contents(self._host, record, segments, own, held)
 
         collection = known or Collection(self._host, record, recover, segments)
         if self.read_only:  # it opens everything now: the writer may remove what it has merged

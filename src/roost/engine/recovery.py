@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeVar, cast
 
-from roost.engine.contents import Contents
+from roost.engine.contents import Contents, Origin
+from roost.engine.host import Host
 from roost.engine.log import replay
 from roost.engine.records import CollectionRecord
 from roost.engine.segment import (
@@ -41,8 +42,7 @@ def segments_of(state: CatalogState) -> dict[int, list[SegmentRecord]]:
 
 
 def recover_contents(
-    catalog: Catalog,
-    directory: Path,
+    host: Host,
     record: CollectionRecord,
     manifests: list[SegmentRecord],
     deletes: dict[int, bytes],
@@ -50,14 +50,24 @@ def recover_contents(
 ) -> Contents:
     """Return a collection's rows as the catalogue has them.
 
+    In a process that only reads, nothing but the log changes the rows that it holds: where nothing else is new, they
+    are taken further.
+
     Args:
-        directory: where the segments' directories are.
         manifests: the collection's segments.
         deletes: segment id to bitmap bytes.
         known: an earlier reading, whose open files are used again.
-    Raises: Corruption: the log is damaged, or a segment's file that its records refer to.
+    Raises: Corruption: the log is damaged, or a segment's file that its records refer to; `known` is not to be used
+        any more.
     """
+    catalog = host.catalog
+    log_start, _ = catalog.log_range(record.collection_id)
+    origin = Origin(log_start, record.schema, tuple(manifest.segment_id for manifest in manifests), deletes)
+    if host.read_only and known is not None and known.origin == origin:
+        _take_over(known, manifests, record.indexes)
+        return _replayed(catalog, record.collection_id, known, known.replayed_upto)
     contents = Contents(record.schema)
+    contents.origin = origin if host.read_only else None
     for manifest in manifests:
         held = None if known is None else known.sealed.get(manifest.segment_id)
         body = deletes.get(manifest.segment_id)
@@ -66,15 +76,34 @@ def recover_contents(
             segment = held.rows
             segment.record = manifest
         else:
-            held, segment = None, Segment(directory / str(manifest.segment_id), manifest, record.schema)
+            held, segment = None, Segment(host.segment_directory(manifest.segment_id), manifest, record.schema)
         indexes, sketches = open_indexes(segment, record.indexes), open_sketches(segment, record.indexes)
         if held is not None:
             indexes = {i: _known(held.indexes.get(i), index) for i, index in indexes.items()}
             sketches = {i: _known(held.sketches.get(i), sketch) for i, sketch in sketches.items()}
         contents.sealed[manifest.segment_id] = Part(segment, dead, indexes, sketches)
-    with closing(catalog.read_log(record.collection_id)) as entries:
+    return _replayed(catalog, record.collection_id, contents, None)
+
+
+def _take_over(contents: Contents, manifests: list[SegmentRecord], specs: tuple[IndexSpec, ...]) -> None:
+    """Take over the indexes and sketches that segments have by now."""
+    for manifest in manifests:
+        part = contents.sealed[manifest.segment_id]
+        if not isinstance(part.rows, Segment):
+            raise TypeError("a sealed part holds a segment")
+        part.rows.record = manifest
+        indexes = {i: _known(part.indexes.get(i), index) for i, index in open_indexes(part.rows, specs).items()}
+        sketches = {i: _known(part.sketches.get(i), sketch) for i, sketch in open_sketches(part.rows, specs).items()}
+        if (indexes, sketches) != (part.indexes, part.sketches):
+            contents.sealed[manifest.segment_id] = replace(part, indexes=indexes, sketches=sketches, _selections={})
+
+
+def _replayed(catalog: Catalog, collection_id: int, contents: Contents, after: int | None) -> Contents:
+    """Apply the log's records after a number, or all of them."""
+    with closing(catalog.read_log(collection_id, after)) as entries:
         for entry in entries:
             replay(contents, entry)
+    contents.replayed_upto = catalog.log_range(collection_id)[1]
     return contents
 
 

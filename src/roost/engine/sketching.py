@@ -23,7 +23,7 @@ GROWN_BY = 512
 
 
 class Sketching:
-    """Run by the maintenance thread alone, but for `is_behind`."""
+    """Run by the maintenance thread alone, but for `is_behind`, and in a process that follows a writer."""
 
     def __init__(self, collection: Kept) -> None:
         self._collection = collection
@@ -40,14 +40,16 @@ class Sketching:
     def grow(self) -> None:
         """Sketch the rows of the tail that are not, where that is worth while."""
         collection = self._collection
-        with collection.changing():
+        # A process that follows a writer changes nothing but what its own searches see.
+        changing = collection.changing if not self._host.read_only else lambda: self._host.catalog.lock
+        with changing():
             contents, tail = collection.contents, collection.contents.tail
             view, known = tail.view(), tail.sketches
         with one_thread():
             made = self._grown_all(view, known)
         if not made:
             return
-        with collection.changing():
+        with changing():
             wanted = {spec.index_id for spec in collection.record.indexes}
             if collection.contents is contents and contents.tail is tail:
                 tail.sketches = {i: held for i, held in {**tail.sketches, **made}.items() if i in wanted}

@@ -119,6 +119,11 @@ class Upkeep:
         is_urgent = self.overdue() or self._sketching.is_behind()
         self._host.maintenance.touch(self._collection.collection_id, self.run, urgent=is_urgent)
 
+    def follow(self) -> None:
+        """Sketch the rows that a writer in another process has added, where searches wait for that."""
+        if self._sketching.is_behind():
+            self._sketching.grow()
+
     def overdue(self) -> bool:
         """Whether the tail is so long that it is sealed at once."""
         tail = self._collection.contents.tail

@@ -14,6 +14,7 @@ from pymilvus import DataType
 from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
 from roost.engine.index.base import GROWTH, NUMBERS, VectorIndex
 from roost.engine.index.exact import check_queries, normalised
+from roost.engine.index.large_pages import Content, read_into_large_pages
 from roost.engine.index.parameters import require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -34,12 +35,15 @@ class FaissIndex(VectorIndex):
     """
 
     faiss_class: ClassVar[Any]
+    in_large_pages: ClassVar[bool] = False
+    """Whether a file of the type can be searched where it lies in memory, and gains by larger pages."""
     vector_types: ClassVar[tuple[DataType, ...]] = NUMBERS
 
     def __init__(self, index: Any, metric: str) -> None:
         self.metric = metric
         self.dim = int(index.d)
         self._index = index
+        self._content: Content | None = None
 
     @classmethod
     @abstractmethod
@@ -61,12 +65,18 @@ class FaissIndex(VectorIndex):
     def load(cls: type[_FaissT], path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> _FaissT:
         require_metric(metric, cls.index_type, cls.metrics)
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-        except (RuntimeError, MemoryError) as error:
+            content = read_into_large_pages(path) if mmap and cls.in_large_pages else None
+            if content is None:
+                index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+            else:
+                index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size))
+        except (OSError, RuntimeError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
         if not cls._holds(index, metric):
             raise Corruption(f"{path} does not hold an index of type {cls.index_type} with metric {metric}")
-        return cls._wrapped(index, metric)
+        loaded = cls._wrapped(index, metric)
+        loaded._content = content
+        return loaded
 
     @classmethod
     def _wrapped(cls: type[_FaissT], index: Any, metric: str) -> _FaissT:
