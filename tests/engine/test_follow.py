@@ -18,6 +18,7 @@ from roost.engine.log import replay
 from roost.engine.search import Request
 from roost.engine.storage import witness
 from roost.engine.storage.catalog import LogRecord
+from roost.engine.tail import Tail
 from roost.errors import (
     CollectionNotFound,
     Corruption,
@@ -156,6 +157,43 @@ def test_a_follower_begins_again_after_a_damaged_record(writer: Database, reader
     with catalog.lock:
         catalog._db.execute(change.format("-"))
     assert read_all(read) == dict.fromkeys(range(20), 1)
+
+
+def test_a_follower_that_is_interrupted_in_a_record_begins_again(
+    writer: Database, reader: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = writer.create_collection("default", "c", make_schema())
+    read = reader.collection("default", "c")
+    written.insert(make_batch(written.schema, range(10), 1))
+    assert read.n_rows == 10
+    written.insert(make_batch(written.schema, range(10, 20), 1))
+
+    def interrupted(tail: Tail, batch: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tail, "_push", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            read.query()
+    assert read_all(read) == dict.fromkeys(range(20), 1)
+    found = nearest(read, vectors_of(list(range(20)), [1] * 20), 1)
+    assert found.keys.tolist() == list(range(20))
+
+
+def test_a_reader_of_a_long_log_sketches_it(writer: Database) -> None:
+    """Also where nothing is written any more."""
+    written = writer.create_collection("default", "c", SCHEMA)
+    written.create_index(HNSW)
+    insert(written, range(2_000))
+    with_log = follower_of(writer)
+    read = with_log.collection("default", "c")
+    spec = read.record.indexes[0]
+    request = Request(VECTORS[1_000:1_001], "v", 1, "L2", spec, {})
+    assert read.snapshot().parts[0].sketch(spec) is None
+    assert read.search(request).keys.tolist() == [1_000]
+    assert read.snapshot().parts[0].sketch(spec) is not None
+    with_log._host.maintenance.stop()
+    with_log._host.catalog.close()
 
 
 def test_a_follower_sketches_what_its_searches_meet(writer: Database, reader: Database) -> None:

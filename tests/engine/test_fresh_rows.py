@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pymilvus import DataType
 
-from roost.engine import sketching, upkeep
+from roost.engine import maintenance, sketching, upkeep
 from roost.engine.collection import Collection
-from roost.engine.columns import FloatArray
+from roost.engine.columns import Batch, FloatArray
 from roost.engine.database import Database
 from roost.engine.filter.compile import compile_filter
+from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
+from roost.engine.index.filtered import search_segment
+from roost.engine.index.scan import Known
 from roost.engine.index.sketch import Sketch
 from roost.engine.maintenance import Maintenance
+from roost.engine.room import Room
+from roost.engine.schema import Field, Schema
 from roost.engine.search import Request, search
-from roost.engine.segment import IndexSpec, SegmentSketch
+from roost.engine.segment import IndexSpec, Segment, SegmentSketch
 from roost.engine.snapshot import Part
 from roost.engine.trace import Trace
+from roost.engine.upkeep import Upkeep
+from roost.engine.waiting import waiting_ns
+from roost.errors import Corruption, MemoryLimitExceeded
 from tests.engine.test_sketches import DIM, HNSW, SCHEMA, VECTORS, insert
 
 K = 5
@@ -122,17 +133,20 @@ def test_deleted_and_replaced_rows_are_not_found(database: Database) -> None:
     check(collection, 3_000)
 
 
-def test_nobody_searches_nothing_is_sketched(database: Database) -> None:
+def test_where_nobody_searches_nothing_waits_for_a_sketch(database: Database) -> None:
     collection = made(database, 3_000, searched=False)
     assert not collection._upkeep._sketching.is_behind()
-    collection._upkeep._sketching.grow()
-    assert covered(collection) == 3_000, "asked for, it is done all the same"
+    database._host.searched_at = time.monotonic()
+    assert collection._upkeep._sketching.is_behind()
+
+
+def test_the_tail_of_an_exact_index_is_not_sketched(database: Database) -> None:
     collection = database.create_collection("default", "d", SCHEMA)
     collection.create_index(IndexSpec("v", "v", "FLAT", "L2"))
     insert(collection, range(3_000))
     database._host.searched_at = time.monotonic() + 1e6
     collection._upkeep.run(False)
-    assert covered(collection) == 0, "an exact index is not sketched"
+    assert covered(collection) == 0
 
 
 def test_a_search_counts_as_one(database: Database) -> None:
@@ -240,3 +254,148 @@ def test_an_unsketched_part_is_compared_exactly_and_explained(database: Database
     assert {step.reason for step in trace.steps} == {"no index covers the rows"}
     assert trace.steps[-1].method == "exact" and trace.steps[-1].comparisons == 400
     assert len(VECTORS[0]) == DIM
+
+
+@pytest.mark.parametrize("k", [30, 50, 100])
+@pytest.mark.parametrize("bound", [math.inf, 1e9])
+def test_many_neighbours_are_found_whatever_was_searched_before(k: int, bound: float) -> None:
+    """Rows of another kind than the old ones hold all of the nearest, however few they are."""
+    rows = VECTORS[:6_000]
+    sketch, queries = Sketch.build(rows, "L2"), rows[:30] + np.float32(0.01)
+    true = exact_search(rows, queries, k, "L2").ids
+    shared = []
+    for query, nearest in zip(queries, true, strict=True):
+        allowed, known = Allowed(np.ones(len(rows), bool)), Known(bound, 1_000_000)
+        found = search_segment(None, rows, query[None], k, "L2", allowed, {}, None, sketch, None, known)
+        shared.append(len(set(found.ids[0].tolist()) & set(nearest.tolist())) / k)
+    assert np.mean(shared) >= 0.97
+
+
+def test_rows_that_a_sketch_cannot_order_are_found_behind_others() -> None:
+    """Rows near each other in both parts: that none was found within the bound does not say that there is none."""
+    random = np.random.default_rng(5)
+    spread = random.normal(size=(16_000, 128)).astype(np.float32) / np.sqrt(np.arange(1, 129, dtype=np.float32))
+    spread[::10] = spread[0] + 0.02 * random.normal(size=(1_600, 128)).astype(np.float32)
+    old, new = spread[:8_000], spread[8_000:]
+    sketch, queries, k = Sketch.build(new, "L2"), spread[::10][:40] + np.float32(1e-4), 10
+    shared = []
+    for query in queries:
+        before, all_of_them = (exact_search(rows, query[None], k, "L2") for rows in (old, spread))
+        known = Known(float(before.distances[0, -1]), len(old))
+        allowed = Allowed(np.ones(len(new), bool))
+        found = search_segment(None, new, query[None], k, "L2", allowed, {}, None, sketch, None, known)
+        wanted = {i - 8_000 for i in all_of_them.ids[0].tolist() if i >= 8_000}
+        shared.append(len(wanted & set(found.ids[0].tolist())) / max(len(wanted), 1) if wanted else 1.0)
+    assert np.mean(shared) >= 0.95
+
+
+def test_two_fields_partitions_and_ranges(database: Database) -> None:
+    schema = Schema((*SCHEMA.fields, Field("w", DataType.FLOAT_VECTOR, 102, dim=DIM)))
+    collection = database.create_collection("default", "two", schema)
+    collection.create_partition("p")
+    for name in ("v", "w"):
+        collection.create_index(IndexSpec(name, name, "HNSW", "L2", {"M": 8, "efConstruction": 40}))
+    half = {"v": VECTORS[:3_000], "w": VECTORS[3_000:6_000]}
+    for start, partition in ((0, "_default"), (1_500, "p")):
+        keys = pa.array(range(start, start + 1_500), pa.int64())
+        scalars = pa.RecordBatch.from_arrays([keys], schema=schema.arrow_schema)
+        collection.insert(Batch(scalars, {n: v[start : start + 1_500].copy() for n, v in half.items()}), partition)
+    collection._upkeep._sketching.grow()
+    for spec in collection.record.indexes:
+        rows = half[spec.field]
+        base = Request(rows[2_000:2_001], spec.field, K, "L2", spec, {"ef": 100})
+        true = exact_search(rows, base.queries, 40, "L2")
+        snapshot = collection.snapshot()
+        assert search(snapshot, base).keys.tolist() == true.ids[0, :K].tolist()
+        within = base._replace(partitions=collection.partition_ids(["_default"]))
+        assert (search(snapshot, within).keys < 1_500).all()
+        ring = base._replace(beyond=float(true.distances[0, 20]), within=float(true.distances[0, 30]))
+        assert search(snapshot, ring).keys.tolist() == true.ids[0, 20 : 20 + K].tolist()
+
+
+def test_while_a_graph_grows_searched_rows_are_sketched_and_others_left(database: Database) -> None:
+    collection = made(database, 2_000)
+    collection._upkeep.run(False)
+    insert(collection, range(2_000, 3_000))
+    assert not collection._upkeep._tend() and covered(collection) == 3_000
+    database._host.searched_at = float("-inf")
+    insert(collection, range(3_000, 5_000))
+    assert not collection._upkeep._tend()
+    assert collection.contents.tail.n_rows == 5_000 and not collection.contents.sealed, "no segment for each block"
+    database._host.maintenance.stop()
+    assert collection._upkeep._tend()
+
+
+def test_a_log_of_many_records_is_emptied_though_it_is_searched(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = made(database, 2_000)
+    collection._upkeep._seal()
+    monkeypatch.setattr(upkeep, "MAX_LOG_RECORDS", 3)
+    for key in range(3):
+        collection.delete([key])
+    collection._upkeep.run(False)
+    first, last = database._host.catalog.log_range(collection.collection_id)
+    assert first == last
+
+
+def test_after_a_failure_rows_are_sketched_all_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = made(database, 2_000)
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryLimitExceeded("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, "end", fail)
+        with pytest.raises(MemoryLimitExceeded):
+            collection._upkeep.run(False)
+    insert(collection, range(2_000, 3_000))
+    monkeypatch.setattr(Upkeep, "_run", refuse)
+    collection._upkeep.run(False)
+    assert covered(collection) == 3_000
+    monkeypatch.setattr(maintenance, "RETRY_S", 0.0)
+    with pytest.raises(AssertionError):
+        collection._upkeep.run(False)
+
+
+def test_a_segment_that_cannot_be_sketched_stops_nothing_else(database: Database, db_path: Path) -> None:
+    collection = made(database, 2_000, searched=False)
+    collection._upkeep._seal()
+    (part,) = collection.contents.sealed.values()
+    (path,) = db_path.rglob("vectors-*.arrow")
+    body = bytearray(path.read_bytes())
+    body[-500] ^= 1
+    path.write_bytes(bytes(body))
+    assert isinstance(part.rows, Segment)
+    part.rows.close()
+    sketches = collection._upkeep._sketching
+    missing = sketches.missing()
+    assert missing is not None
+    with pytest.raises(Corruption):
+        sketches.build(*missing)
+    assert sketches.missing() is None
+
+
+def test_what_a_truncation_overtakes_is_thrown_away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection = made(database, 2_000)
+    build = Sketch.build
+
+    def overtaken(vectors: FloatArray, metric: str) -> Sketch:
+        collection.truncate()
+        return build(vectors, metric)
+
+    monkeypatch.setattr(Sketch, "build", overtaken)
+    collection._upkeep._sketching.grow()
+    assert collection.contents.tail.sketches == {} and collection.n_rows == 0
+
+
+def test_how_long_waiting_rows_keep_a_search(database: Database) -> None:
+    collection = made(database, 3_000)
+    specs = collection.record.indexes
+    tail = waiting_ns(collection.contents, specs)
+    assert tail > 0 and waiting_ns(collection.contents, ()) == 0
+    collection._upkeep._seal()
+    insert(collection, range(3_000, 6_000))
+    assert waiting_ns(collection.contents, specs) == 2 * tail
+    collection._upkeep.run(True)
+    assert waiting_ns(collection.contents, specs) == 0

@@ -11,9 +11,11 @@ from roost.engine.plan import (
     TRUSTED_RANK_PER_WIDTH,
     Method,
     Task,
+    enough,
     exact_cost_ns,
     excerpt_cost_ns,
     excerpt_saving_ns,
+    expected_here,
     first_look,
     graph_cost_ns,
     is_trusted,
@@ -143,8 +145,11 @@ def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
 
 
 def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None:
-    assert first_look(SKETCHED, 9 * SKETCHED.n_rows) == 40 + 6 * 1
-    assert first_look(SKETCHED, SKETCHED.n_rows) == 40 + 6 * 5
+    assert expected_here(SKETCHED, 0) == SKETCHED.k == 10
+    assert expected_here(SKETCHED, 9 * SKETCHED.n_rows) == 1
+    assert expected_here(SKETCHED, SKETCHED.n_rows) == 5
+    assert first_look(SKETCHED, 9 * SKETCHED.n_rows) == enough(1 + 2)
+    assert first_look(SKETCHED, SKETCHED.n_rows) == enough(5 + 2) < first_look(SKETCHED) == enough(10)
 
 
 def test_the_rows_of_a_new_filter_are_in_no_cache() -> None:

@@ -138,7 +138,7 @@ def test_a_damaged_one_is_done_without_and_built_again(
         collection = again.collection("default", "c")
         check_search(collection)
         check_search(collection)
-        assert caplog.text.count("filtered searches are slower until it is built again") == 1
+        assert caplog.text.count("searches are slower until it is built again") == 1
         collection._upkeep.run(False)
         held = sketch_of(collection)
         assert held is not None and held.usable() is not None

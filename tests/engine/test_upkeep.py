@@ -64,7 +64,7 @@ def test_a_tail_that_grows_too_long_while_an_index_is_built_is_sealed_meanwhile(
             insert(collection, keys, 2)
             with monkeypatch.context() as patch:
                 patch.setattr(upkeep, "MAX_TAIL_ROWS", 40)
-                assert not arguments[-1].stopping()
+                assert not arguments[-1].tend()
             assert collection.contents.tail.n_rows == 0
         return build(*arguments)
 

@@ -32,7 +32,7 @@ from roost.engine.search import Hits, Request
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Partitions, Snapshot
 from roost.engine.upkeep import Upkeep
-from roost.errors import CollectionNotFound, Corruption, IndexNotFound, InvalidArgument, PartitionNotFound, Timeout
+from roost.errors import CollectionNotFound, IndexNotFound, InvalidArgument, PartitionNotFound, Timeout
 
 Recover: TypeAlias = Callable[[CollectionRecord, Contents | None], Contents]
 """Gives the rows of a collection, given its record and an earlier reading whose open files are used again."""
@@ -138,7 +138,7 @@ class Collection:
         """
         try:
             self._contents = self._contents and recover(record, self._contents)
-        except Corruption:
+        except BaseException:  # they may be half changed
             self._contents = self._published = None
             raise
         finally:
@@ -147,7 +147,6 @@ class Collection:
         if self._contents is not None:
             self._recover_rows, self._unopened = None, ()
             self.publish()
-            self._upkeep.follow()
 
     # Reading
 
@@ -164,7 +163,10 @@ class Collection:
         Raises: Corruption: a file that the search needs is damaged.
         """
         self.host.searched_at = time.monotonic()
-        return vector_search.search(self.snapshot(), request)
+        snapshot = self.snapshot()
+        if self.host.read_only and self._upkeep.follow():
+            snapshot = self._snapshot
+        return vector_search.search(snapshot, request)
 
     def query(
         self,

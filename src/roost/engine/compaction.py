@@ -214,7 +214,7 @@ def build_index(spec: IndexSpec, vectors: VectorArray, base: VectorIndex | None,
     """
     kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
     if kind.learns:
-        return kind.build_until(vectors, spec.metric, params, pace.stopping)
+        return kind.build_until(vectors, spec.metric, params, pace.tend)
     index = base
     start = 0 if index is None else index.n_rows
     while start < len(vectors):

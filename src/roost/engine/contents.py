@@ -164,6 +164,7 @@ class Contents:
     def drop_index(self, index_id: int, manifests: dict[int, SegmentRecord]) -> list[StoredIndex | SegmentSketch]:
         """Take an index from the segments (`without_index` of it) and return what was held open of it."""
         dropped: list[StoredIndex | SegmentSketch] = []
+        self.tail.sketches = {i: sketch for i, sketch in self.tail.sketches.items() if i != index_id}
         for segment_id, manifest in manifests.items():
             part = self.sealed[segment_id]
             if isinstance(part.rows, Segment):

@@ -62,7 +62,7 @@ class Maintenance:
             if task.waiting:
                 return
             pause_ends = min(task.since + LONGEST_WAIT_S, time.monotonic() + IDLE_S)
-            task.due = max(task.not_before, 0.0 if urgent else pause_ends)
+            task.due = 0.0 if urgent else max(task.not_before, pause_ends)
             if urgent:
                 self._asked.append(key)
                 self._changed.notify()
@@ -80,10 +80,18 @@ class Maintenance:
             self._changed.notify()
         return done
 
+    def rest(self, seconds: float) -> None:
+        """Wait for so long, or until somebody waits for work or for its end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._has_waiting(), seconds)
+
     def is_awaited(self) -> bool:
         """Whether somebody waits for work, under way or planned."""
         with self._changed:
-            return self._is_awaited or any(task.waiting for task in self._tasks.values())
+            return self._has_waiting()
+
+    def _has_waiting(self) -> bool:
+        return self._is_awaited or any(task.waiting for task in self._tasks.values())
 
     def forget(self, key: int) -> None:
         """Drop what was planned for a collection."""

@@ -122,6 +122,7 @@ EXCERPTED_ROW_NS = 40.0
 # Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
 FIRST_COMPARED = (40, 6)
 LISTED_PER_COMPARED = 2
+LISTED_FOR_ONE = 4
 # The order of a sketch is trusted while the nearest rows stand on average within this share of what was compared.
 EARLY_SHARE = 0.08
 
@@ -181,10 +182,21 @@ def first_look(task: Task, n_known: int = 0) -> int:
     """Return how many rows of a sketch's order to compare first.
 
     Args:
-        n_known: rows that were searched before for the same neighbours: the nearest of all are shared out by numbers.
+        n_known: rows that were searched before for the same neighbours.
     """
-    n_expected = math.ceil(task.k * task.n_rows / (task.n_rows + n_known)) if n_known else task.k
-    return min(FIRST_COMPARED[0] + FIRST_COMPARED[1] * n_expected, task.n_allowed)
+    # A few more than are expected on average, so that most queries need no second look.
+    n_expected = min(task.k, expected_here(task, n_known) + 2) if n_known else task.k
+    return min(enough(n_expected), task.n_allowed)
+
+
+def expected_here(task: Task, n_known: int) -> int:
+    """Return how many of the k nearest of all are expected among a task's rows, which are shared out by numbers."""
+    return math.ceil(task.k * task.n_rows / (task.n_rows + n_known))
+
+
+def enough(n_wanted: int) -> int:
+    """Return how many rows of an order to compare at least to find so many."""
+    return FIRST_COMPARED[0] + FIRST_COMPARED[1] * n_wanted
 
 
 def next_look(task: Task, n_compared: int) -> int | None:

@@ -68,6 +68,8 @@ def recover_contents(
         return _replayed(catalog, record.collection_id, known, known.replayed_upto)
     contents = Contents(record.schema)
     contents.origin = origin if host.read_only else None
+    if known is not None and known.origin is not None and known.origin[:2] == origin[:2]:
+        contents.tail.sketches = known.tail.sketches  # the rows of the tail are those of the log
     for manifest in manifests:
         held = None if known is None else known.sealed.get(manifest.segment_id)
         body = deletes.get(manifest.segment_id)

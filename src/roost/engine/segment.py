@@ -270,7 +270,7 @@ class Derived(ABC, Generic[_T]):
 class SegmentSketch(Derived[Sketch]):
     """The sketch of a segment's vectors, for the searches of one index."""
 
-    without: ClassVar[str] = "filtered searches are slower"
+    without: ClassVar[str] = "searches are slower"
 
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec, opened: Sketch | None = None) -> None:
         """Name the file.

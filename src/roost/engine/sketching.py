@@ -17,6 +17,7 @@ from roost.engine.kept import Kept
 from roost.engine.segment import IndexSpec, Segment, SegmentSketch
 from roost.engine.storage.durable import sync_directory, write_durable
 from roost.engine.tail import TailView
+from roost.errors import Corruption
 
 GROWN_BY = 512
 """Rows of the tail that are compared one by one before they are sketched."""
@@ -28,14 +29,17 @@ class Sketching:
     def __init__(self, collection: Kept) -> None:
         self._collection = collection
         self._host = collection.host
+        self._damaged: set[int] = set()
+        """Segments whose vectors cannot be read."""
 
     def is_behind(self) -> bool:
         """Whether searches wait for rows of the tail to be sketched. Asked after each write."""
         tail = self._collection.contents.tail
-        return self._host.is_searched() and any(
-            tail.n_rows - (tail.sketches[spec.index_id].n_rows if spec.index_id in tail.sketches else 0) >= GROWN_BY
-            for spec in self._wanted(tail.n_rows)
-        )
+        if not self._host.is_searched():
+            return False
+        known, n_rows = tail.sketches, tail.n_rows
+        sketched = (known.get(spec.index_id) for spec in self._wanted(n_rows))
+        return any(n_rows - (0 if sketch is None else sketch.n_rows) >= GROWN_BY for sketch in sketched)
 
     def grow(self) -> None:
         """Sketch the rows of the tail that are not, where that is worth while."""
@@ -83,7 +87,9 @@ class Sketching:
 
     def missing(self) -> tuple[Segment, IndexSpec] | None:
         """Return a segment that lacks its sketch for the searches of an index."""
-        for part in list(self._collection.contents.sealed.values()):
+        for segment_id, part in list(self._collection.contents.sealed.items()):
+            if segment_id in self._damaged:
+                continue
             for spec in self._wanted(part.n_rows):
                 held = part.sketches.get(spec.index_id)
                 is_damaged = isinstance(held, SegmentSketch) and held.is_damaged
@@ -92,8 +98,16 @@ class Sketching:
         return None
 
     def build(self, segment: Segment, spec: IndexSpec) -> None:
-        """Build the sketch of one segment and swap it in."""
-        sketch = Sketch.build(segment.vectors(spec.field), spec.metric)
+        """Build the sketch of one segment and swap it in.
+
+        Raises: Corruption: its vectors cannot be read; it is `missing` no more.
+        """
+        try:
+            vectors = segment.vectors(spec.field)
+        except Corruption:
+            self._damaged.add(segment.segment_id)
+            raise
+        sketch = Sketch.build(vectors, spec.metric)
         path = sketch_path(segment.directory, spec)
         path.unlink(missing_ok=True)
         file = write_durable(path, sketch.save)

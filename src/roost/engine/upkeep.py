@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from roost.engine import maintenance
 from roost.engine.compaction import (
     FULL_SEGMENT_BYTES,
     MIN_INDEXED_ROWS,
@@ -25,20 +27,16 @@ from roost.engine.compaction import (
     merge_sources,
     plan_merge,
     save_index,
-    takes_sketch,
     write_segment,
 )
 from roost.engine.contents import Contents, Superseded
 from roost.engine.effort import Effort, Pace, choose_effort
 from roost.engine.index.base import VectorIndex
-from roost.engine.index.sketch import MAX_NUMBERS
 from roost.engine.kept import Kept
-from roost.engine.plan import Task, scan_cost_ns
 from roost.engine.records import CollectionRecord
 from roost.engine.recovery import open_index, open_indexes
 from roost.engine.room import Room
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
-from roost.engine.schema import Schema
 from roost.engine.segment import (
     IndexSpec,
     Segment,
@@ -52,6 +50,7 @@ from roost.engine.snapshot import Part
 from roost.engine.storage.durable import FileRecord, sync_directory
 from roost.engine.storage.transaction import Transaction
 from roost.engine.tail import live_rows
+from roost.engine.waiting import waiting_ns
 from roost.errors import Closed, CollectionNotFound, Corruption
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,6 @@ MAX_TAIL_ROWS = 262_144
 """A longer tail is sealed without waiting for writes to pause."""
 
 SETTLED_S = 3.0
-SEARCHED_TAIL_BYTES = 256 << 20
 SEARCHED_TAIL_ROWS = 98_304
 """While somebody searches, a tail is sealed when nothing was written for so long, or when it is longer than this: one
 long run of rows that are sketched as they come is searched faster than many short segments."""
@@ -94,6 +92,8 @@ class Upkeep:
         self._host = collection.host
         self._room = Room(collection)
         self._sketching = Sketching(collection)
+        self._following = threading.Lock()
+        self._failed_at = float("-inf")
         self._sealed_upto = 0
         self._written_at = float("-inf")
         self._has_put_off = False
@@ -119,10 +119,15 @@ class Upkeep:
         is_urgent = self.overdue() or self._sketching.is_behind()
         self._host.maintenance.touch(self._collection.collection_id, self.run, urgent=is_urgent)
 
-    def follow(self) -> None:
-        """Sketch the rows that a writer in another process has added, where searches wait for that."""
-        if self._sketching.is_behind():
+    def follow(self) -> bool:
+        """Sketch rows that are in no segment, in a process that only reads; return whether there was anything new."""
+        if not self._sketching.is_behind() or not self._following.acquire(blocking=False):
+            return False
+        try:
             self._sketching.grow()
+        finally:
+            self._following.release()
+        return True
 
     def overdue(self) -> bool:
         """Whether the tail is so long that it is sealed at once."""
@@ -137,18 +142,28 @@ class Upkeep:
         """
         while True:
             try:
+                if not full and time.monotonic() < self._failed_at + maintenance.RETRY_S:
+                    return self._await_retry()
                 self._run(full)
                 self._told_damage = ""
                 return
             except Superseded:
                 continue
-            except Corruption as error:
-                self._tell(error.message)
-                raise
             except (CollectionNotFound, Closed):
                 if self._collection.dropped or self._host.closed:
                     return
                 raise
+            except Exception as error:
+                self._failed_at = time.monotonic()
+                if isinstance(error, Corruption):
+                    self._tell(error.message)
+                raise
+
+    def _await_retry(self) -> None:
+        """Do what needs no file, which searches wait for, until it is time to try again what failed."""
+        if self._sketching.is_behind():
+            self._sketching.grow()
+        self._host.maintenance.touch(self._collection.collection_id, self.run)
 
     def _tell(self, damage: str) -> None:
         if damage != self._told_damage:
@@ -192,7 +207,10 @@ class Upkeep:
         """Look after the rows that came while a graph grows; return whether to stop growing it."""
         if self._host.maintenance.stopping():
             return True
-        self._tend_tail(full=False)
+        if self._host.is_searched():
+            self._tend_tail(full=False)
+        elif self.overdue():
+            self._seal()
         return False
 
     # Sealing
@@ -201,26 +219,25 @@ class Upkeep:
         """Whether to empty the log now. Rows of the tail that searches meet are sketched, and can wait."""
         if not self._is_log_long():
             return False
+        if self._is_log_overlong():
+            return True
         now, tail = time.monotonic(), self._collection.contents.tail
         is_due = (
             not self._host.is_searched()
             or self.overdue()
             or now - self._written_at >= SETTLED_S
             or tail.n_rows >= SEARCHED_TAIL_ROWS
-            or tail.size_bytes >= SEARCHED_TAIL_BYTES
         )
         self._has_put_off |= not is_due
         return is_due
 
     def _is_log_long(self) -> bool:
         """Whether the log is worth emptying: for its rows, its records, or the deletes of sealed rows in it."""
-        contents = self._collection.contents
+        return self._collection.contents.tail.n_rows >= MIN_SEALED_ROWS or self._is_log_overlong()
+
+    def _is_log_overlong(self) -> bool:
         first, last = self._host.catalog.log_range(self._collection.collection_id)
-        return (
-            contents.tail.n_rows >= MIN_SEALED_ROWS
-            or last - first >= MAX_LOG_RECORDS
-            or contents.n_unfolded >= MAX_LOG_DELETES
-        )
+        return last - first >= MAX_LOG_RECORDS or self._collection.contents.n_unfolded >= MAX_LOG_DELETES
 
     def _seal(self) -> None:
         """Move the rows of the tail from the log into a segment.
@@ -422,21 +439,13 @@ class Upkeep:
     # Pieces
 
     def _pace(self) -> Pace:
-        return Pace(self._tend, self._effort)
+        return Pace(self._tend, self._effort, self._host.maintenance.rest)
 
     def _effort(self) -> Effort:
         """Choose how hard to build, by what searches have to scan meanwhile."""
-        contents, host, schema = self._collection.contents, self._host, self._collection.schema
-        waiting = [part.n_rows for part in list(contents.sealed.values()) if not part.n_indexed]
-        scan_ns = max(
-            (
-                sum(_scan_ns(spec, schema, n_rows) for n_rows in (*waiting, contents.tail.n_rows))
-                for spec in self._collection.record.indexes
-                if not spec.is_scalar
-            ),
-            default=0.0,
-        )
-        return choose_effort(scan_ns, is_searched=host.is_searched(), is_awaited=host.maintenance.is_awaited())
+        scan_ns = waiting_ns(self._collection.contents, self._collection.record.indexes)
+        is_awaited = self._host.maintenance.is_awaited()
+        return choose_effort(scan_ns, is_searched=self._host.is_searched(), is_awaited=is_awaited)
 
     def _open(self, written: Written, log_seq: int = 0) -> Segment:
         """Return the segment, without the indexes and sketches that were dropped while they were built.
@@ -476,13 +485,6 @@ class Upkeep:
     def _put_deletes(self, change: Transaction, segment_id: int, part: Part) -> None:
         if part.dead is not None:
             change.set_deletes(segment_id, pack_bitmap(part.dead))
-
-
-def _scan_ns(spec: IndexSpec, schema: Schema, n_rows: int) -> float:
-    """Return about what a search takes to scan rows that no index covers."""
-    n_numbers = MAX_NUMBERS if takes_sketch(spec, schema, n_rows) else 0
-    dim = schema.field(spec.field).dim or 0
-    return scan_cost_ns(Task(n_rows, n_rows, dim, 10, 0, lambda width: n_rows, n_sketched=n_numbers)) if n_rows else 0.0
 
 
 def _segment(part: Part) -> Segment:

@@ -1,4 +1,4 @@
-"""The rows that a filter keeps, compared one by one: all of them, or by a sketch and then the likely ones.
+"""The rows that a filter keeps, or that no index covers, compared one by one: all, or by a sketch the likely ones.
 
 A sketch orders rows roughly. The rows that it puts first are compared with their full vectors. If the nearest of these
 stand early in its order, then few of the nearest stand behind those that were compared, and the answer is kept.
@@ -26,7 +26,18 @@ from roost.engine.index.exact import (
     one_thread,
 )
 from roost.engine.index.sketch import Sketch
-from roost.engine.plan import LISTED_PER_COMPARED, Method, Task, first_look, latest_mean, next_look, plan_scan
+from roost.engine.plan import (
+    LISTED_FOR_ONE,
+    LISTED_PER_COMPARED,
+    Method,
+    Task,
+    enough,
+    expected_here,
+    first_look,
+    latest_mean,
+    next_look,
+    plan_scan,
+)
 from roost.engine.trace import Trace
 
 
@@ -47,7 +58,7 @@ NOTHING_KNOWN = Known()
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A search of the allowed rows of a segment whose queries are still open."""
+    """A search of the allowed rows of a part."""
 
     vectors: StoredVectors
     task: Task
@@ -83,7 +94,7 @@ class Scan:
         return exact_search(self.vectors, queries, self.task.k, self.metric, self.allowed.listed, self.inverse_norms)
 
     def _of_one(self, sketch: Sketch, query: FloatArray, reason: str) -> Neighbours | None:
-        """Answer one query as `_by_sketch` does, in fewer steps; None where it needs more than two looks.
+        """Answer one query as `_by_sketch` does, in fewer steps; None where its order says nothing.
 
         A lone query meets cold caches, and feels every step of Python.
         """
@@ -94,27 +105,32 @@ class Scan:
         if numbers is None:
             return None
         use = self.allowed.use(sketch)
-        n_compared = first_look(self.task, self.known.n_rows)
-        n_listed = min(LISTED_PER_COMPARED * n_compared, self.task.n_allowed)
-        if use.excerpt is not None:
-            order = use.excerpt.first(numbers, n_listed)
-        else:
-            order = sketch.first(numbers, n_listed, self.allowed.selector)
-        if order[0, -1] < 0:
-            return None
-        n_looked_at = min(n_compared, n_listed)
-        found = compare_one(self.vectors, asked, order[:, :n_looked_at], self.metric, self.inverse_norms)
-        places, nearest, is_open = self._judged(found)
-        if is_open and n_looked_at < n_listed:
-            more = compare_one(self.vectors, asked, order[:, n_looked_at:], self.metric, self.inverse_norms)
-            places, nearest, is_open = self._judged(np.concatenate([found, more], axis=1))
-            n_looked_at = n_listed
-        if is_open:
-            return None
-        use.doubt.note(1, 0)
-        if self.trace is not None:
-            self.trace.note_scan(self.task, 1, n_looked_at, reason)
-        return Neighbours(order[:, places], nearest)
+        n_next = first_look(self.task, self.known.n_rows if self.known.bound < math.inf else 0)
+        order, found = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
+        while True:
+            if n_next > order.shape[1]:
+                n_listed = min(LISTED_FOR_ONE * n_next, self.task.n_allowed)
+                if use.excerpt is not None:
+                    order = use.excerpt.first(numbers, n_listed)
+                else:
+                    order = sketch.first(numbers, n_listed, self.allowed.selector)
+                if order[0, -1] < 0:
+                    return None
+                found = found[:, :0]  # a longer list need not begin as a shorter one does
+            further = order[:, found.shape[1] : n_next]
+            compared = compare_one(self.vectors, asked, further, self.metric, self.inverse_norms)
+            found = np.concatenate([found, compared], axis=1)
+            places, nearest, is_open = self._judged(found)
+            if self.trace is not None:
+                self._note_look(np.array([is_open]), n_next, reason)
+            if not is_open:
+                use.doubt.note(1, 0)
+                return Neighbours(order[:, places], nearest)
+            further_look = next_look(self.task, n_next)
+            if further_look is None:
+                use.doubt.note(1, 1)
+                return self._exact(query, "answers not trusted: scanned")
+            n_next, reason = further_look, "answers not trusted: compared more"
 
     def _judged(self, found: FloatArray) -> tuple[IntArray, FloatArray, bool]:
         """Return the places of one query's nearest rows in an order, their distances, and whether more are to compare.
@@ -126,11 +142,15 @@ class Scan:
         nearest, n_compared = found[:, places], found.shape[1]
         if n_compared == self.task.n_allowed:
             return places, nearest, False
-        wanted = places.tolist()
+        n_wanted = self.task.k
         if self.known.bound < math.inf:
-            wanted = [p for p, distance in zip(wanted, nearest[0].tolist(), strict=True) if distance < self.known.bound]
-        n_wanted = max(len(wanted), 1)
-        return places, nearest, sum(wanted) / n_wanted - (n_wanted - 1) / 2 > latest_mean(n_compared)
+            # Judged by as many as are expected here, also where none of them is within the bound.
+            n_within = int(np.searchsorted(nearest[0], self.known.bound))
+            n_wanted = min(n_wanted, max(n_within, expected_here(self.task, self.known.n_rows)))
+        if n_compared < enough(n_wanted):
+            return places, nearest, True
+        mean_place = sum(places[:n_wanted].tolist()) / n_wanted - (n_wanted - 1) / 2
+        return places, nearest, mean_place > latest_mean(n_compared)
 
     def _by_sketch(self, sketch: Sketch, queries: FloatArray, n_compared: int, reason: str) -> Neighbours:
         """Compare the first rows of the sketch's order, and more for the queries that need it.

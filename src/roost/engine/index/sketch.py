@@ -1,4 +1,4 @@
-"""A sketch of a segment: each row in a few bytes, so that all rows are compared in the time of a few graph searches.
+"""A sketch of rows: each in a few bytes, so that all rows are compared in the time of a few graph searches.
 
 Rows are turned to the axes along which they differ most; the first of these are kept, and what lies beyond them is kept
 as one number, its length. At four bits a number, the sixteen values of an axis are looked up in the processor's
@@ -49,7 +49,7 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 
 
 class Sketch:
-    """The rows of a segment in `MAX_NUMBERS` bytes each, or fewer.
+    """Rows in `MAX_NUMBERS` / 2 bytes each, or fewer.
 
     `search` may be called from any number of threads at once, and gives up the interpreter lock.
 
