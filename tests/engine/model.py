@@ -180,7 +180,8 @@ def copy_database(source: Path, target: Path) -> Path:
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
-    (target / "segments").mkdir(parents=True, exist_ok=True)
+    if (source / "segments").is_dir():  # not where the writer had but made its directory
+        (target / "segments").mkdir(parents=True, exist_ok=True)
     return target
 
 

@@ -399,3 +399,18 @@ def test_how_long_waiting_rows_keep_a_search(database: Database) -> None:
     assert waiting_ns(collection.contents, specs) == 2 * tail
     collection._upkeep.run(True)
     assert waiting_ns(collection.contents, specs) == 0
+
+
+def test_a_row_is_found_by_its_own_vector_wherever_it_lies() -> None:
+    """Also a row that lies far from all axes, of which a sketch keeps little."""
+    random = np.random.default_rng(7)
+    rows = random.normal(size=(6_000, 200)).astype(np.float32) / np.arange(1, 201, dtype=np.float32) ** 0.5
+    rows[::20, 100:] *= 4
+    sketch = Sketch.build(rows, "L2")
+    for n_at_once in (1, 50):
+        found = []
+        for start in range(0, len(rows), 20 * n_at_once):
+            queries = rows[start : start + 20 * n_at_once : 20]
+            allowed = Allowed(np.ones(len(rows), bool))
+            found.extend(search_segment(None, rows, queries, 3, "L2", allowed, {}, None, sketch).ids[:, 0].tolist())
+        assert np.mean(np.array(found) == np.arange(0, len(rows), 20)) >= 0.995

@@ -38,6 +38,10 @@ EXCERPTED_PER_ROW: Final = 2
 _STRANGE_FROM = 0.99
 """A query is strange that lies farther from the axes than this share of the rows."""
 
+_SHARED = 0.4
+"""How much of a query's way beyond the axes is taken to be the way of the rows near it: the cosine between the two.
+None would hide a row from a query that is its equal, and all of it rows that are near by other ways."""
+
 _SAMPLED_ROWS = 8_192
 _ENCODED_ROWS = 16_384
 _POWER_ITERATIONS = 3
@@ -151,8 +155,8 @@ class Sketch:
         numbers: FloatArray = self._transform.apply(asked)
         rests = _rests(asked - self._frame.origin, numbers, self.metric)
         is_strange: Mask = rests > self._rest
-        if self.has_rests and is_strange.any():
-            numbers[is_strange, -1] = rests[is_strange]
+        if self.has_rests:
+            numbers[:, -1] = np.where(is_strange, 1, _SHARED) * rests
         return numbers, is_strange
 
     def turned_one(self, query: FloatArray) -> FloatArray | None:
@@ -169,10 +173,10 @@ class Sketch:
         if self.metric == "IP":
             is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along
         else:
-            rest = faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along
-            is_strange = rest > self._rest**2
-            if is_strange and self.has_rests:
-                numbers[0, -1] = math.sqrt(rest)
+            rest = math.sqrt(max(0.0, faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along))
+            is_strange = rest > self._rest
+            if self.has_rests:
+                numbers[0, -1] = rest if is_strange else _SHARED * rest
         return None if is_strange and not self.has_rests else numbers
 
     def excerpt(self, rows: IntArray) -> Excerpt | None:
@@ -314,7 +318,7 @@ class _Frame(NamedTuple):
         return numbers
 
     def for_queries(self) -> Any:
-        """Return the transform of a query: its rest is zero, so that a row's rest adds its square to the distance.
+        """Return the transform of a query, but for its rest, which it leaves zero.
 
         A query of an inner product stays where it is: moving it by the mean would change the order of the rows.
         """
