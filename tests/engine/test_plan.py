@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from roost.engine.plan import (
@@ -11,14 +12,15 @@ from roost.engine.plan import (
     TRUSTED_RANK_PER_WIDTH,
     Method,
     Task,
-    enough,
     exact_cost_ns,
     excerpt_cost_ns,
     excerpt_saving_ns,
     expected_here,
     first_look,
     graph_cost_ns,
+    is_complete,
     is_trusted,
+    likely_look,
     next_look,
     plan_again,
     plan_search,
@@ -144,12 +146,51 @@ def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
     assert first_look(replace(SKETCHED, n_allowed=30)) == 30
 
 
+@pytest.mark.parametrize("growth", [0.3, 1.0, 3.0])
+def test_an_order_is_complete_where_few_enough_of_the_rows_behind_are_expected_to_be_near(growth: float) -> None:
+    """Of rows whose number doubles over `growth` and whose distances are off by a normal error of spread 1."""
+    random, n_compared, n_neighbours = np.random.default_rng(2), 100, 10
+    n_rows = 2_000_000
+    behind = growth * np.log2(1 + np.arange(n_rows) / n_compared)
+    task = replace(SKETCHED, n_rows=n_rows, n_allowed=n_rows, k=n_neighbours)
+    error = random.normal(size=n_rows)
+    for gap in np.arange(0.5, 12.0, 0.5):
+        n_missed = np.count_nonzero(behind + gap < error)
+        if is_complete(task, n_compared, float(gap), 1.0, growth):
+            assert n_missed <= 0.03 * n_neighbours
+        else:
+            assert n_missed > 0 or gap < 6
+
+
+def test_an_order_is_complete_once_all_rows_are_compared_or_no_distance_is_off() -> None:
+    few = replace(SKETCHED, n_allowed=100)
+    assert is_complete(few, 100, -5.0, 1.0, 0.0)
+    assert not is_complete(few, 99, -5.0, 1.0, 0.0)
+    assert is_complete(SKETCHED, 100, 0.0, 0.0, 0.0)
+    assert not is_complete(SKETCHED, 100, -0.1, 0.0, 1.0)
+
+
+def test_rows_that_all_seem_as_far_count_as_they_are() -> None:
+    """Where the distance does not grow, nothing but their number and the gap speaks for the answer."""
+    crowded = replace(SKETCHED, n_rows=10_000, n_allowed=10_000)
+    assert not is_complete(crowded, 100, 3.0, 1.0, 0.0)
+    assert is_complete(crowded, 100, 6.0, 1.0, 0.0)
+    assert is_complete(crowded, 100, 6.0, 1.0, 1e-9)
+
+
+def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough() -> None:
+    assert likely_look(SKETCHED, 100, 2.0, 1.0, 2.0) == next_look(SKETCHED, 100) == 200
+    further = likely_look(SKETCHED, 100, 0.5, 1.0, 0.8)
+    assert further is not None and further > 200
+    assert likely_look(SKETCHED, 100, 0.0, 1.0, 0.0) is None
+    assert likely_look(replace(SKETCHED, n_allowed=300), 100, -9.0, 1.0, 0.1) in (None, 300)
+
+
 def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None:
     assert expected_here(SKETCHED, 0) == SKETCHED.k == 10
     assert expected_here(SKETCHED, 9 * SKETCHED.n_rows) == 1
     assert expected_here(SKETCHED, SKETCHED.n_rows) == 5
-    assert first_look(SKETCHED, 9 * SKETCHED.n_rows) == enough(1 + 2)
-    assert first_look(SKETCHED, SKETCHED.n_rows) == enough(5 + 2) < first_look(SKETCHED) == enough(10)
+    assert first_look(SKETCHED, 9 * SKETCHED.n_rows) < first_look(SKETCHED, SKETCHED.n_rows) < first_look(SKETCHED)
 
 
 def test_the_rows_of_a_new_filter_are_in_no_cache() -> None:

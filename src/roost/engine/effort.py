@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
-from roost.engine.index.exact import one_thread
+from roost.engine.index.threads import one_thread
 
 _T = TypeVar("_T")
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+_LARGEST_EXPONENT = 700.0
+
 
 class Method(Enum):
     """The ways to run a filtered search."""
@@ -119,12 +121,12 @@ TESTED_ROW_NS = 1.2
 EXCERPT_NS = 30_000.0
 EXCERPTED_ROW_NS = 40.0
 
-# Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
+# Rows of a sketch's order that are compared first, at least and for each neighbour.
 FIRST_COMPARED = (40, 6)
-LISTED_PER_COMPARED = 2
-LISTED_FOR_ONE = 4
-# The order of a sketch is trusted while the nearest rows stand on average within this share of what was compared.
-EARLY_SHARE = 0.08
+# The order of a sketch is trusted while at most this share of the neighbours is expected behind the compared rows.
+MISSED_SHARE = 0.01
+# About how much more a sketch's distance grows over each further doubling of the compared rows than over the last.
+GROWTH_PER_LOOK = 1.2
 
 
 def plan_search(task: Task, doubt: float = 0.0) -> Plan:
@@ -184,19 +186,13 @@ def first_look(task: Task, n_known: int = 0) -> int:
     Args:
         n_known: rows that were searched before for the same neighbours.
     """
-    # A few more than are expected on average, so that most queries need no second look.
-    n_expected = min(task.k, expected_here(task, n_known) + 2) if n_known else task.k
-    return min(enough(n_expected), task.n_allowed)
+    at_least, for_each = FIRST_COMPARED
+    return min(at_least + for_each * expected_here(task, n_known), task.n_allowed)
 
 
 def expected_here(task: Task, n_known: int) -> int:
     """Return how many of the k nearest of all are expected among a task's rows, which are shared out by numbers."""
     return math.ceil(task.k * task.n_rows / (task.n_rows + n_known))
-
-
-def enough(n_wanted: int) -> int:
-    """Return how many rows of an order to compare at least to find so many."""
-    return FIRST_COMPARED[0] + FIRST_COMPARED[1] * n_wanted
 
 
 def next_look(task: Task, n_compared: int) -> int | None:
@@ -206,13 +202,52 @@ def next_look(task: Task, n_compared: int) -> int | None:
     return None if sketch_cost_ns(one, further) > RETRY_BUDGET * exact_cost_ns(one) else further
 
 
-def latest_mean(n_looked_at: int) -> float:
-    """Return up to which mean place in an order the nearest rows stand so early that few stand behind its first part.
+def likely_look(task: Task, n_compared: int, gap: float, spread: float, growth: float) -> int | None:
+    """Return how many rows to compare so that these are likely to be complete; None to compare all allowed rows.
 
     Args:
-        n_looked_at: how many places there are in the first part; places count from 0.
+        gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
     """
-    return EARLY_SHARE * n_looked_at
+    further = next_look(task, n_compared)
+    while further is not None and further < task.n_allowed:
+        growth *= GROWTH_PER_LOOK
+        gap += growth
+        if is_complete(task, further, gap, spread, growth):
+            break
+        further = next_look(task, further)
+    return further
+
+
+def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: float) -> bool:
+    """Say whether the rows of a sketch's order that were compared hold the nearest, but for `MISSED_SHARE`.
+
+    The sketch's distances of the rows behind are taken to be off as those of the compared ones are, by a normal error;
+    and the number of rows at a distance to double over `growth`, as it did before. So the number of rows behind that
+    are near enough is, in units of `spread`, the integral over u > 0 of the density of the rows times the normal tail
+    beyond `gap` + u, and at most their number times the tail beyond `gap`.
+
+    Args:
+        n_compared: how many rows were compared.
+        gap: how far off the distance of the last compared row would have to be for such a row to belong to the answer.
+        spread: standard deviation of how far off the distances were.
+        growth: how much the distance grew over the second half of the compared rows, its last step left out.
+    """
+    n_behind = task.n_allowed - n_compared
+    if n_behind <= 0 or spread <= 0:
+        return n_behind <= 0 or gap >= 0
+    z = gap / spread
+    n_missed = n_behind * _tail(z)
+    if growth > 0:
+        rate = math.log(2) * spread / growth
+        exponent = rate * (rate / 2 - z)
+        if exponent < _LARGEST_EXPONENT:
+            n_missed = min(n_missed, n_compared * (math.exp(exponent) * _tail(z - rate) - _tail(z)))
+    return n_missed <= MISSED_SHARE * task.k
+
+
+def _tail(z: float) -> float:
+    """Return how much of a normal distribution lies beyond so many standard deviations."""
+    return 0.5 * math.erfc(z / math.sqrt(2))
 
 
 def is_trusted(task: Task, rank: float, width: int) -> bool:

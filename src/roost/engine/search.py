@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors, VectorArray
 from roost.engine.filter import Predicate
+from roost.engine.index.exact import nearest_of_one
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.registry import resolve_index
 from roost.engine.index.scan import NOTHING_KNOWN, Known
@@ -205,7 +206,7 @@ def _merge(
     parts = np.array(numbers).repeat([answer.ids.shape[1] for answer in answers])
     if n_queries == 1:
         # Without the copies below: a lone query feels every step.
-        first = distances[0].argsort(kind="stable")[:k]
+        first = nearest_of_one(distances[0], k)
         return Neighbours(ids[:, first], distances[:, first]), parts[None, first]
     order = distances.argsort(axis=1, kind="stable")[:, :k]
     row = np.arange(n_queries)[:, None]

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from roost.engine.compaction import sketch_path, takes_sketch
 from roost.engine.contents import Superseded
-from roost.engine.index.exact import one_thread
 from roost.engine.index.sketch import Sketch
+from roost.engine.index.threads import one_thread
 from roost.engine.kept import Kept
 from roost.engine.segment import IndexSpec, Segment, SegmentSketch
 from roost.engine.storage.durable import sync_directory, write_durable

@@ -61,7 +61,8 @@ def filters() -> dict[str, Mask]:
 
 def test_the_rows_that_seem_nearest_hold_the_nearest(sketch: Sketch) -> None:
     allowed = Allowed(filters()["half"])
-    found, is_strange = sketch.search(QUERIES, 400, allowed.selector)
+    numbers, is_strange = sketch.turned(QUERIES)
+    found, _ = sketch.first(numbers, 400, allowed.selector)
     assert is_strange.mean() < 0.1
     assert sketch.n_numbers == MAX_NUMBERS
     assert allowed.mask[found].all()
@@ -72,7 +73,7 @@ def test_the_rows_that_seem_nearest_hold_the_nearest(sketch: Sketch) -> None:
 def test_where_fewer_rows_are_allowed_the_rest_is_padded(sketch: Sketch) -> None:
     mask = np.zeros(N_ROWS, bool)
     mask[[3, 70, 900]] = True
-    found, _ = sketch.search(QUERIES[:2], 8, Allowed(mask).selector)
+    found, _ = sketch.first(sketch.turned(QUERIES[:2])[0], 8, Allowed(mask).selector)
     assert [sorted(row[:3]) for row in found.tolist()] == [[3, 70, 900]] * 2
     assert (found[:, 3:] == -1).all()
 
@@ -84,7 +85,7 @@ def test_what_was_saved_is_loaded(sketch: Sketch, tmp_path: Path) -> None:
     assert loaded.n_rows == N_ROWS
     assert all(
         (here == there).all()
-        for here, there in zip(*(s.search(QUERIES, 20, everything) for s in (loaded, sketch)), strict=True)
+        for here, there in zip(*(s.first(s.turned(QUERIES)[0], 20, everything) for s in (loaded, sketch)), strict=True)
     )
 
 
@@ -130,9 +131,9 @@ def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:
         allowed = Allowed(mask)
         excerpt = sketch.excerpt(allowed.rows)
         assert excerpt is not None and excerpt.n_rows == allowed.count
-        whole, was_strange = sketch.search(QUERIES, 50, allowed.selector)
-        found, is_strange = excerpt.search(QUERIES, 50)
-        assert (is_strange == was_strange).all()
+        numbers, _ = sketch.turned(QUERIES)
+        whole, _ = sketch.first(numbers, 50, allowed.selector)
+        found, _ = excerpt.first(numbers, 50)
         shared = [len(set(f) & set(w)) / 50 for f, w in zip(found.tolist(), whole.tolist(), strict=True)]
         assert np.mean(shared) > 0.99, name
 
@@ -140,7 +141,7 @@ def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:
 def test_an_excerpt_of_few_rows_is_padded(sketch: Sketch) -> None:
     excerpt = sketch.excerpt(np.array([3, 70, 900]))
     assert excerpt is not None
-    found, _ = excerpt.search(QUERIES[:2], 8)
+    found, _ = excerpt.first(sketch.turned(QUERIES[:2])[0], 8)
     assert [sorted(row[:3]) for row in found.tolist()] == [[3, 70, 900]] * 2
     assert (found[:, 3:] == -1).all()
 
@@ -178,7 +179,7 @@ def test_a_filter_that_comes_again_gets_an_excerpt() -> None:
 def test_every_dimension(dim: int) -> None:
     vectors = np.random.default_rng(3).normal(size=(1_500, dim)).astype(np.float32)
     sketch = Sketch.build(vectors, "L2")
-    found, _ = sketch.search(vectors[:20], 40, Allowed(np.ones(1_500, bool)).selector)
+    found, _ = sketch.first(sketch.turned(vectors[:20])[0], 40, Allowed(np.ones(1_500, bool)).selector)
     assert (found == np.arange(20)[:, None]).any(axis=1).all()
 
 

@@ -16,12 +16,15 @@ from roost.engine.index import narrow
 from roost.engine.index.binary import bit_distances
 from roost.engine.index.narrow import BITS, FLOAT32, as_float32
 from roost.engine.index.sparse_rows import SparseRows, products
+from roost.engine.index.threads import one_thread
 from roost.errors import DimensionMismatch, InvalidArgument
 
 # With this many queries, copying the listed rows once costs less than reading them once per query.
 GATHER_FROM_QUERIES = 4
 # Candidates beyond k whose distances are computed again, so that rounding does not decide who is k-th.
 SPARE_CANDIDATES = 8
+# Up to so many distances are sorted by the interpreter, in about 10 us.
+_SORTED_HERE = 128
 # Floats in one block of scores or of gathered rows: 16 MiB.
 BLOCK_FLOATS = 1 << 22
 
@@ -165,6 +168,18 @@ def compare_one(
     return np.negative(scores, out=scores)
 
 
+def nearest_of_one(distances: FloatArray, k: int) -> list[int]:
+    """Return the slots of the k smallest of few distances ((n,) float32), nearest first, ties in their order.
+
+    NumPy's sort gives up the interpreter lock, and then may wait for it longer than this takes.
+    """
+    if len(distances) > _SORTED_HERE:
+        slots: list[int] = distances.argsort(kind="stable")[:k].tolist()
+        return slots
+    listed = distances.tolist()
+    return sorted(range(len(listed)), key=listed.__getitem__)[:k]
+
+
 def nearest_slots(distances: FloatArray, k: int) -> IntArray:
     """Return the slots of the k smallest distances of each query, nearest first ((n_queries, k) int64).
 
@@ -255,19 +270,6 @@ def _score_all(vectors: FloatArray, queries: FloatArray, metric: str) -> FloatAr
         pointers = (faiss.swig_ptr(a) for a in (out, query, vectors))
         score(*pointers, vectors.shape[1], len(vectors))
     return scores
-
-
-class one_thread:
-    """Keep Faiss on the calling thread: waking others for one query costs milliseconds on a busy machine."""
-
-    __slots__ = ("_n_threads",)
-
-    def __enter__(self) -> None:
-        self._n_threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        faiss.omp_set_num_threads(self._n_threads)
 
 
 def _score_listed(vectors: FloatArray, queries: FloatArray, metric: str, rows: IntArray) -> FloatArray:

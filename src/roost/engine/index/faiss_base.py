@@ -43,6 +43,8 @@ class FaissIndex(VectorIndex):
         self.metric = metric
         self.dim = int(index.d)
         self._index = index
+        self._query_dim = self.dim
+        """Of queries as Faiss takes them."""
         self._content: Content | None = None
 
     @classmethod
@@ -99,7 +101,7 @@ class FaissIndex(VectorIndex):
     def search(
         self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
-        check_queries(queries, k, int(self._index.d))
+        check_queries(queries, k, self._query_dim)
         selector = None if allowed is None else self._selector(allowed)
         parameters = self._search_parameters(k, params or {}, selector)
         asked = normalised(queries) if self.metric == "COSINE" else np.ascontiguousarray(queries)

@@ -16,7 +16,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
@@ -25,6 +24,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, exact_search, merge, rank_again
 from roost.engine.index.scan import NOTHING_KNOWN, Known, Scan
 from roost.engine.index.sketch import Sketch
+from roost.engine.index.threads import n_threads
 from roost.engine.plan import SCAN, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
 from roost.engine.trace import Trace
 
@@ -127,7 +127,7 @@ def _search_once(
         width,
         partial(index.comparisons, k=k, params=params),
         len(queries),
-        _n_threads(),
+        n_threads(),
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
         n_sketched=0 if sketch is None else sketch.n_numbers,
         has_excerpt=use is not None and use.excerpt is not None,
@@ -174,7 +174,7 @@ def _search_unindexed(
         0,
         lambda width: n_sketched,
         len(queries),
-        _n_threads(),
+        n_threads(),
         n_sketched=sketch.n_numbers,
     )
     norms = None if inverse_norms is None else inverse_norms[:n_sketched]
@@ -186,10 +186,6 @@ def _search_unindexed(
         if trace is not None:
             trace.note("exact", len(queries), len(rows), reason)
     return merge(found, k) if found else exact_search(vectors, queries, k, metric, allowed.rows, inverse_norms)
-
-
-def _n_threads() -> int:
-    return int(faiss.omp_get_max_threads())
 
 
 def _traverse(

@@ -1,7 +1,7 @@
 """The rows that a filter keeps, or that no index covers, compared one by one: all, or by a sketch the likely ones.
 
-A sketch orders rows roughly. The rows that it puts first are compared with their full vectors. If the nearest of these
-stand early in its order, then few of the nearest stand behind those that were compared, and the answer is kept.
+A sketch orders rows roughly. The rows that it puts first are compared with their full vectors, which shows how far its
+distances are off. If a row behind these would belong to the answer only by being off much farther, the answer is kept.
 Otherwise more are compared, and in the end all.
 """
 
@@ -21,23 +21,13 @@ from roost.engine.index.exact import (
     compare_one,
     exact_search,
     in_memory,
+    nearest_of_one,
     nearest_slots,
     normalised,
-    one_thread,
 )
 from roost.engine.index.sketch import Sketch
-from roost.engine.plan import (
-    LISTED_FOR_ONE,
-    LISTED_PER_COMPARED,
-    Method,
-    Task,
-    enough,
-    expected_here,
-    first_look,
-    latest_mean,
-    next_look,
-    plan_scan,
-)
+from roost.engine.index.threads import one_thread
+from roost.engine.plan import Method, Task, first_look, is_complete, likely_look, next_look, plan_scan
 from roost.engine.trace import Trace
 
 
@@ -83,10 +73,10 @@ class Scan:
             use.doubt.note(len(queries), 0)
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
-            return self._by_sketch(self.sketch, queries, first_look(task), reason)
+            return self._by_sketch(self.sketch, queries, reason)
         with one_thread():
             found = self._of_one(self.sketch, queries, reason) if len(queries) == 1 else None
-            return found or self._by_sketch(self.sketch, queries, first_look(task), reason)
+            return found or self._by_sketch(self.sketch, queries, reason)
 
     def _exact(self, queries: FloatArray, reason: str) -> Neighbours:
         if self.trace is not None:
@@ -105,155 +95,96 @@ class Scan:
         if numbers is None:
             return None
         use = self.allowed.use(sketch)
-        n_next = first_look(self.task, self.known.n_rows if self.known.bound < math.inf else 0)
-        order, found = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
-        while True:
-            if n_next > order.shape[1]:
-                n_listed = min(LISTED_FOR_ONE * n_next, self.task.n_allowed)
-                if use.excerpt is not None:
-                    order = use.excerpt.first(numbers, n_listed)
-                else:
-                    order = sketch.first(numbers, n_listed, self.allowed.selector)
-                if order[0, -1] < 0:
-                    return None
-                found = found[:, :0]  # a longer list need not begin as a shorter one does
-            further = order[:, found.shape[1] : n_next]
-            compared = compare_one(self.vectors, asked, further, self.metric, self.inverse_norms)
-            found = np.concatenate([found, compared], axis=1)
-            places, nearest, is_open = self._judged(found)
+        n_next: int | None = first_look(self.task, self.known.n_rows if self.known.bound < math.inf else 0)
+        while n_next is not None:
+            if use.excerpt is not None:
+                order, seeming = use.excerpt.first(numbers, n_next)
+            else:
+                order, seeming = sketch.first(numbers, n_next, self.allowed.selector)
+            if order[0, -1] < 0:
+                return None
+            found = compare_one(self.vectors, asked, order, self.metric, self.inverse_norms)
+            places = nearest_of_one(found[0], self.task.k)
+            nearest = found[:, places]
+            measured = self._measured(found[0], seeming[0], nearest[0])
+            is_done = is_complete(self.task, n_next, *measured)
             if self.trace is not None:
-                self._note_look(np.array([is_open]), n_next, reason)
-            if not is_open:
+                self._note_look(np.array([not is_done]), n_next, reason)
+            if is_done:
                 use.doubt.note(1, 0)
                 return Neighbours(order[:, places], nearest)
-            further_look = next_look(self.task, n_next)
-            if further_look is None:
-                use.doubt.note(1, 1)
-                return self._exact(query, "answers not trusted: scanned")
-            n_next, reason = further_look, "answers not trusted: compared more"
+            n_next, reason = likely_look(self.task, n_next, *measured), "answers not trusted: compared more"
+        use.doubt.note(1, 1)
+        return self._exact(query, "answers not trusted: scanned")
 
-    def _judged(self, found: FloatArray) -> tuple[IntArray, FloatArray, bool]:
-        """Return the places of one query's nearest rows in an order, their distances, and whether more are to compare.
+    def _measured(self, found: FloatArray, seeming: FloatArray, nearest: FloatArray) -> tuple[float, float, float]:
+        """Return of one query the gap, spread and growth that `is_complete` asks for, as `_is_open` does of several."""
+        n_compared = len(found)
+        beyond = found - seeming
+        mean = float(beyond.sum()) / n_compared
+        beyond -= mean
+        beyond *= beyond
+        farthest = float(nearest[-1]) if len(nearest) == self.task.k else math.inf
+        gap = float(seeming[-1]) + mean - min(farthest, self.known.bound)
+        half = n_compared // 2 - 1
+        step = max(int(np.count_nonzero(seeming < seeming[-1])) - 1, half)
+        return gap, math.sqrt(float(beyond.sum()) / n_compared), float(seeming[step]) - float(seeming[half])
 
-        Args:
-            found: (1, n) distances of the rows of the order, as far as they were compared.
-        """
-        places = found[0].argsort()[: self.task.k]
-        nearest, n_compared = found[:, places], found.shape[1]
-        if n_compared == self.task.n_allowed:
-            return places, nearest, False
-        n_wanted = self.task.k
-        if self.known.bound < math.inf:
-            # Judged by as many as are expected here, also where none of them is within the bound.
-            n_within = int(np.searchsorted(nearest[0], self.known.bound))
-            n_wanted = min(n_wanted, max(n_within, expected_here(self.task, self.known.n_rows)))
-        if n_compared < enough(n_wanted):
-            return places, nearest, True
-        mean_place = sum(places[:n_wanted].tolist()) / n_wanted - (n_wanted - 1) / 2
-        return places, nearest, mean_place > latest_mean(n_compared)
-
-    def _by_sketch(self, sketch: Sketch, queries: FloatArray, n_compared: int, reason: str) -> Neighbours:
-        """Compare the first rows of the sketch's order, and more for the queries that need it.
-
-        Args:
-            n_compared: how many at first.
-        """
-        n_queries, k, n_allowed = len(queries), self.task.k, self.task.n_allowed
-        n_listed = min(LISTED_PER_COMPARED * n_compared, n_allowed)
+    def _by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:
+        """Compare the first rows of the sketch's order, and more for the queries that need it."""
+        n_queries, k = len(queries), self.task.k
         use = self.allowed.use(sketch)
-        if use.excerpt is not None:
-            order, is_strange = use.excerpt.search(queries, n_listed)
-        else:
-            order, is_strange = sketch.search(queries, n_listed, self.allowed.selector)
-        # Codes that are all equal may hide rows; and without rests, those near a strange query are not seen to be.
-        is_blind = order[:, -1] < 0
-        if not sketch.has_rests:
-            is_blind |= is_strange
-        n_compared = min(n_compared, n_listed)
-        found = self._compare(queries, order[:, :n_compared])
-        places = nearest_slots(found, k)
-        row = np.arange(n_queries)[:, None]
-        answer = Neighbours(order[row, places], found[row, places])
-        is_open = self._is_open(places, n_compared) & ~is_blind
-        self._note_look(is_open | is_blind, n_compared, reason)
-        if not (is_open.any() or is_blind.any()):
-            use.doubt.note(n_queries, 0)
-            return answer
-        still_open = np.flatnonzero(is_open)
-        if n_compared < n_listed and len(still_open):
-            more, is_open = self._compare_more(
-                queries[still_open], order[still_open], places[still_open], answer.distances[still_open], n_compared
-            )
-            _put(answer, still_open, more)
-            still_open = still_open[is_open]
-        return self._completed(answer, sketch, queries, np.flatnonzero(is_blind), still_open, n_listed)
+        answer = Neighbours(np.empty((n_queries, k), np.int64), np.empty((n_queries, k), np.float32))
+        still_open, blind = np.arange(n_queries), np.empty(0, np.int64)
+        n_next: int | None = first_look(self.task)
+        while n_next is not None and len(still_open):
+            asked = queries[still_open]
+            numbers, is_strange = sketch.turned(asked)
+            if use.excerpt is not None:
+                order, seeming = use.excerpt.first(numbers, n_next)
+            else:
+                order, seeming = sketch.first(numbers, n_next, self.allowed.selector)
+            # Codes that are all equal may hide rows; and without rests, those near a strange query are not seen to be.
+            is_blind = order[:, -1] < 0
+            if not sketch.has_rests:
+                is_blind |= is_strange
+            order, seen = order[~is_blind], still_open[~is_blind]
+            found = compare(self.vectors, asked[~is_blind], order, self.metric, self.inverse_norms)
+            places, row = nearest_slots(found, k), np.arange(len(seen))[:, None]
+            nearest = Neighbours(order[row, places], found[row, places])
+            _put(answer, seen, nearest)
+            is_open = self._is_open(found, seeming[~is_blind], nearest.distances[:, -1])
+            if self.trace is not None:
+                self._note_look(np.concatenate([is_open, np.ones(len(asked) - len(seen), bool)]), n_next, reason)
+            blind, still_open = np.concatenate([blind, still_open[is_blind]]), seen[is_open]
+            n_next, reason = next_look(self.task, n_next), "answers not trusted: compared more"
+        scanned = np.concatenate([blind, still_open])
+        use.doubt.note(n_queries, len(scanned))
+        if len(scanned):
+            _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
+        return answer
 
-    def _compare_more(
-        self, queries: FloatArray, order: IntArray, places: IntArray, distances: FloatArray, n_compared: int
-    ) -> tuple[Neighbours, Mask]:
-        """Compare twice as many rows of the order, and so on to its end.
+    def _is_open(self, found: FloatArray, seeming: FloatArray, farthest: FloatArray) -> Mask:
+        """Say of which queries more rows have to be compared.
 
         Args:
-            order: (n_queries, n_listed) rows, of which the first `n_compared` were compared.
-            places: (n_queries, k) of the nearest of these in the order; at `distances`.
-        Returns: the nearest, and of which queries more than the order's rows have to be compared.
+            found: (n_queries, n_compared) distances of the first rows of the sketch's order.
+            seeming: the same by the sketch.
+            farthest: (n_queries,) distance of the last of the rows that were found.
         """
-        still_open, start = np.arange(len(queries)), n_compared
-        while len(still_open) and start < order.shape[1]:
-            stop = min(2 * start, order.shape[1])
-            found = self._compare(queries[still_open], order[still_open, start:stop])
-            known = np.concatenate([distances[still_open], found], axis=1)
-            here = np.broadcast_to(np.arange(start, stop), found.shape)
-            slots, row = nearest_slots(known, self.task.k), np.arange(len(found))[:, None]
-            nearest = np.concatenate([places[still_open], here], axis=1)[row, slots]
-            places[still_open], distances[still_open] = nearest, known[row, slots]
-            is_open = self._is_open(nearest, stop)
-            self._note_look(is_open, stop, "answers not trusted: compared more")
-            still_open, start = still_open[is_open], stop
-        is_open = np.zeros(len(queries), bool)
-        is_open[still_open] = True
-        return Neighbours(order[np.arange(len(queries))[:, None], places], distances), is_open
-
-    def _compare(self, queries: FloatArray, rows: IntArray) -> FloatArray:
-        return compare(self.vectors, queries, rows, self.metric, self.inverse_norms)
-
-    def _is_open(self, places: IntArray, n_compared: int) -> Mask:
-        """Say of which queries more rows have to be compared."""
-        if n_compared == self.task.n_allowed:
-            return np.zeros(len(places), bool)
-        k = self.task.k
-        is_open: Mask = places.sum(axis=1) / k - (k - 1) / 2 > latest_mean(n_compared)
-        return is_open
+        n_compared = found.shape[1]
+        beyond, last, half = found - seeming, seeming[:, -1:], n_compared // 2 - 1
+        gaps = last[:, 0] + beyond.mean(axis=1) - farthest
+        # The distances have steps: what is equal to the last may go on behind it, so growth is up to the step before.
+        steps = np.maximum(np.count_nonzero(seeming < last, axis=1) - 1, half)
+        growths = seeming[np.arange(len(seeming)), steps] - seeming[:, half]
+        judged = zip(gaps.tolist(), beyond.std(axis=1).tolist(), growths.tolist(), strict=True)
+        return np.array([not is_complete(self.task, n_compared, *one) for one in judged], bool)
 
     def _note_look(self, is_doubted: Mask, n_compared: int, reason: str) -> None:
         if self.trace is not None:
             self.trace.note_scan(self.task, len(is_doubted), n_compared, reason)
             self.trace.note_kept(int(np.count_nonzero(~is_doubted)))
-
-    def _completed(
-        self,
-        answer: Neighbours,
-        sketch: Sketch,
-        queries: FloatArray,
-        blind: IntArray,
-        still_open: IntArray,
-        n_compared: int,
-    ) -> Neighbours:
-        """Answer the queries that so many rows of the sketch's order did not answer.
-
-        Args:
-            blind: numbers of the queries whose order says nothing.
-            still_open: numbers of those whose order has to be followed further.
-        """
-        further = next_look(self.task, n_compared) if len(still_open) else None
-        scanned = blind if further else np.concatenate([blind, still_open])
-        self.allowed.use(sketch).doubt.note(len(queries), len(scanned))
-        if len(scanned):
-            _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
-        if further and len(still_open):
-            found = self._by_sketch(sketch, queries[still_open], further, "answers not trusted: looked further")
-            _put(answer, still_open, found)
-        return answer
 
 
 def _put(answer: Neighbours, where: IntArray, found: Neighbours) -> None:

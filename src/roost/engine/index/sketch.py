@@ -55,7 +55,7 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 class Sketch:
     """Rows in `MAX_NUMBERS` / 2 bytes each, or fewer.
 
-    `search` may be called from any number of threads at once, and gives up the interpreter lock.
+    `first` may be called from any number of threads at once, and gives up the interpreter lock.
 
     Attributes:
         n_numbers: kept of a row.
@@ -70,7 +70,7 @@ class Sketch:
 
         Args:
             levels: (n_numbers, 16) float32, what the codes of each number stand for.
-            rest: how far from the axes a query is strange (see `search`).
+            rest: how far from the axes a query is strange (see `turned`).
         """
         self.metric = frame.metric
         self.n_numbers = frame.n_numbers
@@ -131,26 +131,27 @@ class Sketch:
     def n_rows(self) -> int:
         return len(self._codes)
 
-    def search(self, queries: FloatArray, n: int, selector: Any) -> tuple[IntArray, Mask]:
-        """Return the n rows of each query that seem nearest, nearest first.
+    def first(self, numbers: FloatArray, n: int, selector: Any) -> tuple[IntArray, FloatArray]:
+        """Return the n rows that seem nearest to queries, nearest first, and at what distance they seem to be.
+
+        Args:
+            numbers: of the queries, as `turned` gives them.
+            selector: Faiss's, of the rows that may be returned; see `Allowed.selector`. None for all.
+        Returns: ids (n_queries, n) int64, padded with -1; distances (n_queries, n) float32 in the metric's measure, off
+            by what is the same for all rows of a query.
+        """
+        parameters = None if selector is None else faiss.SearchParametersIVF(nprobe=1, sel=selector)
+        return _first(self._packed, self.metric, numbers, n, parameters)
+
+    def turned(self, queries: FloatArray) -> tuple[FloatArray, Mask]:
+        """Return the numbers of queries ((n_queries, n_numbers) float32), and which queries are strange.
+
+        A strange query lies farther from the axes than nearly all rows, so what rows share with it there counts. Where
+        the sketch has rests, its rows are ordered by the least distance that they can have.
 
         Args:
             queries: (n_queries, dim) float32.
-            selector: Faiss's, of the rows that may be returned; see `Allowed.selector`. None for all.
-        Returns: ids (n_queries, n) int64, padded with -1; and which queries are strange ((n_queries,) bool): they lie
-            farther from the axes than nearly all rows, so what rows share with them there counts. Where the sketch
-            has rests, their rows are ordered by the least distance that they can have.
         """
-        numbers, is_strange = self.turned(queries)
-        return self.first(numbers, n, selector), is_strange
-
-    def first(self, numbers: FloatArray, n: int, selector: Any) -> IntArray:
-        """Return the n rows that seem nearest to queries of some numbers, as `search` does."""
-        parameters = None if selector is None else faiss.SearchParametersIVF(nprobe=1, sel=selector)
-        return _first(self._packed, numbers, n, parameters)
-
-    def turned(self, queries: FloatArray) -> tuple[FloatArray, Mask]:
-        """Return the numbers of queries ((n_queries, n_numbers) float32), and which queries are strange."""
         asked = _compared(queries, self.metric)
         numbers: FloatArray = self._transform.apply(asked)
         rests = _rests(asked - self._frame.origin, numbers, self.metric)
@@ -169,7 +170,8 @@ class Sketch:
         numbers: FloatArray = np.matmul(query, self._matrix)
         numbers += self._moved
         asked, dim = faiss.swig_ptr(query), query.shape[1]
-        along = faiss.fvec_norm_L2sqr(faiss.swig_ptr(numbers), len(frame.axes))
+        n_axes = len(frame.axes)
+        along = float((numbers[0, :n_axes] * numbers[0, :n_axes]).sum())
         if self.metric == "IP":
             is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along
         else:
@@ -224,7 +226,7 @@ class Sketch:
 class Excerpt:
     """The rows of a sketch that one filter keeps, copied together: a scan reads these alone, and tests none.
 
-    `search` may be called from any number of threads at once.
+    `first` may be called from any number of threads at once.
     """
 
     def __init__(self, sketch: Sketch, rows: IntArray, packed: Any, given_back: list[int]) -> None:
@@ -245,18 +247,13 @@ class Excerpt:
     def n_rows(self) -> int:
         return len(self._rows)
 
-    def search(self, queries: FloatArray, n: int) -> tuple[IntArray, Mask]:
-        """Return the n rows of each query that seem nearest, as `Sketch.search` does."""
-        numbers, is_strange = self._sketch.turned(queries)
-        return self.first(numbers, n), is_strange
-
-    def first(self, numbers: FloatArray, n: int) -> IntArray:
-        """Return the n rows that seem nearest to queries of some numbers, as `Sketch.first` does."""
-        found = _first(self._packed, numbers, n, None)
+    def first(self, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """Return the n rows that seem nearest to queries, and their distances, as `Sketch.first` does."""
+        found, seeming = _first(self._packed, self._sketch.metric, numbers, n, None)
         rows = self._rows[found]
         if found[:, -1].min() < 0:
             rows[found < 0] = -1
-        return rows
+        return rows, seeming
 
 
 class _Frame(NamedTuple):
@@ -366,17 +363,20 @@ def _in_one_list(listed: Any) -> Any:
     return faiss.IndexIVFPQFastScan(index)
 
 
-def _first(packed: Any, numbers: FloatArray, n: int, parameters: Any) -> IntArray:
-    """Return the n rows of each query whose codes are nearest, nearest first ((n_queries, n) int64, padded with -1)."""
+def _first(packed: Any, metric: str, numbers: FloatArray, n: int, parameters: Any) -> tuple[IntArray, FloatArray]:
+    """Return the n rows of each query whose codes are nearest, nearest first, and their distances; padded with -1."""
     ids = np.empty((len(numbers), n), np.int64)
     found = np.empty((len(numbers), n), np.float32)
     x, near, rows = (faiss.swig_ptr(array) for array in (numbers, found, ids))
     packed.search_c(len(numbers), x, n, near, rows, parameters)
-    return ids
+    if metric != "L2":
+        # Of normalised vectors the square of the distance is two less twice the cosine.
+        found *= 0.5 if metric == "COSINE" else -1.0
+    return ids, found
 
 
 def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
-    """Return for each number the levels that lie nearest to its values ((n_numbers, n_levels) float32).
+    """Return for each number the levels that lie nearest to its values ((n_numbers, n_levels) float32), ascending.
 
     Source: Lloyd 1982, "Least squares quantization in PCM", method I, from evenly filled levels on.
     """
@@ -394,8 +394,25 @@ def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
 
 def _codes(frame: _Frame, levels: FloatArray, vectors: VectorArray) -> Codes:
     """Return the codes of rows."""
-    coder = _listed(levels, np.empty((0, (frame.n_numbers + 1) // 2), np.uint8), frame.metric)
-    return np.concatenate([coder.sa_encode(numbers) for numbers in _encoded(frame, vectors)])
+    bounds: FloatArray = np.ascontiguousarray((levels[:, 1:] + levels[:, :-1]).T / 2, np.float32)
+    return np.concatenate([_coded(numbers, bounds) for numbers in _encoded(frame, vectors)])
+
+
+def _coded(numbers: FloatArray, bounds: FloatArray) -> Codes:
+    """Return of each number which level is nearest, two a byte.
+
+    Args:
+        numbers: (n_rows, n_numbers) float32.
+        bounds: (15, n_numbers) float32, halfway between the levels, ascending.
+    """
+    n_rows, n_numbers = numbers.shape
+    nearest = np.zeros((n_rows, n_numbers + n_numbers % 2), np.uint8)
+    is_above = np.empty(numbers.shape, bool)
+    for bound in bounds:
+        np.greater(numbers, bound, out=is_above)
+        nearest[:, :n_numbers] += is_above.view(np.uint8)
+    codes: Codes = nearest[:, ::2] | nearest[:, 1::2] << 4
+    return codes
 
 
 def _encoded(frame: _Frame, vectors: VectorArray) -> Iterator[FloatArray]:
