@@ -25,6 +25,9 @@ LARGEST_RATIO = 0.999
 REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
 
+FEW_FORBIDDEN = 0.5
+"""Where so many of the k best of all rows are forbidden on average, or fewer, they are looked for first."""
+
 _PAIR_COPIES = 6
 """Times the size of the rows that a build takes, rather more than less."""
 
@@ -101,7 +104,7 @@ class SparseInverted(VectorIndex):
     Build parameters: `drop_ratio_build` (0 to 0.999, the share of the smallest numbers that the lists leave out; what
     is found is then compared again with the full vectors), `inverted_index_algo` (checked; there is one algorithm).
     Search parameter: `drop_ratio_search`, the share of the query's smallest numbers, which only rank what the others
-    find.
+    find; under a filter that touches the answer they find it with the others.
 
     A product that float32 cannot hold comes out as its largest number, and is ranked by what it is.
 
@@ -170,6 +173,8 @@ class SparseInverted(VectorIndex):
         if allowed is not None:
             check_bitmap(allowed, self.n_rows)
             mask = np.unpackbits(allowed, count=self.n_rows, bitorder="little").astype(bool)
+            if dropped and np.count_nonzero(mask) < (1 - FEW_FORBIDDEN / k) * self.n_rows:
+                dropped = 0.0
         asked = cast(SparseRows, queries)
         answers = [self._search_one(asked.row(q), k, mask, dropped) for q in range(len(asked))]
         ids = [answer.ids for answer in answers] or [np.empty((0, k), np.int64)]
@@ -178,13 +183,23 @@ class SparseInverted(VectorIndex):
         )
 
     def _search_one(self, query: npt.NDArray[Any], k: int, mask: Mask | None, dropped: float) -> Neighbours:
-        sizes = np.argsort(np.abs(query["value"]), kind="stable")
+        """Return the k best allowed rows of a query, all of whose numbers count where a row of the answer is forbidden.
+
+        The best of all rows stand out from the others, so a part of the query finds them. Behind rows that a filter
+        forbids come some that hardly differ, and the same part would miss more of these.
+        """
         n_dropped = int(dropped * len(query))
-        terms = self._terms(query[np.sort(sizes[n_dropped:])])
-        if not n_dropped:
-            rows, scores = self._best(terms, k, mask)
-            return _ranked(rows, scores, k)
-        rows, scores = self._best(terms, REFINED_PER_ROW * k, mask)
+        if n_dropped:
+            found = self._search_by_part(query, k, n_dropped)
+            if mask is None or mask[found.ids[found.ids >= 0]].all():
+                return found
+        rows, scores = self._best(self._terms(query), k, mask)
+        return _ranked(rows, scores, k)
+
+    def _search_by_part(self, query: npt.NDArray[Any], k: int, n_dropped: int) -> Neighbours:
+        """Find rows by a query without its smallest numbers, and rank them by all of it."""
+        sizes = np.argsort(np.abs(query["value"]), kind="stable")
+        rows, scores = self._best(self._terms(query[np.sort(sizes[n_dropped:])]), REFINED_PER_ROW * k, None)
         first = _ranked(rows, scores, REFINED_PER_ROW * k)
         rows = np.sort(first.ids[first.ids >= 0])
         again = self._terms(query)
@@ -263,6 +278,7 @@ class _SparseWithoutSmall(SparseInverted):
     """The index whose lists leave out small numbers."""
 
     compresses: ClassVar[bool] = True
+    filtered_refinement: ClassVar[int] = 10
 
     @classmethod
     def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
