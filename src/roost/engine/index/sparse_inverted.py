@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
@@ -12,13 +12,12 @@ from pymilvus import DataType
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
-from roost.engine.index.base import VectorIndex
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
 from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows, in_float32, pair_blocks
-from roost.errors import Corruption, InvalidArgument
+from roost.errors import Corruption
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
 LARGEST_RATIO = 0.999
@@ -94,7 +93,7 @@ class _Terms(NamedTuple):
         return zeros
 
 
-class SparseInverted(VectorIndex):
+class SparseInverted(BuiltAtOnce):
     """Exact search by the inner product, list by list, which ends early.
 
     The lists that can add most to a row are read first. Once what the others can add cannot bring a row that has not
@@ -115,22 +114,11 @@ class SparseInverted(VectorIndex):
     search_params: ClassVar[tuple[str, ...]] = ("drop_ratio_search",)
     metrics: ClassVar[tuple[str, ...]] = ("IP",)
     vector_types: ClassVar[tuple[DataType, ...]] = (DataType.SPARSE_FLOAT_VECTOR,)
-    learns: ClassVar[bool] = True
 
     def __init__(self, postings: _Postings, metric: str) -> None:
         self.metric = metric
         self.dim = NOMINAL_DIM
         self._postings = postings
-
-    @classmethod
-    def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> SparseInverted:
-        return whole(cls._building(vectors, metric, params))
-
-    @classmethod
-    def build_until(
-        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        return whole_or_none(cls._building(vectors, metric, params), stopping)
 
     @classmethod
     def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[SparseInverted]:
@@ -160,9 +148,6 @@ class SparseInverted(VectorIndex):
 
     def save(self, path: Path) -> None:
         write_arrays(path, self._postings)
-
-    def add(self, vectors: VectorArray) -> None:
-        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
     def search(
         self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
