@@ -126,7 +126,9 @@ class TestRecallUnderFilters:
     def test_a_filter_keeps_the_recall(self, index_type: str, left_out: float, dropped: float) -> None:
         index, params = self.built(index_type, left_out), {"drop_ratio_search": dropped}
         unfiltered = search_segment(index, self.rows, self.queries, K, "IP", None, params)
-        least = self.recall(unfiltered, np.ones(len(self.dense), bool)) - 0.01
+        every = np.ones(len(self.dense), bool)
+        assert same(search_segment(index, self.rows, self.queries, K, "IP", Allowed(every), params), unfiltered)
+        least = self.recall(unfiltered, every) - 0.01
         for name, mask in self.masks(index).items():
             allowed = Allowed(mask)
             found = search_segment(index, self.rows, self.queries, K, "IP", allowed, params)

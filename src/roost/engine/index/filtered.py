@@ -69,7 +69,8 @@ def search_segment(
     check_queries(queries, k, vectors.shape[1])
     params = params or {}
     if index is not None and index.compresses:
-        n_found, wider = _widened(index, k, params, is_filtered=allowed is not None)
+        is_filtered = allowed is not None and allowed.count < len(vectors)
+        n_found, wider = _widened(index, k, params, is_filtered=is_filtered)
         found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch, trace)
         answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)
         n_rows = len(vectors) if allowed is None else allowed.count
