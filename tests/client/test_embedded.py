@@ -135,6 +135,40 @@ def test_other_methods_say_that_they_are_not_there(client: Any, name: str) -> No
         getattr(client, name)()
 
 
+ASKED: dict[str, Any] = {
+    "collection_name": "rows", "old_name": "rows", "new_name": "other", "db_name": "default", "alias": "name",
+    "partition_name": "_default", "partition_names": ["_default"],
+    "properties": {"mine": "x"}, "property_keys": ["mine"],
+    "index_name": "vector", "index_params": MilvusClient.prepare_index_params("vector", index_type="FLAT"),
+    "data": ROWS, "ids": [1], "job_id": 0,
+}  # fmt: skip
+UNTIMED = ["close", "create_field_schema", "create_schema", "create_struct_field_schema", "get_server_type"]
+UNTIMED += ["prepare_index_params"]
+
+
+@pytest.mark.parametrize("name", sorted(SUPPORTED.difference(UNTIMED)))
+def test_a_timeout_that_is_no_time_to_wait_is_refused_and_nothing_is_done(client: Any, filled: str, name: str) -> None:
+    client.create_database("other")
+    before = n_rows(client, filled), client.describe_collection(filled), client.list_databases()
+    method = getattr(client, name)
+    given = {p: ASKED[p] for p in inspect.signature(method).parameters if p in ASKED}
+    if name == "search":
+        given = {"collection_name": filled, "data": [[0.0, 0.0]]}
+    elif name == "drop_database":
+        given = {"db_name": "other"}
+    for timeout in (-1, -0.001, float("-inf"), float("nan"), True, "1"):
+        with pytest.raises(InvalidArgument, match=r"timeout=.* is not allowed: it is a number of seconds from 0 on"):
+            method(**given, timeout=timeout)
+    assert before == (n_rows(client, filled), client.describe_collection(filled), client.list_databases())
+
+
+@pytest.mark.parametrize("timeout", [None, 60, 1e30, float("inf")])
+def test_a_flush_is_waited_for_as_long_as_is_said(client: Any, filled: str, timeout: float | None) -> None:
+    client.flush(filled, timeout=timeout)
+    client.flush_all(timeout=timeout)
+    assert client._database().collection("default", filled).contents.tail.n_rows == 0
+
+
 def test_what_is_supported_is_what_the_docs_say() -> None:
     assert set(public_methods()) >= SUPPORTED
     assert "Not in the embedded engine" in (EmbeddedClient.hybrid_search.__doc__ or "")  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from pymilvus.exceptions import MilvusException
 
 import roost
 from roost.embedded import EmbeddedClient as Client
+from roost.errors import CollectionNotLoaded
 
 N_ROWS, DIM = 3_000, 16
 
@@ -186,3 +189,87 @@ def test_an_index_that_is_left_to_the_engine_ignores_parameters(index_type: str,
             found = client.describe_index(dtype.name, "vector")
             assert found["index_type"] == expected and "nlist" not in found and "anything" not in found
             assert "anything" not in client.describe_index(dtype.name, "number")
+
+
+class Searching:
+    """Three threads that search a name for row 0 without a pause, and whether they were answered right."""
+
+    def __init__(self, client: Client, name: str, query: Vectors) -> None:
+        self.faults: list[Exception] = []
+        self.answers: list[bool] = []
+        self._ask = lambda: [hit["id"] for hit in client.search(name, data=query[None], limit=1)[0]] == [0]
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._search) for _ in range(3)]
+
+    def _search(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.answers.append(self._ask())
+            except MilvusException as error:
+                self.faults.append(error)
+
+    def __enter__(self) -> Searching:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def of_type(client: Client, index_type: str) -> Any:
+    index = client.prepare_index_params()
+    index.add_index("vector", index_type=index_type, metric_type="L2", params=TYPES[index_type][0])
+    return index
+
+
+def test_the_type_is_changed_by_an_alias_without_a_failed_query(db_path: Path) -> None:
+    vectors = np.random.default_rng(3).normal(size=(N_ROWS, DIM)).astype(np.float32)
+    with roost.connect(db_path, durability="normal") as client:
+        make(client, "FLAT", "L2", vectors)
+        client.create_alias("rows", "live")
+        schema = client.create_schema()
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("colour", DataType.INT64)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIM)
+        with Searching(client, "live", vectors[0]) as searching:
+            client.create_collection("rows_2", schema=schema, index_params=of_type(client, "HNSW"))
+            last = -1
+            while rows := client.query("rows", filter=f"id > {last}", output_fields=["*"], limit=1_000):
+                client.insert("rows_2", rows)
+                last = rows[-1]["id"]
+            client.flush("rows_2")
+            client.alter_alias("rows_2", "live")
+            n_before = len(searching.answers)
+            while len(searching.answers) < n_before + 20 and not searching.faults:
+                time.sleep(0.01)
+        assert searching.faults == []
+        assert all(searching.answers)
+        client.drop_collection("rows")
+        assert client.get_collection_stats("live") == {"row_count": N_ROWS}
+        assert client.describe_index("live", "vector")["index_type"] == "HNSW"
+        assert client.describe_index("live", "vector")["indexed_rows"] == N_ROWS
+
+
+def test_the_type_is_changed_in_its_place_while_searches_wait_for_the_load_alone(db_path: Path) -> None:
+    vectors = np.random.default_rng(3).normal(size=(N_ROWS, DIM)).astype(np.float32)
+    with roost.connect(db_path, durability="normal") as client:
+        make(client, "FLAT", "L2", vectors)
+        with Searching(client, "rows", vectors[0]) as searching:
+            client.release_collection("rows")
+            client.insert("rows", [{"id": N_ROWS, "colour": 0, "vector": vectors[0] + 100}])
+            client.drop_index("rows", "vector")
+            client.create_index("rows", of_type(client, "HNSW"), sync=False)
+            client.load_collection("rows")
+            n_faults = len(searching.faults)
+            client.flush("rows")
+            n_before = len(searching.answers)
+            while len(searching.answers) < n_before + 20:
+                time.sleep(0.01)
+        assert all(isinstance(error, CollectionNotLoaded) for error in searching.faults)
+        assert len(searching.faults) <= n_faults + 3, "none that began after the load"
+        assert all(searching.answers)
+        assert client.describe_index("rows", "vector")["index_type"] == "HNSW"
+        assert client.get_collection_stats("rows") == {"row_count": N_ROWS + 1}

@@ -64,6 +64,24 @@ def test_what_is_no_size_makes_no_database(given: Any, db_path: Path) -> None:
     with pytest.raises(InvalidArgument, match=f"memory_limit={given!r} is not allowed"):
         connect(db_path, memory_limit=given)
     assert not db_path.exists()
+
+
+@pytest.mark.parametrize("given", ["1", 1, "1KB", (1 << 16) - 1])
+def test_a_limit_that_nothing_fits_into_is_refused(client: Any, given: int | str, db_path: Path) -> None:
+    fault = r"=.* is not allowed: the least limit is 64\.0 KB; a number without a unit is bytes"
+    with pytest.raises(InvalidArgument, match=f"memory_limit{fault}"):
+        connect(db_path.with_name("other"), memory_limit=given)
+    assert not db_path.with_name("other").exists()
+    with pytest.raises(InvalidArgument, match=rf"memory\.limit{fault}"):
+        client.create_collection("rows", 8, properties={"memory.limit": given})
+    assert not client.has_collection("rows")
+    client.create_collection("rows", 8)
+    with pytest.raises(InvalidArgument, match=rf"memory\.limit{fault}"):
+        client.alter_collection_properties("rows", {"memory.limit": given})
+    assert "memory.limit" not in client.describe_collection("rows").get("properties", {})
+
+
+def test_a_limit_is_for_embedded_databases() -> None:
     with pytest.raises(InvalidArgument, match="memory_limit= is for embedded databases"):
         connect("http://localhost:19530", memory_limit="1GB")
 
@@ -94,22 +112,22 @@ def test_the_property_of_a_collection(client: Any, db_path: Path) -> None:
         with pytest.raises(InvalidArgument, match=rf"memory\.limit='{wrong}' is not allowed"):
             client.create_collection("rows", 8, properties={"memory.limit": wrong})
     assert not client.has_collection("rows")
-    client.create_collection("rows", 8, properties={"memory.limit": 2_000, "mine": "x"})
-    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB; nothing was written"):
+    client.create_collection("rows", 8, properties={"memory.limit": 1 << 16, "mine": "x"})
+    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 64\.0 KB; nothing was written"):
         client.insert("rows", ROWS)
-    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB; nothing was written"):
+    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 64\.0 KB; nothing was written"):
         bulk_load(client, "rows", {"id": np.arange(1_100), "vector": VECTORS})
     client.insert("rows", ROWS[:1])
     client.release_collection("rows")
     client.insert("rows", ROWS[1:])
     client.flush("rows")
-    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 2\.0 KB"):
+    with pytest.raises(MemoryLimitExceeded, match=r"own limit of 64\.0 KB"):
         client.load_collection("rows")
     client.alter_collection_properties("rows", {"memory.limit": "1MB"})
     client.load_collection("rows")
     assert client.describe_collection("rows")["properties"] == {"memory.limit": "1MB", "mine": "x"}
     with pytest.raises(MemoryLimitExceeded):
-        client.alter_collection_properties("rows", {"memory.limit": "1KB"})
+        client.alter_collection_properties("rows", {"memory.limit": "64KB"})
     client.drop_collection_properties("rows", ["memory.limit", "never there"])
     assert client.describe_collection("rows")["properties"] == {"mine": "x"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,66 @@ def test_a_collection_that_does_not_fit_is_not_loaded_until_another_is_released(
     load(first, False)
     load(second)
     assert second.record.loaded
+
+
+def test_to_release_others_is_advised_where_that_makes_room(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, first, second = database._host, filled(database, "a"), filled(database, "b")
+    need = needed_bytes(replace(second.record, loaded=True), *second.footprint)
+
+    def told(work: Callable[[], object]) -> str:
+        with pytest.raises(MemoryLimitExceeded) as caught:
+            work()
+        return caught.value.message
+
+    host.budget.limit = need - 1
+    assert "elease" not in told(lambda: load(second)), "nothing is loaded"
+    host.budget.limit = 1 << 30
+    load(first)
+    host.budget.limit = need - 1
+    assert "elease" not in told(lambda: load(second)), "it does not fit alone"
+    host.budget.limit = need
+    assert "Release another collection, choose" in told(lambda: load(second))
+    first.insert(make_batch(first.schema, range(200, 210), 1))
+    assert "elease" not in told(lambda: load(second)), "the rows in no segment stay"
+    host.budget.limit += TAIL_COPIES * first.contents.tail.size_bytes
+    assert "Release another collection" in told(lambda: load(second))
+    load(first, False)
+    load(second)
+    load(second, False)
+
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    batch = make_batch(second.schema, range(300, 320), 1)
+    assert told(lambda: second.insert(batch)).endswith("Insert fewer rows at once, or flush a collection")
+    host.budget.limit = 1 << 30
+    load(first)
+    assert told(lambda: second.insert(batch)).endswith("Insert fewer rows at once, or flush or release a collection")
+
+
+def test_to_release_others_is_advised_for_a_build_where_that_makes_room(database: Database) -> None:
+    host, first = database._host, filled(database, "a")
+    second = database.create_collection("default", "b", make_schema(), indexes=[hnsw()])
+    second.insert(make_batch(second.schema, range(200), 1))
+    load(second)
+    host.budget.limit = host.budget.held()
+    with pytest.raises(MemoryLimitExceeded, match=r"is not built: .* left of the limit") as alone:
+        second.flush(20)
+    assert "elease" not in alone.value.message
+    host.budget.limit = 1 << 30
+    load(first)
+    need = build_need(second.schema, hnsw(), second.footprint[0][0])
+    host.budget.limit = need
+    with pytest.raises(MemoryLimitExceeded, match="Release another collection, choose"):
+        second.flush(20)
+    host.budget.limit = need - 1
+    with pytest.raises(MemoryLimitExceeded, match="is not built") as whole:
+        second.flush(20)
+    assert "elease" not in whole.value.message
+    load(first, False)
+    host.budget.limit = need
+    second.flush(20)
+    assert n_built(second) == 1
 
 
 def test_an_empty_collection_is_loaded_and_read_whatever_the_limit(database: Database) -> None:

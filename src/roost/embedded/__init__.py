@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from roost.embedded.arguments import check_timeout
 from roost.embedded.definitions import DefinitionMethods
 from roost.embedded.explain import ExplainMethods
 from roost.embedded.missing import with_missing_methods
@@ -27,6 +28,7 @@ class EmbeddedClient(ExplainMethods, DefinitionMethods):
 
     def get_server_version(self, timeout: float | None = None, detail: bool = False, **kwargs: Any) -> Any:
         """Return Roost's version; with `detail` a dict like a server's."""
+        check_timeout(timeout)
         self._database()
         name = f"roost-{_version()}"
         if not detail:

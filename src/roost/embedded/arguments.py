@@ -41,8 +41,12 @@ def check_collection_name(name: Any) -> None:
 
 
 def check_timeout(timeout: Any) -> None:
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, (int, float))):
-        raise InvalidArgument(f"timeout={timeout!r} is not allowed: it is a number of seconds, or None to wait")
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout >= 0:
+        raise InvalidArgument(
+            f"timeout={timeout!r} is not allowed: it is a number of seconds from 0 on, or None to wait"
+        )
 
 
 def check_str(name: str, value: Any) -> None:

@@ -19,7 +19,7 @@ from roost.embedded.session import CONSISTENCY, OWN_PREFIX, RELEASED, SHARDS
 from roost.engine.budget import LIMIT_PROPERTY
 from roost.engine.collection import Collection
 from roost.engine.declare import check_name, field_params, schema_from_milvus
-from roost.engine.memory import parse_bytes
+from roost.engine.memory import parse_limit
 from roost.engine.records import DEFAULT_DATABASE, CollectionRecord
 from roost.engine.schema import Field
 from roost.errors import CollectionNotFound, InvalidArgument, InvalidArgumentType, InvalidSchema, NotSupported
@@ -272,6 +272,7 @@ class DefinitionMethods(IndexMethods):
         Raises: InvalidArgument: it is the default one, or holds collections.
         """
         check_name("database", db_name)
+        arguments.check_timeout(kwargs.get("timeout"))
         if db_name in self._database().list_databases():
             self._database().drop_database(db_name)
 
@@ -282,6 +283,7 @@ class DefinitionMethods(IndexMethods):
     def describe_database(self, db_name: str, **kwargs: Any) -> dict[str, Any]:
         """Return the name and the properties of a database. Raises: DatabaseNotFound."""
         arguments.check_str("db_name", db_name)
+        arguments.check_timeout(kwargs.get("timeout"))
         record = self._database().database(db_name)
         return {"name": record.name, **record.properties}
 
@@ -289,6 +291,7 @@ class DefinitionMethods(IndexMethods):
         """Switch this client to another database. Raises: DatabaseNotFound."""
         name = db_name or DEFAULT_DATABASE
         arguments.check_str("db_name", name)
+        arguments.check_timeout(kwargs.get("timeout"))
         self._db_name = self._database().database(name).name
 
     def using_database(self, db_name: str, **kwargs: Any) -> None:
@@ -396,13 +399,13 @@ def _properties(options: dict[str, Any], *, has_partition_key: bool) -> dict[str
 def _checked_properties(properties: Any) -> dict[str, Any]:
     """Return properties that a collection can have.
 
-    Raises: InvalidArgument: not a dict, a name that is reserved, or a limit that is no size. NotSupported.
+    Raises: InvalidArgument: not a dict, a name that is reserved, or a limit that is no size or too small. NotSupported.
     """
     given: dict[str, Any] = dict(arguments.as_properties(properties))
     for name in _UNSUPPORTED_PROPERTIES.intersection(given):
         raise NotSupported(f"collection property {name!r}: the embedded engine does not have it yet")
     if LIMIT_PROPERTY in _checked_names(given):
-        parse_bytes(LIMIT_PROPERTY, given[LIMIT_PROPERTY])
+        parse_limit(LIMIT_PROPERTY, given[LIMIT_PROPERTY])
     return given
 
 

@@ -56,7 +56,7 @@ class IndexMethods(Session):
 
     def list_indexes(self, collection_name: str, field_name: str | None = "", **kwargs: Any) -> list[str]:
         """Return the names of the indexes. Raises: CollectionNotFound."""
-        indexes = self._collection(collection_name).record.indexes
+        indexes = self._collection(collection_name, kwargs.get("timeout")).record.indexes
         return [spec.name for spec in indexes if not field_name or spec.field == field_name]
 
     def describe_index(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from roost.embedded.arguments import check_collection_name, check_timeout
 from roost.engine.collection import Collection
 from roost.engine.database import Database
-from roost.engine.memory import parse_bytes
+from roost.engine.memory import parse_limit
 from roost.engine.records import DEFAULT_DATABASE
 from roost.errors import Closed, CollectionNotLoaded
 
@@ -33,7 +33,7 @@ class Session:
         self, path: Path, db_name: str, durability: str | None, read_only: bool, memory_limit: int | str | None = None
     ) -> None:
         self._path = path
-        limit = None if memory_limit is None else parse_bytes("memory_limit", memory_limit)
+        limit = None if memory_limit is None else parse_limit("memory_limit", memory_limit)
         self._db: Database | None = Database.open(path, durability=durability, read_only=read_only, memory_limit=limit)
         self._finalizer = weakref.finalize(self, self._db.close)
         try:

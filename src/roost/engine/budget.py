@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from roost.engine import memory
@@ -185,6 +185,10 @@ def _kind(spec: IndexSpec) -> type[VectorIndex] | None:
 # What there is
 
 
+def _sum_but(sizes: Mapping[int, int], besides: int | None) -> int:
+    return sum(sizes.values()) - (sizes.get(besides, 0) if besides is not None else 0)
+
+
 class Holder(Protocol):
     """A collection as the budget sees it."""
 
@@ -218,6 +222,7 @@ class Budget:
         self.limit = int(DEFAULT_SHARE * whole) if limit is None else limit
         self._reserve = max(RESERVE_BYTES, int(RESERVE_SHARE * whole))
         self._held: dict[int, int] = {}
+        self._tails: dict[int, int] = {}
         self._changed: dict[int, Holder] = {}
         self._free = 0
         self._read_at = float("-inf")
@@ -230,6 +235,7 @@ class Budget:
         """Note that a collection is gone."""
         self._changed.pop(collection_id, None)
         self._held.pop(collection_id, None)
+        self._tails.pop(collection_id, None)
 
     def held(self, besides: int | None = None) -> int:
         """Return what all collections hold, but for one."""
@@ -238,9 +244,24 @@ class Budget:
             held = 0 if collection.dropped else needed_bytes(collection.record, *collection.footprint)
             if held:
                 self._held[collection_id] = held
+                self._tails[collection_id] = TAIL_COPIES * collection.footprint[1]
             else:
-                self._held.pop(collection_id, None)
-        return sum(self._held.values()) - (self._held.get(besides, 0) if besides is not None else 0)
+                self.forget(collection_id)
+        return _sum_but(self._held, besides)
+
+    def released(self, besides: int | None = None) -> int:
+        """Return what all collections would hold if they were released, but for one."""
+        self.held()  # looks at what has changed
+        return _sum_but(self._tails, besides)
+
+    def ways_into_limit(self, need: int, besides: int) -> tuple[str, ...]:
+        """Return what makes room for what a collection needs and the others do not leave: to release them, if it does.
+
+        Args:
+            besides: the collection.
+        """
+        kept = self.released(besides)
+        return (RELEASE, RAISE) if kept < self.held(besides) and kept + need <= self.limit else (RAISE,)
 
     def free(self) -> int:
         """Return what the machine can give now, its reserve left out."""
@@ -268,10 +289,11 @@ class Budget:
             )
         held = self.held(collection.collection_id)
         if need > before and held + need > self.limit:
+            ways = self.ways_into_limit(need, collection.collection_id)
             raise MemoryLimitExceeded(
                 f"collection {record.name!r} needs about {shown_bytes(need)} of memory, and of the limit of "
                 f"{shown_bytes(self.limit)} the other collections hold {shown_bytes(held)}; nothing was changed. "
-                f"{ways_out(record, RELEASE, RAISE)}"
+                f"{ways_out(record, *ways)}"
             )
         is_new = {spec.index_id for spec in record.indexes} - {spec.index_id for spec in collection.record.indexes}
         found = unbuildable(record, footprint[0], self.limit) if is_new else None
@@ -308,10 +330,11 @@ class Budget:
         size = batch.scalars.nbytes + sum(vectors.nbytes for vectors in batch.vectors.values())
         need, free = tail_bytes + TAIL_COPIES * size, self.free()
         if need > free:
+            or_release = " or release" if self.released() < self.held() else ""
             raise MemoryLimitExceeded(
                 f"collection {collection.name!r} cannot take {batch.n_rows} rows: they need about {shown_bytes(need)} "
                 f"of memory, and the machine has {shown_bytes(free)} to give; nothing was written. Insert fewer rows "
-                f"at once, or flush or release a collection"
+                f"at once, or flush{or_release} a collection"
             )
         self.check_growth(collection, (), tail_bytes + size)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from threading import TIMEOUT_MAX
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -414,7 +415,7 @@ class Collection:
         self.require_writable()
         done = self.host.maintenance.request(self.collection_id, self._upkeep.run)
         try:
-            done.result(timeout_s)
+            done.result(None if timeout_s is None else min(timeout_s, TIMEOUT_MAX))
         except FutureTimeout as error:
             raise Timeout(
                 f"collection {self.name!r} was not flushed within {timeout_s} s; the work goes on in the background"

@@ -23,6 +23,10 @@ _USAGE_BESIDE: Final[Mapping[str, str]] = {
 _FILE_PAGES: Final = ("total_inactive_file", "total_active_file", "inactive_file", "active_file")
 """What a container uses and gives back when it is asked to, of the whole group where that is told apart."""
 
+LEAST_LIMIT: Final = 64 << 10
+"""The least limit of memory that somebody may set. The smallest segment that is indexed, 1,024 rows, takes 16 KiB to
+look up keys and as much for every four numbers of a vector: below this nothing useful fits."""
+
 _UNITS: Final = ("B", "KB", "MB", "GB", "TB")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])I?)?B?\s*", re.ASCII | re.IGNORECASE)
 
@@ -60,6 +64,23 @@ def parse_bytes(name: str, value: Any) -> int:
         size = int(float(found.group(1)) * 1024 ** _UNITS.index(unit))
     if size < 1:
         raise InvalidArgument(f"{name}={value!r} is not allowed: give bytes, or text such as '512MB' or '4GB'")
+    return size
+
+
+def parse_limit(name: str, value: Any) -> int:
+    """Return a limit of memory that somebody sets, in bytes.
+
+    Args:
+        name: of what is given, for the message.
+        value: as `parse_bytes` takes it.
+    Raises: InvalidArgument: it is no size, or less than `LEAST_LIMIT`.
+    """
+    size = parse_bytes(name, value)
+    if size < LEAST_LIMIT:
+        raise InvalidArgument(
+            f"{name}={value!r} is not allowed: the least limit is {shown_bytes(LEAST_LIMIT)}; "
+            f"a number without a unit is bytes, so give text such as '512MB' or '4GB'"
+        )
     return size
 
 

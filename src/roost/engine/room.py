@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from roost.engine.budget import RAISE, RELEASE, build_need, merge_need, segment_bytes, ways_out
+from roost.engine.budget import build_need, merge_need, segment_bytes, ways_out
 from roost.engine.compaction import SegmentStats
 from roost.engine.kept import Kept
 from roost.engine.memory import shown_bytes
@@ -40,16 +40,20 @@ class Room:
 
     def takes_index(self, segment: SegmentRecord, spec: IndexSpec) -> bool:
         """Say whether an index of a segment can be built now, and remember it where it cannot."""
-        need = build_need(self._collection.schema, spec, segment)
-        left = self._left([segment])
+        need, own = build_need(self._collection.schema, spec, segment), self._held([segment])
+        left = self._left(own)
         if need <= left:
             return True
+        budget, collection_id = self._collection.host.budget, self._collection.collection_id
+        with self._collection.host.catalog.lock:
+            rest = budget.held() - budget.held(collection_id) - own
+            ways = budget.ways_into_limit(rest + need, collection_id)
         self._lacking = (
             f"index {spec.name!r} of collection {self._collection.name!r} is not built: that takes about "
             f"{shown_bytes(need)} of memory, and {shown_bytes(max(0, left))} is left of the limit of "
-            f"{shown_bytes(self._collection.host.budget.limit)} and of what the machine has. The rows are stored and "
+            f"{shown_bytes(budget.limit)} and of what the machine has. The rows are stored and "
             f"compared one by one meanwhile, and it is tried again from time to time. "
-            f"{ways_out(self._collection.record, RELEASE, RAISE)}"
+            f"{ways_out(self._collection.record, *ways)}"
         )
         return False
 
@@ -58,12 +62,15 @@ class Room:
         record, ids = self._collection.record, {segment.segment_id for segment in merged}
         segments = [segment for segment in self._collection.footprint[0] if segment.segment_id in ids]
         n_rows, size = sum(s.n_rows for s in merged), sum(s.size_bytes for s in merged)
-        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(segments)
+        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(self._held(segments))
 
-    def _left(self, segments: Sequence[SegmentRecord]) -> int:
+    def _held(self, segments: Sequence[SegmentRecord]) -> int:
+        """Return what some segments hold themselves."""
+        record = self._collection.record
+        return sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
+
+    def _left(self, own: int) -> int:
         """Return the room for work on some segments, what they hold themselves included."""
-        budget, record = self._collection.host.budget, self._collection.record
+        budget = self._collection.host.budget
         with self._collection.host.catalog.lock:
-            held, free = budget.held(), budget.free()
-        own = sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
-        return min(budget.limit - held + own, free)
+            return min(budget.limit - budget.held() + own, budget.free())

@@ -24,6 +24,15 @@ def draw(n_rows: int, n_indices: int, seed: int, *, signed: bool = False, scale:
     return as_rows(dense, scale), dense
 
 
+def clustered(n_rows: int, seed: int) -> tuple[SparseRows, Any]:
+    """Return rows in clusters of a dozen, which alone stand out for a query, and the same as a dense matrix."""
+    centres = np.random.default_rng(0).normal(size=(300, 200))
+    rng = np.random.default_rng(seed)
+    dense = centres[rng.integers(0, len(centres), n_rows)] + 0.6 * rng.normal(size=(n_rows, 200))
+    dense = np.where(dense > 0.8, dense, 0.0).astype(np.float32)
+    return as_rows(dense), dense
+
+
 def as_rows(dense: npt.NDArray[np.float32], scale: int = 1) -> Any:
     """Return the rows of a dense matrix."""
     stored = []

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from roost.engine.index import narrow, sparse_rows
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, finished
 from roost.engine.index.registry import resolve_index
 from roost.errors import MissingDependency
 
@@ -98,6 +98,6 @@ def test_steps() -> None:
             ended.append(True)
         return "built"
 
-    assert whole(building()) == whole_or_none(building(), lambda: False) == "built"
-    assert whole_or_none(building(), lambda: True) is None
-    assert len(ended) == 3
+    assert finished(building(), lambda: False) == "built"
+    assert finished(building(), lambda: True) is None
+    assert len(ended) == 2

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pymilvus import DataType
 
+from roost.engine.columns import Neighbours
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import exact_search
 from roost.engine.index.filtered import Allowed, search_segment
+from roost.engine.index.registry import index_types, resolve_index
 from roost.engine.index.sparse_inverted import SparseInverted, SparseWand
 from roost.engine.index.sparse_rows import NOMINAL_DIM, sparse_rows
-from roost.errors import Corruption, DimensionMismatch, InvalidArgument
+from roost.errors import Corruption, DimensionMismatch, InvalidArgument, MissingDependency
 from roost.testing.index_contract import packed, same
-from tests.engine.index.sparse_data import as_rows, draw
+from tests.engine.index.sparse_data import as_rows, clustered, draw
 
 K = 10
 ROWS, DENSE = draw(4_000, 300, 0)
@@ -74,6 +79,64 @@ def test_a_filter_keeps_the_answer_exact(index: SparseInverted, kept: float) -> 
     ):
         np.testing.assert_allclose(found.distances, true, rtol=1e-4, atol=1e-5)
         assert mask[found.ids[found.ids >= 0]].all()
+
+
+class TestRecallUnderFilters:
+    """What every search of sparse vectors promises: a filter takes less than 0.01 of the recall at the same parameters.
+
+    The rows are in clusters, so the nearest of all stand out, and those that a filter leaves do not.
+    """
+
+    rows, dense = clustered(4_000, 8)
+    queries, asked = clustered(50, 9)
+
+    @staticmethod
+    def sparse_types() -> list[str]:
+        found = []
+        for name in index_types():
+            try:
+                if DataType.SPARSE_FLOAT_VECTOR in resolve_index(name).vector_types:
+                    found.append(name)
+            except MissingDependency:
+                pass  # an extra; those that there are take no sparse vectors
+        return found
+
+    @classmethod
+    @lru_cache
+    def built(cls, index_type: str, dropped: float) -> VectorIndex:
+        return resolve_index(index_type).build(cls.rows, "IP", {"drop_ratio_build": dropped})
+
+    def recall(self, found: Neighbours, mask: Any) -> float:
+        true = true_distances(self.dense, self.asked, mask, K)
+        return float((found.distances <= true + 1e-4)[np.isfinite(true)].mean())
+
+    def masks(self, index: VectorIndex) -> dict[str, Any]:
+        rng, n_rows = np.random.default_rng(10), len(self.dense)
+        masks = {f"random {kept}": rng.random(n_rows) < kept for kept in (0.01, 0.1, 0.5, 0.9, 0.999)}
+        along = self.dense @ rng.normal(size=self.dense.shape[1])
+        masks |= {f"half space {kept}": along < np.quantile(along, kept) for kept in (0.1, 0.5)}
+        masks["all but the nearest"] = np.ones(n_rows, bool)
+        masks["all but the nearest"][index.search(self.queries, K).ids[:, 0]] = False
+        return masks
+
+    @pytest.mark.parametrize(
+        ("left_out", "dropped"), [(0, 0), (0, 0.2), (0, 0.6), (0, 0.9), (0.2, 0), (0.6, 0), (0.9, 0), (0.6, 0.6)]
+    )
+    @pytest.mark.parametrize("index_type", sparse_types())
+    def test_a_filter_keeps_the_recall(self, index_type: str, left_out: float, dropped: float) -> None:
+        index, params = self.built(index_type, left_out), {"drop_ratio_search": dropped}
+        unfiltered = search_segment(index, self.rows, self.queries, K, "IP", None, params)
+        every = np.ones(len(self.dense), bool)
+        assert same(search_segment(index, self.rows, self.queries, K, "IP", Allowed(every), params), unfiltered)
+        least = self.recall(unfiltered, every) - 0.01
+        for name, mask in self.masks(index).items():
+            allowed = Allowed(mask)
+            found = search_segment(index, self.rows, self.queries, K, "IP", allowed, params)
+            assert mask[found.ids[found.ids >= 0]].all()
+            assert self.recall(found, mask) >= least, name
+            for q in range(3):
+                alone = search_segment(index, self.rows, self.queries[q : q + 1], K, "IP", allowed, params)
+                np.testing.assert_allclose(alone.distances[0], found.distances[q], rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("mmap", [False, True])

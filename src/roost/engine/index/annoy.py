@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
-from roost.engine.index.base import VectorIndex
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, exact_search, merge, normalised
 from roost.engine.index.narrow import blocks
 from roost.engine.index.parameters import INT32_MAX, integer, require_known, require_metric
@@ -55,7 +54,7 @@ _SEED = 1
 _Nodes = npt.NDArray[np.uint8]
 
 
-class AnnoyForest(VectorIndex):
+class AnnoyForest(BuiltAtOnce):
     """Forest of random projection trees.
 
     Build parameter: `n_trees` (1 to 10,000; more trees find more and take more memory). Search parameter:
@@ -71,7 +70,6 @@ class AnnoyForest(VectorIndex):
 
     index_type: ClassVar[str] = "ANNOY"
     search_params: ClassVar[tuple[str, ...]] = ("search_k",)
-    learns: ClassVar[bool] = True
 
     def __init__(self, forest: Any, nodes: _Nodes, metric: str, dim: int, n_rows: int, n_trees: int) -> None:
         self.metric = metric
@@ -83,18 +81,8 @@ class AnnoyForest(VectorIndex):
         self._first = _n_reserved(_width(dim, metric))
 
     @classmethod
-    def build(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> AnnoyForest:
-        return whole(cls._building(vectors, metric, params))
-
-    @classmethod
-    def build_until(
-        cls, vectors: FloatArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        """Return the index, or None where it was told to stop; Annoy grows its trees in one go."""
-        return whole_or_none(cls._building(vectors, metric, params), stopping)
-
-    @classmethod
     def _building(cls, vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> Building[AnnoyForest]:
+        """Build in steps; Annoy grows its trees in one of them."""
         require_metric(metric, cls.index_type, cls.metrics)
         n_trees = _n_trees(params)
         file = os.memfd_create("annoy")
@@ -131,9 +119,6 @@ class AnnoyForest(VectorIndex):
     def save(self, path: Path) -> None:
         with open(path, "wb") as file:
             file.write(self._nodes.data)
-
-    def add(self, vectors: FloatArray) -> None:
-        raise InvalidArgument("an index of type ANNOY is built of all of its rows at once")
 
     def search(
         self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None

@@ -59,6 +59,10 @@ class VectorIndex(ABC):
     """Whether its distances only order the rows, as those of compressed vectors do. The engine then asks for
     `n_refined` rows, and compares these with the full vectors of the segment."""
 
+    filtered_refinement: ClassVar[int] = 1
+    """How many times `n_refined` rows are compared again under a filter; for a type that compresses and has no width.
+    The nearest of all rows stand out from the others, and those that a filter leaves do so less."""
+
     on_disk: ClassVar[bool] = False
     """Whether the full vectors are to stay on disk, and be read row by row where they are compared again."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +13,8 @@ from pymilvus import DataType
 
 from roost.engine.columns import Bitmap, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
-from roost.engine.index.base import VectorIndex
 from roost.engine.index.binary import BINARY_METRICS, bit_distances
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, exact_search, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.faiss_ivf import (
@@ -28,13 +27,13 @@ from roost.engine.index.faiss_ivf import (
 )
 from roost.engine.index.narrow import blocks
 from roost.engine.index.parameters import integer, require_known, require_metric
-from roost.errors import Corruption, InvalidArgument
+from roost.errors import Corruption
 
 SAMPLED_PER_LIST = 256
 """Rows that centroids are learned from, for each list."""
 
 
-class BinaryIvf(VectorIndex):
+class BinaryIvf(BuiltAtOnce):
     """Build parameter: `nlist` (1 to 65536 lists). Search parameter: `nprobe`, how many of the lists are read.
 
     Lists and their order go by the Hamming distance, under JACCARD as well: rows are then compared by JACCARD, so what
@@ -46,7 +45,6 @@ class BinaryIvf(VectorIndex):
     search_params: ClassVar[tuple[str, ...]] = ("nprobe",)
     metrics: ClassVar[tuple[str, ...]] = BINARY_METRICS
     vector_types: ClassVar[tuple[DataType, ...]] = (DataType.BINARY_VECTOR,)
-    learns: ClassVar[bool] = True
 
     def __init__(self, centroids: Bitmap, starts: IntArray, ids: IntArray, rows: Bitmap, metric: str) -> None:
         self.metric = metric
@@ -55,16 +53,6 @@ class BinaryIvf(VectorIndex):
         self._starts = starts
         self._ids = ids
         self._rows = rows
-
-    @classmethod
-    def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> BinaryIvf:
-        return whole(cls._building(vectors, metric, params))
-
-    @classmethod
-    def build_until(
-        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        return whole_or_none(cls._building(vectors, metric, params), stopping)
 
     @classmethod
     def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[BinaryIvf]:
@@ -96,9 +84,6 @@ class BinaryIvf(VectorIndex):
 
     def save(self, path: Path) -> None:
         write_arrays(path, [self._centroids, self._starts, self._ids, self._rows])
-
-    def add(self, vectors: VectorArray) -> None:
-        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
     def search(
         self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None

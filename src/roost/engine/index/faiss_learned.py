@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Neighbours, VectorArray
 from roost.engine.index import narrow
-from roost.engine.index.base import VectorIndex
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_base import FaissIndex
 from roost.engine.index.narrow import FLOAT32, as_float32
 from roost.engine.index.parameters import choice, integer, number, require_known, require_metric
 from roost.errors import InvalidArgument
-
-_LearnedT = TypeVar("_LearnedT", bound="FaissLearned")
 
 REFINE_TYPES = ("SQ6", "SQ8", "BF16", "FP16", "FP32")
 MAX_REFINE_K = 1_000.0
@@ -34,7 +32,7 @@ LIFTED = "LIFTED"
 """What rows of an inner product are searched as, where they are lifted to one length; other metrics are themselves."""
 
 
-class FaissLearned(FaissIndex):
+class FaissLearned(BuiltAtOnce, FaissIndex):
     """An index that learns from all of its rows. Where they are too few to learn from, it compares them all.
 
     A cosine is searched as the Euclidean distance of normalised vectors. For an inner product a type may lift the rows
@@ -51,7 +49,6 @@ class FaissLearned(FaissIndex):
     transformation for inner-product spaces".
     """
 
-    learns: ClassVar[bool] = True
     compresses: ClassVar[bool] = True
     build_params: ClassVar[tuple[str, ...]]
     default_refine_k: ClassVar[float] = 1.0
@@ -68,20 +65,9 @@ class FaissLearned(FaissIndex):
         self.dim -= self._n_lifted
 
     @classmethod
-    def build(cls: type[_LearnedT], vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> _LearnedT:
+    def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[Any]:
         made = cls._empty(vectors, metric, params)
-        for _ in cls._filling(made, vectors, metric):
-            pass
-        return cls(made, metric)
-
-    @classmethod
-    def build_until(
-        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        made = cls._empty(vectors, metric, params)
-        for _ in cls._filling(made, vectors, metric):
-            if stopping():
-                return None
+        yield from cls._filling(made, vectors, metric)
         return cls(made, metric)
 
     @classmethod
@@ -106,7 +92,7 @@ class FaissLearned(FaissIndex):
         return LIFTED if metric == "IP" and cls.lifts else metric
 
     @classmethod
-    def _filling(cls, made: Any, vectors: VectorArray, metric: str) -> Iterator[None]:
+    def _filling(cls, made: Any, vectors: VectorArray, metric: str) -> Building[None]:
         """Let Faiss's empty index learn from the rows and take them, a block with each step."""
         space, n_lifted, square = cls._space(metric), made.d - vectors.shape[1], 0.0
         yield
@@ -171,9 +157,6 @@ class FaissLearned(FaissIndex):
     def _row_bytes(cls, made: Any, params: Mapping[str, Any]) -> int:
         """Return what a row takes in Faiss's index: its code and its number."""
         return int(made.code_size) + 8
-
-    def add(self, vectors: VectorArray) -> None:
-        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
     def search(
         self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None

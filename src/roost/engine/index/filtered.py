@@ -69,7 +69,8 @@ def search_segment(
     check_queries(queries, k, vectors.shape[1])
     params = params or {}
     if index is not None and index.compresses:
-        n_found, wider = _widened(index, k, params)
+        is_filtered = allowed is not None and allowed.count < len(vectors)
+        n_found, wider = _widened(index, k, params, is_filtered=is_filtered)
         found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch, trace)
         answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)
         n_rows = len(vectors) if allowed is None else allowed.count
@@ -86,9 +87,12 @@ def search_segment(
     return _search_once(index, vectors, queries, k, metric, allowed, params, inverse_norms, sketch, trace, known)
 
 
-def _widened(index: VectorIndex, k: int, params: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+def _widened(
+    index: VectorIndex, k: int, params: Mapping[str, Any], *, is_filtered: bool
+) -> tuple[int, Mapping[str, Any]]:
     """Return how many rows of an index that compresses are compared again, and the parameters to find so many."""
-    width, n_found = index.search_width(k, params), max(k, min(index.n_refined(k, params), index.n_rows))
+    n_refined = index.n_refined(k, params) * (index.filtered_refinement if is_filtered else 1)
+    width, n_found = index.search_width(k, params), max(k, min(n_refined, index.n_rows))
     return n_found, index.with_width(n_found, params, max(width, n_found))
 
 

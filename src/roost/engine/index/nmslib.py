@@ -21,8 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours
-from roost.engine.index.base import VectorIndex
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, normalised
 from roost.engine.index.faiss_hnsw import graph_comparisons, graph_row_bytes
 from roost.engine.index.narrow import blocks
@@ -47,7 +46,7 @@ _Bytes = npt.NDArray[np.uint8]
 _NmslibT = TypeVar("_NmslibT", bound="NmslibGraph")
 
 
-class NmslibGraph(VectorIndex):
+class NmslibGraph(BuiltAtOnce):
     """A graph that NMSLIB builds of all rows at once.
 
     A cosine is the inner product of normalised vectors. Subclasses name NMSLIB's method and its parameters.
@@ -55,7 +54,6 @@ class NmslibGraph(VectorIndex):
     Source: https://github.com/nmslib/nmslib, manual/methods.md.
     """
 
-    learns: ClassVar[bool] = True
     width_param: ClassVar[str]
     method: ClassVar[str]
     links_param: ClassVar[str]
@@ -78,20 +76,10 @@ class NmslibGraph(VectorIndex):
         self._width = _SharedSetting(lambda width: self._handle.setQueryTimeParams({"efSearch": width}))
 
     @classmethod
-    def build(cls: type[_NmslibT], vectors: FloatArray, metric: str, params: Mapping[str, Any]) -> _NmslibT:
-        return whole(cls._building(vectors, metric, params))
-
-    @classmethod
-    def build_until(
-        cls, vectors: FloatArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        """Return the index, or None where it was told to stop; NMSLIB makes the graph itself in one go."""
-        return whole_or_none(cls._building(vectors, metric, params), stopping)
-
-    @classmethod
     def _building(
         cls: type[_NmslibT], vectors: FloatArray, metric: str, params: Mapping[str, Any]
     ) -> Building[_NmslibT]:
+        """Build in steps; NMSLIB makes the graph itself in one of them."""
         require_metric(metric, cls.index_type, cls.metrics)
         made_with = cls._build_params(params)
         rows = normalised(vectors) if metric == "COSINE" else np.ascontiguousarray(vectors)
@@ -131,9 +119,6 @@ class NmslibGraph(VectorIndex):
             if self._vectors is not None:
                 file.write(self._vectors.data)
             file.write(self._graph.data)
-
-    def add(self, vectors: FloatArray) -> None:
-        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
 
     def search(
         self, queries: FloatArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None

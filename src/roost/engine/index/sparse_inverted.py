@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
@@ -12,18 +12,20 @@ from pymilvus import DataType
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
-from roost.engine.index.base import VectorIndex
-from roost.engine.index.building import Building, whole, whole_or_none
+from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
 from roost.engine.index.parameters import choice, number, require_known, require_metric
 from roost.engine.index.sparse_rows import NOMINAL_DIM, SparseRows, in_float32, pair_blocks
-from roost.errors import Corruption, InvalidArgument
+from roost.errors import Corruption
 
 ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
 LARGEST_RATIO = 0.999
 REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
+
+FEW_FORBIDDEN = 0.5
+"""Where so many of the k best of all rows are forbidden on average, or fewer, they are looked for first."""
 
 _PAIR_COPIES = 6
 """Times the size of the rows that a build takes, rather more than less."""
@@ -91,7 +93,7 @@ class _Terms(NamedTuple):
         return zeros
 
 
-class SparseInverted(VectorIndex):
+class SparseInverted(BuiltAtOnce):
     """Exact search by the inner product, list by list, which ends early.
 
     The lists that can add most to a row are read first. Once what the others can add cannot bring a row that has not
@@ -101,7 +103,7 @@ class SparseInverted(VectorIndex):
     Build parameters: `drop_ratio_build` (0 to 0.999, the share of the smallest numbers that the lists leave out; what
     is found is then compared again with the full vectors), `inverted_index_algo` (checked; there is one algorithm).
     Search parameter: `drop_ratio_search`, the share of the query's smallest numbers, which only rank what the others
-    find.
+    find; under a filter that touches the answer they find it with the others.
 
     A product that float32 cannot hold comes out as its largest number, and is ranked by what it is.
 
@@ -112,22 +114,11 @@ class SparseInverted(VectorIndex):
     search_params: ClassVar[tuple[str, ...]] = ("drop_ratio_search",)
     metrics: ClassVar[tuple[str, ...]] = ("IP",)
     vector_types: ClassVar[tuple[DataType, ...]] = (DataType.SPARSE_FLOAT_VECTOR,)
-    learns: ClassVar[bool] = True
 
     def __init__(self, postings: _Postings, metric: str) -> None:
         self.metric = metric
         self.dim = NOMINAL_DIM
         self._postings = postings
-
-    @classmethod
-    def build(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> SparseInverted:
-        return whole(cls._building(vectors, metric, params))
-
-    @classmethod
-    def build_until(
-        cls, vectors: VectorArray, metric: str, params: Mapping[str, Any], stopping: Callable[[], bool]
-    ) -> VectorIndex | None:
-        return whole_or_none(cls._building(vectors, metric, params), stopping)
 
     @classmethod
     def _building(cls, vectors: VectorArray, metric: str, params: Mapping[str, Any]) -> Building[SparseInverted]:
@@ -158,9 +149,6 @@ class SparseInverted(VectorIndex):
     def save(self, path: Path) -> None:
         write_arrays(path, self._postings)
 
-    def add(self, vectors: VectorArray) -> None:
-        raise InvalidArgument(f"an index of type {self.index_type} is built of all of its rows at once")
-
     def search(
         self, queries: VectorArray, k: int, allowed: Bitmap | None = None, params: Mapping[str, Any] | None = None
     ) -> Neighbours:
@@ -170,6 +158,8 @@ class SparseInverted(VectorIndex):
         if allowed is not None:
             check_bitmap(allowed, self.n_rows)
             mask = np.unpackbits(allowed, count=self.n_rows, bitorder="little").astype(bool)
+            if dropped and np.count_nonzero(mask) < (1 - FEW_FORBIDDEN / k) * self.n_rows:
+                dropped = 0.0
         asked = cast(SparseRows, queries)
         answers = [self._search_one(asked.row(q), k, mask, dropped) for q in range(len(asked))]
         ids = [answer.ids for answer in answers] or [np.empty((0, k), np.int64)]
@@ -178,13 +168,23 @@ class SparseInverted(VectorIndex):
         )
 
     def _search_one(self, query: npt.NDArray[Any], k: int, mask: Mask | None, dropped: float) -> Neighbours:
-        sizes = np.argsort(np.abs(query["value"]), kind="stable")
+        """Return the k best allowed rows of a query, all of whose numbers count where a row of the answer is forbidden.
+
+        The best of all rows stand out from the others, so a part of the query finds them. Behind rows that a filter
+        forbids come some that hardly differ, and the same part would miss more of these.
+        """
         n_dropped = int(dropped * len(query))
-        terms = self._terms(query[np.sort(sizes[n_dropped:])])
-        if not n_dropped:
-            rows, scores = self._best(terms, k, mask)
-            return _ranked(rows, scores, k)
-        rows, scores = self._best(terms, REFINED_PER_ROW * k, mask)
+        if n_dropped:
+            found = self._search_by_part(query, k, n_dropped)
+            if mask is None or mask[found.ids[found.ids >= 0]].all():
+                return found
+        rows, scores = self._best(self._terms(query), k, mask)
+        return _ranked(rows, scores, k)
+
+    def _search_by_part(self, query: npt.NDArray[Any], k: int, n_dropped: int) -> Neighbours:
+        """Find rows by a query without its smallest numbers, and rank them by all of it."""
+        sizes = np.argsort(np.abs(query["value"]), kind="stable")
+        rows, scores = self._best(self._terms(query[np.sort(sizes[n_dropped:])]), REFINED_PER_ROW * k, None)
         first = _ranked(rows, scores, REFINED_PER_ROW * k)
         rows = np.sort(first.ids[first.ids >= 0])
         again = self._terms(query)
@@ -263,6 +263,7 @@ class _SparseWithoutSmall(SparseInverted):
     """The index whose lists leave out small numbers."""
 
     compresses: ClassVar[bool] = True
+    filtered_refinement: ClassVar[int] = 10
 
     @classmethod
     def n_refined(cls, k: int, params: Mapping[str, Any]) -> int:
