@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from roost.engine.budget import RAISE, RELEASE, build_need, merge_need, segment_bytes, ways_out
+from roost.engine.budget import RAISE, RELEASE, build_need, merge_need, stored_bytes, ways_out
 from roost.engine.compaction import SegmentStats
 from roost.engine.kept import Kept
 from roost.engine.memory import shown_bytes
@@ -65,5 +65,4 @@ class Room:
         budget, record = self._collection.host.budget, self._collection.record
         with self._collection.host.catalog.lock:
             held, free = budget.held(), budget.free()
-        own = sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
-        return min(budget.limit - held + own, free)
+        return min(budget.limit - held + stored_bytes(record, segments), free)

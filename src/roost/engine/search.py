@@ -98,6 +98,10 @@ def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
     numbers: list[int] = []
     known = NOTHING_KNOWN
     for number, searched in enumerate(snapshot.parts):
+        if searched.is_outside(request.partitions):
+            if request.traces is not None:
+                request.traces.append(Trace())
+            continue
         answer = look(searched, request, k, known)
         if len(request.queries) == 1 and answer.ids.shape[1] == k:
             if known.bound < math.inf and answer.distances[0, 0] >= known.bound:
