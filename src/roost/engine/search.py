@@ -74,8 +74,9 @@ class Hits(NamedTuple):
         parts = self.snapshot.parts
         if self.part is None:
             return parts[0].rows.key_column[self.row]
-        found = np.empty(len(self.row), parts[0].rows.key_column.dtype)
-        for number in set(self.part.tolist()):
+        numbers = set(self.part.tolist())
+        found = np.empty(len(self.row), parts[min(numbers)].rows.key_column.dtype)
+        for number in numbers:
             here = self.part == number
             found[here] = parts[number].rows.key_column[self.row[here]]
         return found
