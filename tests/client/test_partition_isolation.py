@@ -101,6 +101,13 @@ def test_who_only_reads_does_not_switch_it(client: EmbeddedClient, db_path: Path
         assert answers(reader, partition_names=["a"]) == answers(client, partition_names=["a"])
 
 
+def test_what_is_not_searched_is_said_to_be_of_other_partitions(client: EmbeddedClient) -> None:
+    report = client.explain("rows", data=VECTORS[:1], limit=3, filter="n >= 0", partition_names=["b"])
+    shown = {part["part"]: (part["index"], part["candidates"], bool(part["steps"])) for part in report["parts"]}
+    (a,), (b,) = segment_ids(client, "a"), segment_ids(client, "b")
+    assert shown == {f"segment {a}": ("not needed", 0, False), f"segment {b}": ("used", 2_000, True)}
+
+
 # Memory
 
 
@@ -134,6 +141,17 @@ def test_background_work_on_a_released_partition_holds_no_file(client: EmbeddedC
     assert mapped(client, "a") == set()
     client.load_partitions("rows", "a")
     assert client.search("rows", data=VECTORS[7:8] + 1, limit=1, partition_names=["a"])[0][0].id == 9_007
+
+
+@needs_maps
+def test_an_index_that_is_built_for_a_released_partition_holds_no_file(client: EmbeddedClient) -> None:
+    client.create_partition("rows", "c")
+    client.release_partitions("rows", "c")
+    client.insert("rows", [{"id": 9_000 + i, "vector": VECTORS[i], "n": i} for i in range(1_500)], partition_name="c")
+    client.flush("rows")
+    described = client.describe_index("rows", "vector")
+    assert described is not None and described["pending_index_rows"] == 0
+    assert mapped(client, "c") == set()
 
 
 @needs_maps

@@ -257,6 +257,8 @@ def test_rows_are_put_apart_by_partition(monkeypatch: pytest.MonkeyPatch) -> Non
         [*range(40, 45), *range(61, 64)],
     ]
     assert all([source.part for source in group] == [first, second] for group in groups)
+    whole = [Source(first, np.arange(25)), Source(second, np.arange(7))]
+    assert [keys(group) for group in apart(whole)] == [keys(group) for group in groups], "deleted rows stay behind"
     alone = merge_sources([in_partitions([(range(12), 4)], [3])])
     assert apart(alone) == [alone]
     small = merge_sources([in_partitions([(range(9), 4), (range(20, 29), 5)], [])])
@@ -273,6 +275,10 @@ def test_a_segment_knows_whose_rows_it_holds(tmp_path: Path) -> None:
     live = write(tmp_path, 2, merge_sources([in_partitions([(range(3), 1), (range(20, 32), 2)], [0, 1, 2])]))
     assert live is not None and isinstance(live.rows, Segment)
     assert (live.partition_id, live.rows.record.n_largest) == spread(live) == (2, 12)
+    with_dead = Source(in_partitions([(range(3), 1), (range(20, 32), 2)], [0, 1, 2]), np.arange(15))
+    kept = write(tmp_path, 3, [with_dead])
+    assert kept is not None and kept.n_rows == 15 and kept.n_dead == 3, "as where the graph of a segment is grown"
+    assert kept.partition_id == 2
     record = live.rows.record
     assert SegmentRecord.from_document(2, record.to_document()) == record
     old = {name: value for name, value in record.to_document().items() if name not in ("partition", "n_largest")}

@@ -456,19 +456,21 @@ def test_a_partition_with_a_number_that_was_used_before_begins_empty(collection:
 # Reading
 
 
+def is_open(part: Part) -> bool:
+    """Whether a sealed part has opened anything."""
+    return bool(part.rows._held) or any(held._opened is not None for held in part.derived)  # type: ignore[union-attr]
+
+
 def test_a_search_within_a_partition_opens_no_other_and_filters_nothing(collection: Collection) -> None:
     fill(collection)
     collection.close_files()
     partitions = collection.partition_ids(["p"])
     parts = {part.partition_id: part for part in collection.snapshot().parts}
     assert parts[1].select(None, partitions) is None
+    assert not is_open(parts[1]), "whose rows they are is known"
     outside = parts[2].select(None, partitions)
     assert outside is not None and outside.count == 0
     nearest(collection, vectors_of([7], [1]), 5, partitions=partitions)
     collection.query(partitions=partitions)
     collection.count(None, partitions)
-
-    def is_open(part: Part) -> bool:
-        return bool(part.rows._held) or any(held._opened is not None for held in part.derived)  # type: ignore[union-attr]
-
     assert is_open(parts[1]) and not is_open(parts[2])
