@@ -17,12 +17,14 @@ from roost.engine.bulk import load_batch
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
+from roost.engine.partitions import ISOLATION_PROPERTY
 from roost.engine.records import DEFAULT_PARTITION
 from roost.errors import IndexNotFound
 from tests.engine.model import Key, Model, hnsw, lower_thresholds, make_batch, make_schema
 
 N_KEYS = 160
 SCHEMAS = {"numbers": make_schema(), "texts": make_schema(string_keys=True, n_vectors=2)}
+PROPERTIES = {"numbers": {}, "texts": {ISOLATION_PROPERTY: True}}
 _KINDS = {
     "insert": 50,
     "delete": 14,
@@ -73,7 +75,7 @@ def perform(database: Database, operation: Operation) -> None:
         if operation.collection in database.list_collections("default"):
             database.drop_collection("default", operation.collection)
         return
-    collection = database.create_collection("default", operation.collection, schema)
+    collection = database.create_collection("default", operation.collection, schema, PROPERTIES[operation.collection])
     match operation.kind:
         case "insert":
             collection.insert(make_batch(collection.schema, operation.keys, operation.g))

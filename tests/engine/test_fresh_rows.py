@@ -211,7 +211,7 @@ def test_merged_rows_without_a_graph_keep_their_sketch(database: Database, monke
         collection._upkeep._seal()
     spec = collection.record.indexes[0]
     assert [spec.index_id in part.sketches for part in collection.snapshot().parts] == [True, True, False]
-    assert collection._upkeep._merge(list(collection.contents.sealed))
+    assert collection._upkeep._merging.merge(list(collection.contents.sealed))
     (part,) = collection.snapshot().parts
     sketch = part.sketch(spec)
     assert sketch is not None and sketch.n_rows == 5_000

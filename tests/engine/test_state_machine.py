@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from roost.engine.bulk import load_batch
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.filter import compile_filter
+from roost.engine.partitions import ISOLATION_PROPERTY, isolates
 from roost.engine.records import DEFAULT_PARTITION
 from roost.engine.segment import IndexSpec
 from tests.engine.model import (
@@ -62,6 +64,7 @@ class CollectionMachine(RuleBasedStateMachine):
 
     string_keys: ClassVar[bool]
     metric: ClassVar[str]
+    isolates: ClassVar[bool] = False
     n_steps: ClassVar[int] = 0
 
     def __init__(self) -> None:
@@ -75,6 +78,8 @@ class CollectionMachine(RuleBasedStateMachine):
         self.database.create_collection("default", "c", schema)
         for name in PARTITIONS[1:]:
             self.collection.create_partition(name)
+        if self.isolates:
+            self.keep_apart(True)
 
     @property
     def collection(self) -> Collection:
@@ -141,6 +146,20 @@ class CollectionMachine(RuleBasedStateMachine):
         assert not self.collection.contents.dirty
         for part in self.collection.snapshot().parts:
             assert len(part.indexes) == (len(self.collection.record.indexes) if part.n_rows >= 24 else 0)
+        if isolates(self.collection.record):
+            self.check_apart()
+
+    def check_apart(self) -> None:
+        """Check that partitions with many rows have segments of their own."""
+        for part in self.collection.snapshot().parts:
+            ids = part.scalar("$partition").to_numpy()[slice(None) if part.dead is None else ~part.dead]
+            assert part.partition_id is None or set(ids) <= {part.partition_id}
+            assert part.partition_id is not None or max(np.bincount(ids), default=0) < 24
+
+    @precondition(lambda self: self.isolates)
+    @rule(wanted=st.booleans())
+    def keep_apart(self, wanted: bool) -> None:
+        self.collection.revise(lambda record: replace(record, properties={ISOLATION_PROPERTY: wanted}))
 
     @rule()
     def make_indexes(self) -> None:
@@ -220,8 +239,12 @@ class TextMachine(CollectionMachine):
     metric = "COSINE"
 
 
+class ApartMachine(NumberMachine):
+    isolates = True
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("machine", [NumberMachine, TextMachine])
+@pytest.mark.parametrize("machine", [NumberMachine, TextMachine, ApartMachine])
 def test_a_collection_is_a_dictionary(machine: type[CollectionMachine], monkeypatch: pytest.MonkeyPatch) -> None:
     lower_thresholds(monkeypatch.setattr)
     stop_upkeep(monkeypatch.setattr)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from roost.engine import maintenance, upkeep
+from roost.engine import maintenance, merging, upkeep
 from roost.engine.collection import Collection
 from roost.engine.contents import Contents
 from roost.engine.database import Database
+from roost.engine.merging import Merging
 from roost.engine.upkeep import Upkeep
 from roost.errors import StorageFull
 from tests.engine.model import hnsw, lower_thresholds, make_batch, make_schema, read_all, stop_upkeep
@@ -112,17 +113,21 @@ def test_a_segment_whose_rows_are_all_deleted_goes(collection: Collection) -> No
     assert not list(collection.host.segments.iterdir())
 
 
-@pytest.mark.parametrize("name", ["_swap_sealed", "_swap_merged", "_swap_indexed"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Upkeep, "_swap_sealed"), (Merging, "_swap"), (Upkeep, "_swap_indexed")],
+    ids=["seal", "merge", "index"],
+)
 def test_writes_and_a_truncation_before_each_swap(
-    collection: Collection, monkeypatch: pytest.MonkeyPatch, name: str
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, kind: type[Any], name: str
 ) -> None:
     insert(collection, range(60), 1)
     collection.flush()
     insert(collection, range(40, 100), 2)
-    swap, model = getattr(Upkeep, name), {**dict.fromkeys(range(40), 1), **dict.fromkeys(range(40, 100), 2)}
+    swap, model = getattr(kind, name), {**dict.fromkeys(range(40), 1), **dict.fromkeys(range(40, 100), 2)}
     changes = ["delete", "upsert", "truncate"]
 
-    def changing(self: Upkeep, contents: Contents, *arguments: object) -> object:
+    def changing(self: Any, contents: Contents, *arguments: object) -> object:
         change = changes.pop(0) if changes else ""
         if change == "delete":
             collection.delete(range(30, 50))
@@ -138,7 +143,7 @@ def test_writes_and_a_truncation_before_each_swap(
             model.update(dict.fromkeys(range(7), 4))
         return swap(self, contents, *arguments)
 
-    monkeypatch.setattr(Upkeep, name, changing)
+    monkeypatch.setattr(kind, name, changing)
     for g in range(5, 11):
         collection.flush()
         assert read_all(collection) == model
@@ -172,7 +177,7 @@ def test_an_index_dropped_while_it_is_built(collection: Collection, monkeypatch:
 
 
 def test_an_index_dropped_while_a_merge_builds_it(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = upkeep.write_segment
+    write = merging.write_segment
 
     def dropping(*arguments: object) -> object:
         written = write(*arguments)
@@ -183,7 +188,7 @@ def test_an_index_dropped_while_a_merge_builds_it(collection: Collection, monkey
     insert(collection, range(60), 1)
     collection.create_index(hnsw())
     collection.flush()
-    monkeypatch.setattr(upkeep, "write_segment", dropping)
+    monkeypatch.setattr(merging, "write_segment", dropping)
     insert(collection, range(100, 160), 1)
     collection.flush()
     assert len(collection.contents.sealed) == 1

@@ -14,12 +14,13 @@ from pymilvus.client.types import ConsistencyLevel, LoadState
 from pymilvus.milvus_client.index import IndexParams
 
 from roost.embedded import arguments
-from roost.embedded.indexes import IndexMethods, loaded, read_indexes, released, require_indexes, with_released
-from roost.embedded.session import CONSISTENCY, OWN_PREFIX, RELEASED, SHARDS
+from roost.embedded.indexes import IndexMethods, load, loaded, read_indexes, released, require_indexes
+from roost.embedded.session import CONSISTENCY, OWN_PREFIX, SHARDS
 from roost.engine.budget import LIMIT_PROPERTY
 from roost.engine.collection import Collection
 from roost.engine.declare import check_name, field_params, schema_from_milvus
 from roost.engine.memory import parse_limit
+from roost.engine.partitions import ISOLATION_PROPERTY, parse_isolation, released_names, with_released
 from roost.engine.records import DEFAULT_DATABASE, CollectionRecord
 from roost.engine.schema import Field
 from roost.errors import CollectionNotFound, InvalidArgument, InvalidArgumentType, InvalidSchema, NotSupported
@@ -199,7 +200,7 @@ class DefinitionMethods(IndexMethods):
         with collection.changing():
             record = collection.record
             if _droppable(record, partition_name):
-                out = [p for p in record.properties.get(RELEASED, []) if p != partition_name]
+                out = [p for p in released_names(record) if p != partition_name]
                 collection.drop_partition(partition_name, with_released(record.properties, out))
 
     def has_partition(
@@ -303,28 +304,37 @@ class DefinitionMethods(IndexMethods):
     def load_partitions(
         self, collection_name: str, partition_names: str | list[str], timeout: float | None = None, **kwargs: Any
     ) -> None:
-        """Make partitions searchable. Raises: CollectionNotFound, PartitionNotFound, IndexNotFound."""
+        """Make partitions searchable; the files of those that were not are opened and verified.
+
+        Raises: CollectionNotFound, PartitionNotFound, IndexNotFound. Corruption: a file is damaged.
+            MemoryLimitExceeded: they do not fit into memory beside what is loaded; nothing was changed.
+        """
         collection, names = self._named_partitions(collection_name, partition_names, timeout)
 
-        def load(record: CollectionRecord) -> CollectionRecord:
-            out = record.properties.get(RELEASED, []) if record.loaded else record.partitions
+        def with_these(record: CollectionRecord) -> CollectionRecord:
+            out = released_names(record) if record.loaded else record.partitions
             return loaded(record, [p for p in out if p not in names])
 
-        collection.revise(load)
+        load(collection, with_these)
 
     def release_partitions(
         self, collection_name: str, partition_names: str | list[str], timeout: float | None = None, **kwargs: Any
     ) -> None:
-        """Take partitions out of searches. Raises: CollectionNotFound, PartitionNotFound."""
+        """Take partitions out of use until they are loaded again, and give back what memory they alone take.
+
+        That is the memory of segments with rows of no other partition, which the property "partition.isolation" makes.
+        Raises: CollectionNotFound, PartitionNotFound.
+        """
         collection, names = self._named_partitions(collection_name, partition_names, timeout)
 
         def release(record: CollectionRecord) -> CollectionRecord:
-            out = [p for p in record.partitions if p in names or p in record.properties.get(RELEASED, [])]
+            out = [p for p in record.partitions if p in names or p in released_names(record)]
             if not record.loaded or len(out) == len(record.partitions):
                 return released(record)
             return replace(record, properties=with_released(record.properties, out))
 
         collection.revise(release)
+        collection.close_files()
 
     def get_load_state(
         self, collection_name: str, partition_name: str | None = "", timeout: float | None = None, **kwargs: Any
@@ -353,7 +363,7 @@ class DefinitionMethods(IndexMethods):
 
 
 def _is_loaded(record: CollectionRecord, partition: str) -> bool:
-    return record.loaded and partition not in record.properties.get(RELEASED, [])
+    return record.loaded and partition not in released_names(record)
 
 
 def _droppable(record: CollectionRecord, partition: str) -> bool:
@@ -399,13 +409,16 @@ def _properties(options: dict[str, Any], *, has_partition_key: bool) -> dict[str
 def _checked_properties(properties: Any) -> dict[str, Any]:
     """Return properties that a collection can have.
 
-    Raises: InvalidArgument: not a dict, a name that is reserved, or a limit that is no size or too small. NotSupported.
+    Raises: InvalidArgument: not a dict, a name that is reserved, a limit that is no size or too small, or an isolation
+        that is neither true nor false. NotSupported.
     """
     given: dict[str, Any] = dict(arguments.as_properties(properties))
     for name in _UNSUPPORTED_PROPERTIES.intersection(given):
         raise NotSupported(f"collection property {name!r}: the embedded engine does not have it yet")
     if LIMIT_PROPERTY in _checked_names(given):
         parse_limit(LIMIT_PROPERTY, given[LIMIT_PROPERTY])
+    if ISOLATION_PROPERTY in given:
+        parse_isolation(given[ISOLATION_PROPERTY])
     return given
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,11 +10,12 @@ from pymilvus import DataType
 from pymilvus.milvus_client.index import IndexParam, IndexParams
 
 from roost.embedded import arguments
-from roost.embedded.session import RELEASED, Session
+from roost.embedded.session import Session
 from roost.engine.collection import Collection
 from roost.engine.compaction import MIN_INDEXED_ROWS
 from roost.engine.declare import check_name
 from roost.engine.index.registry import AUTO_TYPES, check_definition, index_types, named_type
+from roost.engine.partitions import loaded_ids, with_released
 from roost.engine.records import CollectionRecord
 from roost.engine.scalar.types import check_scalar_index, is_scalar_type
 from roost.engine.schema import Schema
@@ -95,16 +96,12 @@ class IndexMethods(Session):
             collection.drop_index(index_name)
 
     def load_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
-        """Make a collection searchable; where it was not, its files are opened and verified.
+        """Make a collection searchable; the files of what was not are opened and verified.
 
         Raises: CollectionNotFound. IndexNotFound: a vector field has no index. Corruption: a file is damaged.
             MemoryLimitExceeded: it does not fit into memory beside what is loaded; nothing was changed.
         """
-        collection = self._collection(collection_name, timeout)
-        if not collection.record.loaded:
-            collection.check_memory(loaded(collection.record))
-            collection.snapshot().open_files()
-        collection.revise(loaded)
+        load(self._collection(collection_name, timeout), loaded)
 
     def release_collection(self, collection_name: str, timeout: float | None = None, **kwargs: Any) -> None:
         """Take a collection out of use until it is loaded again, and give back the memory that it takes.
@@ -182,10 +179,17 @@ def released(record: CollectionRecord) -> CollectionRecord:
     return replace(record, loaded=False, properties=with_released(record.properties, []))
 
 
-def with_released(properties: dict[str, Any], partitions: list[str]) -> dict[str, Any]:
-    """Return the properties with these partitions as the released ones."""
-    kept = {k: v for k, v in properties.items() if k != RELEASED}
-    return {**kept, RELEASED: partitions} if partitions else kept
+def load(collection: Collection, change: Callable[[CollectionRecord], CollectionRecord]) -> None:
+    """Give a collection a definition by which more of it is loaded, having opened and verified the files of that.
+
+    Raises: IndexNotFound. Corruption: a file is damaged. MemoryLimitExceeded. Nothing was changed then.
+    """
+    changed = change(collection.record)
+    added = loaded_ids(changed) - loaded_ids(collection.record)
+    if added:
+        collection.check_memory(changed)
+        collection.snapshot().open_files(tuple(added))
+    collection.revise(change)
 
 
 def require_indexes(name: str, schema: Schema, indexes: Iterable[IndexSpec]) -> None:

@@ -11,11 +11,9 @@ from roost.embedded.arguments import check_collection_name, check_timeout
 from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.memory import parse_limit
+from roost.engine.partitions import loaded_ids, released_names
 from roost.engine.records import DEFAULT_DATABASE
 from roost.errors import Closed, CollectionNotLoaded
-
-RELEASED = "roost.released_partitions"
-"""The property that lists the partitions of a loaded collection that were released."""
 
 CONSISTENCY = "roost.consistency_level"
 SHARDS = "roost.num_shards"
@@ -90,7 +88,7 @@ def readable_partitions(collection: Collection, names: list[str] | None) -> tupl
     Raises: PartitionNotFound. CollectionNotLoaded: one that is named was released.
     """
     record = collection.record
-    released = record.properties.get(RELEASED)
+    released = released_names(record)
     if not released:
         return collection.partition_ids(names) if names else None
     if names:
@@ -101,4 +99,4 @@ def readable_partitions(collection: Collection, names: list[str] | None) -> tupl
                     f"partition {name!r} of collection {collection.name!r} is not loaded; call load_partitions first"
                 )
         return ids
-    return tuple(sorted(i for name, i in record.partitions.items() if name not in released))
+    return tuple(sorted(loaded_ids(record)))

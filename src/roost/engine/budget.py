@@ -19,6 +19,7 @@ from roost.engine.index.base import VectorIndex
 from roost.engine.index.registry import resolve_index, resolve_params
 from roost.engine.index.sketch import EXCERPTED_PER_ROW
 from roost.engine.memory import parse_bytes, physical_bytes, shown_bytes
+from roost.engine.partitions import released_ids
 from roost.engine.records import CollectionRecord
 from roost.engine.schema import Field, Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
@@ -68,10 +69,16 @@ _RAISE_OWN: Final = f"raise its property {LIMIT_PROPERTY!r}"
 
 def needed_bytes(record: CollectionRecord, segments: Sequence[SegmentRecord], tail_bytes: int = 0) -> int:
     """Return what a collection holds in memory: its tail, and what searches touch where it is loaded."""
+    return stored_bytes(record, segments) + TAIL_COPIES * tail_bytes
+
+
+def stored_bytes(record: CollectionRecord, segments: Sequence[SegmentRecord]) -> int:
+    """Return what searches touch of segments, those left out that hold one released partition alone."""
     if not record.loaded:
-        return TAIL_COPIES * tail_bytes
-    stored = sum(segment_bytes(record.schema, record.indexes, segment) for segment in segments)
-    return stored + TAIL_COPIES * tail_bytes
+        return 0
+    released = released_ids(record)
+    loaded = (segment for segment in segments if segment.partition_id not in released)
+    return sum(segment_bytes(record.schema, record.indexes, segment) for segment in loaded)
 
 
 def segment_bytes(schema: Schema, specs: Sequence[IndexSpec], segment: SegmentRecord) -> int:

@@ -14,8 +14,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-
 from roost.engine.collection import Collection
 from roost.engine.columns import Batch
 from roost.engine.compaction import Written
@@ -83,15 +81,13 @@ def load_batch(
         Closed, ReadOnly, CollectionNotFound, StorageFull, StorageFailure. MemoryLimitExceeded: the collection is
         loaded, and would outgrow its own limit. Nothing of the batch was stored.
     """
-    host, schema = collection.host, collection.schema
+    host = collection.host
     collection.require_writable()
     partition_id = _partition_id(collection, partition)
     after = None if so_far is None else replace(so_far, n_rows=so_far.n_rows + batch.n_rows)
     if batch.n_rows:
         with host.new_segment() as (segment_id, directory):
-            written = _write(
-                directory, segment_id, collection, with_partition(batch.scalars, partition_id, schema), batch
-            )
+            written = _write(directory, segment_id, collection, partition_id, batch)
             with collection.changing():
                 if _partition_id(collection, partition) != partition_id:
                     raise PartitionNotFound(f"partition {partition!r} was dropped and made again meanwhile")
@@ -104,14 +100,22 @@ def load_batch(
     return after
 
 
-def _write(directory: Path, segment_id: int, collection: Collection, scalars: pa.RecordBatch, batch: Batch) -> Written:
+def _write(directory: Path, segment_id: int, collection: Collection, partition_id: int, batch: Batch) -> Written:
     directory.mkdir(parents=True, exist_ok=True)
-    files = [write_scalars(directory, scalars)]
+    files = [write_scalars(directory, with_partition(batch.scalars, partition_id, collection.schema))]
     for field in collection.schema.matrices:
         files.append(write_vectors(directory, field.field_id, batch.vectors[field.name]))
     sync_directory(directory)
     sync_directory(directory.parent)
-    record = SegmentRecord(segment_id, collection.collection_id, batch.n_rows, tuple(files), {})
+    record = SegmentRecord(
+        segment_id,
+        collection.collection_id,
+        batch.n_rows,
+        tuple(files),
+        {},
+        partition_id=partition_id,
+        n_largest=batch.n_rows,
+    )
     return Written(record, directory, {})
 
 

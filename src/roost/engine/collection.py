@@ -25,6 +25,7 @@ from roost.engine.filter import Predicate
 from roost.engine.host import Host
 from roost.engine.keys import KeyArray, as_keys, key_array
 from roost.engine.log import DELETE, INSERT, encode_delete, encode_insert
+from roost.engine.partitions import isolates, released_ids
 from roost.engine.query import Places
 from roost.engine.records import DEFAULT_PARTITION, CollectionRecord
 from roost.engine.recovery import record_of, recover_contents, segments_of
@@ -126,10 +127,13 @@ class Collection:
             return self.contents, self._snapshot
 
     def close_files(self) -> None:
-        """Give back the memory that stored rows and indexes take; what is needed again is opened again."""
+        """Give back the memory of stored rows and indexes that are released; what is needed again is opened again.
+
+        These are all of a collection that is not loaded, and the segments that hold one released partition alone.
+        """
         with self.host.catalog.lock:
             if self._contents is not None:
-                self._contents.close_files()
+                self._contents.close_files(released_ids(self.record) if self.record.loaded else None)
                 self.publish()
 
     def renew(self, record: CollectionRecord, recover: Recover, segments: Sequence[SegmentRecord]) -> None:
@@ -267,8 +271,8 @@ class Collection:
         with self.changing():
             return self._delete(row_query.find(self._snapshot, predicate=predicate, partitions=partitions).keys)
 
-    def _delete(self, keys: KeyArray, record: CollectionRecord | None = None) -> int:
-        """Remove rows, and in the same transaction store a changed definition if one is given."""
+    def _delete(self, keys: KeyArray, record: CollectionRecord | None = None, whole: Sequence[int] = ()) -> int:
+        """Remove rows and whole segments, and in the same transaction store a changed definition if one is given."""
         found = self.contents.find(keys)
         n_removed = self.contents.count(keys, found)
         if not n_removed and record is None:
@@ -277,9 +281,13 @@ class Collection:
             change.append(self.collection_id, DELETE, encode_delete(keys, self.schema))
             if record is not None:
                 change.put("collection", self.collection_id, record.to_document())
+            for segment_id in whole:
+                change.remove("segment", segment_id)
         self.record = record or self.record
         self.contents.delete(keys, found)
+        removed = self.contents.remove(whole)
         self.publish()
+        self.host.remove_segments((), removed)
         self._upkeep.touch()
         return n_removed
 
@@ -340,6 +348,8 @@ class Collection:
     def drop_partition(self, name: str, properties: dict[str, Any] | None = None) -> None:
         """Remove a partition and its rows; a name that does not exist is no error.
 
+        Segments with rows of no other go as a whole, unread.
+
         Args:
             properties: of the collection from then on; as they are when None.
         Raises: InvalidArgument: it is the default partition. Corruption: a file that tells its rows is damaged.
@@ -350,9 +360,12 @@ class Collection:
             if name not in self.record.partitions:
                 return
             kept = {n: i for n, i in self.record.partitions.items() if n != name}
-            keys = row_query.find(self._snapshot, partitions=self.partition_ids([name])).keys
+            partition_id = self._partition_id(name)
+            others = tuple(part for part in self._snapshot.parts if part.partition_id != partition_id)
+            keys = row_query.find(Snapshot(self.schema, others), partitions=(partition_id,)).keys
             held = self.record.properties if properties is None else properties
-            self._delete(keys, replace(self.record, partitions=kept, properties=held))
+            record = replace(self.record, partitions=kept, properties=held)
+            self._delete(keys, record, self.contents.of_partition(partition_id))
 
     def create_index(self, spec: IndexSpec) -> None:
         """Define an index on a field; it is built in the background.
@@ -402,6 +415,8 @@ class Collection:
             self.host.save_counter(change)
         before, self.record = self.record, record
         self.host.budget.redefined(self, before)
+        if isolates(record) != isolates(before):
+            self.host.maintenance.touch(self.collection_id, self._upkeep.run, urgent=True)
 
     # Upkeep
 

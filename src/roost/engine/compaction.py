@@ -3,6 +3,9 @@
 A search visits every segment, and a graph of twice the rows costs hardly more to search, so few large
 segments are fast. Merging costs the rewriting of columns; the largest graph of the segments is kept and
 grown by the rows of the others, so that each row enters a graph about once.
+
+Where partitions are kept apart, rows lie in segments of one partition each, once that has enough of them for an index;
+the rows of all smaller partitions share segments.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from roost.engine.index.sketch import Sketch
 from roost.engine.index.sparse_rows import sparse_column
 from roost.engine.memory import physical_bytes
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
-from roost.engine.schema import Field, Schema
+from roost.engine.schema import PARTITION_FIELD, Field, Schema
 from roost.engine.segment import IndexSpec, SegmentRecord
 from roost.engine.snapshot import Part
 from roost.engine.storage.column_files import mapped_vectors, write_gathered, write_scalars, write_vectors
@@ -55,27 +58,71 @@ MAX_DEAD_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class SegmentStats:
-    """What the choice of a merge depends on."""
+    """What the choice of a merge depends on; `partition_id` and `n_largest` as in `SegmentRecord`."""
 
     segment_id: int
     n_rows: int
     n_dead: int
     size_bytes: int
+    partition_id: int | None = None
+    n_largest: int | None = None
+
+    @classmethod
+    def of(cls, segment: SegmentRecord, n_dead: int = 0) -> SegmentStats:
+        """Return those of a segment with so many deleted rows."""
+        size, partition_id = segment.size_bytes, segment.partition_id
+        return cls(segment.segment_id, segment.n_rows, n_dead, size, partition_id, segment.n_largest)
+
+    @property
+    def n_live(self) -> int:
+        return self.n_rows - self.n_dead
 
 
 def plan_merge(
     segments: Sequence[SegmentStats],
     min_bytes: int = 0,
     fits: Callable[[Sequence[SegmentStats]], bool] = lambda merged: True,
+    isolates: bool = False,
 ) -> list[int]:
-    """Return the ids of the segments to merge into one, largest first; empty when none is due.
+    """Return the ids of the segments to merge, largest first; empty when none is due.
 
-    A single id means that the segment is rewritten without its deleted rows.
+    A single id means that the segment is rewritten without its deleted rows, and where partitions are kept apart, that
+    its rows are put into segments apart (`apart`).
 
     Args:
         min_bytes: plan no merge into a smaller segment.
         fits: whether there is memory to merge some segments.
+        isolates: keep partitions apart: merge segments of the same partition, or such as hold small partitions alone.
     """
+    if not isolates:
+        return _plan_among(segments, min_bytes, fits)
+    mixed, pools = _by_partition(segments)
+    for segment in mixed:
+        if segment.size_bytes >= min_bytes and fits([segment]):
+            return [segment.segment_id]
+    return next((ids for pool in pools if (ids := _plan_among(pool, min_bytes, fits))), [])
+
+
+def _by_partition(segments: Sequence[SegmentStats]) -> tuple[list[SegmentStats], list[list[SegmentStats]]]:
+    """Return the segments that are to be taken apart, and the others by what may be merged."""
+    mixed: list[SegmentStats] = []
+    shared: list[SegmentStats] = []
+    own: dict[int, list[SegmentStats]] = {}
+    for segment in segments:
+        if segment.n_live < MIN_INDEXED_ROWS:
+            shared.append(segment)
+        elif segment.partition_id is not None:
+            own.setdefault(segment.partition_id, []).append(segment)
+        elif segment.n_largest is None or segment.n_largest >= MIN_INDEXED_ROWS:
+            mixed.append(segment)
+        else:
+            shared.append(segment)
+    return mixed, [*own.values(), shared]
+
+
+def _plan_among(
+    segments: Sequence[SegmentStats], min_bytes: int, fits: Callable[[Sequence[SegmentStats]], bool]
+) -> list[int]:
     ordered = sorted(segments, key=lambda s: (-s.size_bytes, s.segment_id))
     for i, largest in enumerate(ordered[:-1]):
         smaller = ordered[i + 1 :]
@@ -96,6 +143,12 @@ class Source:
 
     part: Part
     rows: IntArray
+
+    @property
+    def live_rows(self) -> IntArray:
+        """Those of the rows that are not deleted."""
+        dead = self.part.dead
+        return self.rows if dead is None else self.rows[~dead[self.rows]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +173,45 @@ def merge_sources(parts: Sequence[Part]) -> list[Source]:
     keep_all = grows and first.n_dead <= MAX_DEAD_SHARE * first.n_rows and bool(others)
     rows = np.arange(first.n_rows, dtype=np.int64) if keep_all else live_rows(first.n_rows, first.dead)
     return [Source(first, rows), *(Source(part, live_rows(part.n_rows, part.dead)) for part in others)]
+
+
+def apart(sources: Sequence[Source]) -> list[list[Source]]:
+    """Return the live rows by partition: for each that has enough for an index a list of sources, and one for the rest.
+
+    What need not be taken apart is left as it is. A list has all sources, some of them without rows.
+    """
+    rows = [source.live_rows for source in sources]
+    ids = [_partitions(source.part)[of_source] for source, of_source in zip(sources, rows, strict=True)]
+    n_rows = np.bincount(np.concatenate(ids))
+    is_large = n_rows >= MIN_INDEXED_ROWS
+    if np.count_nonzero(is_large) + bool(n_rows[~is_large].any()) < 2:
+        return [list(sources)]
+
+    def group(of_group: Callable[[IntArray], Mask]) -> list[Source]:
+        return [
+            Source(source.part, of_source[of_group(partitions)])
+            for source, of_source, partitions in zip(sources, rows, ids, strict=True)
+        ]
+
+    groups = [group(partial(np.equal, partition_id)) for partition_id in np.flatnonzero(is_large)]
+    return [*groups, group(lambda partitions: ~is_large[partitions])] if n_rows[~is_large].any() else groups
+
+
+def spread(part: Part) -> tuple[int | None, int]:
+    """Return the partition that all live rows of a part are of, None where they are of several, and `n_largest`."""
+    return _spread(_partitions(part)[live_rows(part.n_rows, part.dead)])
+
+
+def _spread(partitions: IntArray) -> tuple[int | None, int]:
+    n_rows = np.bincount(partitions, minlength=1)
+    largest = int(n_rows.argmax())
+    n_largest = int(n_rows[largest])
+    return (largest if n_largest and n_largest == len(partitions) else None), n_largest
+
+
+def _partitions(part: Part) -> IntArray:
+    ids: IntArray = part.scalar(PARTITION_FIELD).to_numpy(zero_copy_only=True)
+    return ids
 
 
 def write_segment(
@@ -173,7 +265,17 @@ def write_segment(
             records[spec.index_id] = save_index(directory, spec, index)
     sync_directory(directory)
     sync_directory(directory.parent)
-    record = SegmentRecord(segment_id, collection_id, scalars.num_rows, tuple(files), records, sketches=sketch_files)
+    partition_id, n_largest = _spread(np.concatenate([_partitions(s.part)[s.live_rows] for s in sources]))
+    record = SegmentRecord(
+        segment_id,
+        collection_id,
+        scalars.num_rows,
+        tuple(files),
+        records,
+        sketches=sketch_files,
+        partition_id=partition_id,
+        n_largest=n_largest,
+    )
     return Written(record, directory, sketches)
 
 

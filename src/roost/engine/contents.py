@@ -6,6 +6,7 @@ come to the same rows from the same log. One thread at a time, under the databas
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -78,10 +79,15 @@ class Contents:
         """Return by segment id what readers hold of the sealed segments."""
         return {segment_id: part.rows for segment_id, part in self.sealed.items()}
 
-    def close_files(self) -> None:
-        """Close the files of the sealed parts; what is needed again is opened again."""
+    def close_files(self, partitions: Collection[int] | None = None) -> None:
+        """Close the files of the sealed parts; what is needed again is opened again.
+
+        Args:
+            partitions: close those of segments that hold rows of one of these alone.
+        """
         for segment_id, part in list(self.sealed.items()):
-            self.sealed[segment_id] = part.closed()
+            if partitions is None or part.partition_id in partitions:
+                self.sealed[segment_id] = part.closed()
 
     def open_files(self) -> bool:
         """Open every file of the sealed parts, so that what is read stays when a writer removes it.
@@ -174,6 +180,15 @@ class Contents:
             sketches = {i: sketch for i, sketch in part.sketches.items() if i != index_id}
             self.sealed[segment_id] = replace(part, indexes=indexes, sketches=sketches, _selections={})
         return dropped
+
+    def of_partition(self, partition_id: int) -> list[int]:
+        """Return the segments that hold rows of this partition alone."""
+        return [segment_id for segment_id, part in self.sealed.items() if part.partition_id == partition_id]
+
+    def remove(self, segment_ids: Iterable[int]) -> dict[int, object]:
+        """Remove segments with their rows, and return what readers hold of them."""
+        self.dirty.difference_update(segment_ids)
+        return {segment_id: self.sealed.pop(segment_id).rows for segment_id in segment_ids}
 
     def freeze(self) -> Part | None:
         """Move the tail's rows to `sealing` and return them; None when there is nothing to seal."""

@@ -45,8 +45,9 @@ class PartReport:
         n_live: rows that are not deleted.
         n_candidates: of these, the rows in the partitions asked for.
         n_allowed: of these, the rows that pass the filter.
-        index: state of the vector index: "used", "damaged" or "not built"; None where none was asked for.
-        scalar_indexes: the fields that have a usable index here.
+        index: state of the vector index: "used", "damaged", "not built", or "not needed" where all rows are of other
+            partitions; None where none was asked for.
+        scalar_indexes: the fields that have a usable index here; none is looked at where all rows are of others.
         steps: of the search, in order.
         time_ms: of the search, the filter included where its mask was not remembered.
     """
@@ -92,7 +93,7 @@ def explain_filter(snapshot: Snapshot, predicate: Predicate | None, partitions: 
 
 
 def _explain_filter(part: Part, predicate: Predicate | None, partitions: Partitions) -> FilterReport | None:
-    if predicate is None:
+    if predicate is None or part.is_outside(partitions):
         return None
     candidates = part.select(None, partitions)
     among = None if candidates is None else candidates.mask
@@ -116,8 +117,10 @@ def _report(
 ) -> PartReport:
     candidates, allowed = part.select(None, partitions), part.select(predicate, partitions)
     held = None if spec is None else part.indexes.get(spec.index_id)
-    state = None if spec is None else "not built" if held is None else "damaged" if held.is_damaged else "used"
-    fields = (other.spec.field for other in part.indexes.values() if other.spec.is_scalar)
+    is_outside = part.is_outside(partitions)
+    is_built = "damaged" if held is not None and held.is_damaged else "not needed" if is_outside else "used"
+    state = None if spec is None else "not built" if held is None else is_built
+    fields = (other.spec.field for other in part.indexes.values() if other.spec.is_scalar and not is_outside)
     return PartReport(
         segment_id=part.rows.segment_id if isinstance(part.rows, Segment) else None,
         n_rows=part.n_rows,

@@ -31,5 +31,8 @@ class Kept(Holder, Protocol):
     def publish(self) -> None:
         """Show readers the contents as they are now. Under the write lock."""
 
+    def close_files(self) -> None:
+        """Give back the memory of stored rows and indexes that are released."""
+
     def require_present(self) -> None:
         """Raises: Closed, CollectionNotFound (it was dropped)."""

@@ -58,6 +58,8 @@ def find(
     parts: list[IntArray] = []
     rows: list[IntArray] = []
     for number, part in enumerate(snapshot.parts):
+        if part.is_outside(partitions):
+            continue
         allowed = part.select(predicate, partitions)
         if keys is not None:
             found = np.unique(part.rows.keys.find(keys))
@@ -73,7 +75,8 @@ def find(
 
 def count(snapshot: Snapshot, predicate: Predicate | None = None, partitions: Partitions = None) -> int:
     """Return how many live rows pass the filter."""
-    selected = ((part, part.select(predicate, partitions)) for part in snapshot.parts)
+    parts = (part for part in snapshot.parts if not part.is_outside(partitions))
+    selected = ((part, part.select(predicate, partitions)) for part in parts)
     return sum(part.n_rows if allowed is None else allowed.count for part, allowed in selected)
 
 

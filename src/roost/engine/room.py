@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from roost.engine.budget import build_need, merge_need, segment_bytes, ways_out
+from roost.engine.budget import build_need, merge_need, stored_bytes, ways_out
 from roost.engine.compaction import SegmentStats
 from roost.engine.kept import Kept
 from roost.engine.memory import shown_bytes
@@ -40,7 +40,7 @@ class Room:
 
     def takes_index(self, segment: SegmentRecord, spec: IndexSpec) -> bool:
         """Say whether an index of a segment can be built now, and remember it where it cannot."""
-        need, own = build_need(self._collection.schema, spec, segment), self._held([segment])
+        need, own = build_need(self._collection.schema, spec, segment), stored_bytes(self._collection.record, [segment])
         left = self._left(own)
         if need <= left:
             return True
@@ -62,12 +62,7 @@ class Room:
         record, ids = self._collection.record, {segment.segment_id for segment in merged}
         segments = [segment for segment in self._collection.footprint[0] if segment.segment_id in ids]
         n_rows, size = sum(s.n_rows for s in merged), sum(s.size_bytes for s in merged)
-        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(self._held(segments))
-
-    def _held(self, segments: Sequence[SegmentRecord]) -> int:
-        """Return what some segments hold themselves."""
-        record = self._collection.record
-        return sum(segment_bytes(record.schema, record.indexes, s) for s in segments) if record.loaded else 0
+        return merge_need(record.schema, record.indexes, n_rows, size) <= self._left(stored_bytes(record, segments))
 
     def _left(self, own: int) -> int:
         """Return the room for work on some segments, what they hold themselves included."""

@@ -75,8 +75,9 @@ class Hits(NamedTuple):
         parts = self.snapshot.parts
         if self.part is None:
             return parts[0].rows.key_column[self.row]
-        found = np.empty(len(self.row), parts[0].rows.key_column.dtype)
-        for number in set(self.part.tolist()):
+        numbers = set(self.part.tolist())
+        found = np.empty(len(self.row), parts[min(numbers)].rows.key_column.dtype)
+        for number in numbers:
             here = self.part == number
             found[here] = parts[number].rows.key_column[self.row[here]]
         return found
@@ -99,6 +100,10 @@ def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
     numbers: list[int] = []
     known = NOTHING_KNOWN
     for number, searched in enumerate(snapshot.parts):
+        if searched.is_outside(request.partitions):
+            if request.traces is not None:
+                request.traces.append(Trace())
+            continue
         answer = look(searched, request, k, known)
         if len(request.queries) == 1 and answer.ids.shape[1] == k:
             if known.bound < math.inf and answer.distances[0, 0] >= known.bound:

@@ -76,6 +76,8 @@ class SegmentRecord:
         log_seq: the last record of the collection's log when the segment was named; its rows and their deletes are
             newer than that record and those before it.
         sketches: index id to the file of the sketch that its searches use, likewise.
+        partition_id: the partition that all live rows are of; None where they are of several, or were not looked at.
+        n_largest: live rows of the partition that had most when they were counted; None where they never were.
     """
 
     segment_id: int
@@ -85,6 +87,8 @@ class SegmentRecord:
     indexes: dict[int, FileRecord]
     log_seq: int = 0
     sketches: dict[int, FileRecord] = dataclasses.field(default_factory=dict)
+    partition_id: int | None = None
+    n_largest: int | None = None
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -94,6 +98,8 @@ class SegmentRecord:
             "indexes": {str(i): asdict(f) for i, f in self.indexes.items()},
             "log_seq": self.log_seq,
             "sketches": {str(i): asdict(f) for i, f in self.sketches.items()},
+            "partition": self.partition_id,
+            "n_largest": self.n_largest,
         }
 
     @classmethod
@@ -106,6 +112,8 @@ class SegmentRecord:
             {int(i): FileRecord(**f) for i, f in document["indexes"].items()},
             document.get("log_seq", 0),
             {int(i): FileRecord(**f) for i, f in document.get("sketches", {}).items()},
+            document.get("partition"),
+            document.get("n_largest"),
         )
 
     @property
@@ -143,6 +151,11 @@ class Segment:
     @property
     def n_rows(self) -> int:
         return self.record.n_rows
+
+    @property
+    def partition_id(self) -> int | None:
+        """The partition that all live rows are of, where they are of one and that is known."""
+        return self.record.partition_id
 
     @property
     def scalars(self) -> pa.RecordBatch:

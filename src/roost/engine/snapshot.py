@@ -56,6 +56,15 @@ class Part:
         return 0 if self.dead is None else int(np.count_nonzero(self.dead))
 
     @property
+    def partition_id(self) -> int | None:
+        """The partition that all live rows are of, where they are of one and that is known."""
+        return self.rows.partition_id
+
+    def is_outside(self, partitions: Partitions) -> bool:
+        """Whether it is known, without opening a file, that no live row lies in the partitions."""
+        return partitions is not None and self.partition_id is not None and self.partition_id not in partitions
+
+    @property
     def memo(self) -> MutableMapping[Hashable, Any]:
         return self.rows.memo
 
@@ -91,6 +100,10 @@ class Part:
 
     def select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
         """Return the live rows that pass the filter and lie in the partitions; None means all rows."""
+        if self.is_outside(partitions):
+            return self.no_rows
+        if self.partition_id is not None:
+            partitions = None
         if predicate is None and partitions is None and self.dead is None:
             return None
         key = (None if predicate is None else predicate.key, partitions)
@@ -104,9 +117,17 @@ class Part:
     @property
     def all_rows(self) -> Allowed:
         """Every row, none of which is deleted, for searches that need to be told."""
-        found = self._selections.get(None)
+        return self._alike(True)
+
+    @property
+    def no_rows(self) -> Allowed:
+        """None of the rows."""
+        return self._alike(False)
+
+    def _alike(self, is_allowed: bool) -> Allowed:
+        found = self._selections.get(is_allowed)
         if found is None:
-            found = self._selections[None] = Allowed(np.ones(self.n_rows, dtype=bool))
+            found = self._selections[is_allowed] = Allowed(np.full(self.n_rows, is_allowed))
         return found
 
     def _select(self, predicate: Predicate | None, partitions: Partitions) -> Allowed | None:
@@ -174,13 +195,16 @@ class Snapshot:
         """Live rows."""
         return sum(part.n_rows - part.n_dead for part in self.parts)
 
-    def open_files(self) -> None:
+    def open_files(self, partitions: Partitions = None) -> None:
         """Open and verify every file of the stored rows and their indexes.
 
+        Args:
+            partitions: leave out what holds rows of other partitions alone.
         Raises: Corruption: a file of the rows is damaged.
         """
         for part in self.parts:
-            part.open_files()
+            if not part.is_outside(partitions):
+                part.open_files()
 
     def n_unindexed(self, index_id: int | None) -> int:
         """Return how many live rows an index does not cover; all where there is none."""

@@ -7,7 +7,6 @@ the rows before or after, never in between; writers wait only for the swap.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,6 @@ from roost.engine.compaction import (
     build_index,
     carried_deletes,
     index_path,
-    merge_sources,
     plan_merge,
     save_index,
     write_segment,
@@ -33,24 +31,19 @@ from roost.engine.contents import Contents, Superseded
 from roost.engine.effort import Effort, Pace, choose_effort
 from roost.engine.index.base import VectorIndex
 from roost.engine.kept import Kept
+from roost.engine.merging import Merging
+from roost.engine.partitions import isolates, released_ids
 from roost.engine.records import CollectionRecord
-from roost.engine.recovery import open_index, open_indexes
+from roost.engine.recovery import open_index
 from roost.engine.room import Room
 from roost.engine.scalar.built import BuiltScalarIndex, build_scalar_index
-from roost.engine.segment import (
-    IndexSpec,
-    Segment,
-    SegmentRecord,
-    SegmentSketch,
-    StoredIndex,
-    pack_bitmap,
-)
+from roost.engine.segment import IndexSpec, Segment, SegmentRecord, StoredIndex
 from roost.engine.sketching import Sketching
 from roost.engine.snapshot import Part
-from roost.engine.storage.durable import FileRecord, sync_directory
-from roost.engine.storage.transaction import Transaction
+from roost.engine.storage.durable import sync_directory
 from roost.engine.tail import live_rows
 from roost.engine.waiting import waiting_ns
+from roost.engine.written import open_written, put_deletes, put_segment, segment_of, written_sketches
 from roost.errors import Closed, CollectionNotFound, Corruption
 
 _log = logging.getLogger(__name__)
@@ -80,8 +73,8 @@ def has_work(record: CollectionRecord, segments: Sequence[SegmentRecord], n_log_
         if segment.n_rows >= MIN_INDEXED_ROWS
         for spec in record.indexes
     )
-    stats = [SegmentStats(segment.segment_id, segment.n_rows, 0, segment.size_bytes) for segment in segments]
-    return lacks_index or n_log_records >= MAX_LOG_RECORDS or bool(plan_merge(stats))
+    is_due = bool(plan_merge([SegmentStats.of(segment) for segment in segments], isolates=isolates(record)))
+    return lacks_index or n_log_records >= MAX_LOG_RECORDS or is_due
 
 
 class Upkeep:
@@ -91,6 +84,7 @@ class Upkeep:
         self._collection = collection
         self._host = collection.host
         self._room = Room(collection)
+        self._merging = Merging(collection, self._room, self._pace)
         self._sketching = Sketching(collection)
         self._following = threading.Lock()
         self._failed_at = float("-inf")
@@ -172,7 +166,7 @@ class Upkeep:
 
     def _run(self, full: bool) -> None:
         self._collection.require_present()
-        self._has_put_off = False
+        self._has_put_off = has_worked = False
         if self._collection.contents.sealing is not None:
             self._seal()
         self._tend_tail(full)
@@ -182,8 +176,8 @@ class Upkeep:
             if self._host.is_searched() and not full and (bare := self._sketching.missing()):
                 self._sketching.build(*bare)
             # Merges first, each time: what was sealed while an index was built need not have one of its own.
-            elif ids := self._due_merge(min_bytes):
-                if not self._merge(ids):
+            elif ids := self._merging.due(min_bytes):
+                if not self._merging.merge(ids):
                     return
             elif missing := self._missing_index(min_bytes):
                 if not self._build(*missing):
@@ -192,6 +186,9 @@ class Upkeep:
                 self._sketching.build(*bare)
             else:
                 break
+            has_worked = True
+        if has_worked and released_ids(self._collection.record):
+            self._collection.close_files()  # of released partitions, which the work has opened
         if self._has_put_off:
             self._host.maintenance.touch(self._collection.collection_id, self.run)
         self._room.end()
@@ -283,7 +280,7 @@ class Upkeep:
             return
         with host.catalog.transaction() as change:
             for segment_id in contents.dirty:
-                self._put_deletes(change, segment_id, contents.sealed[segment_id])
+                put_deletes(change, segment_id, contents.sealed[segment_id])
             change.truncate_log(collection_id, last)
         contents.folded()
 
@@ -294,101 +291,31 @@ class Upkeep:
                 raise Superseded
             sealed = None
             if written is not None:
-                segment = self._open(written)
+                segment = open_written(collection, written)
                 dead = carried_deletes([source], [contents.sealing.dead])
-                sealed = Part(segment, dead, {}, self._sketches(segment, written))
+                sealed = Part(segment, dead, {}, written_sketches(collection, segment, written))
             with host.catalog.transaction() as change:
                 if sealed is not None:
-                    self._put_segment(change, sealed)
+                    put_segment(change, sealed)
                 for segment_id in contents.dirty:
-                    self._put_deletes(change, segment_id, contents.sealed[segment_id])
+                    put_deletes(change, segment_id, contents.sealed[segment_id])
                 change.truncate_log(collection.collection_id, upto)
                 host.save_counter(change)
             if sealed is not None:
-                contents.sealed[_segment(sealed).segment_id] = sealed
+                contents.sealed[segment_of(sealed).segment_id] = sealed
             contents.sealing = None
             contents.folded()
             collection.publish()
-
-    # Merging
-
-    def _due_merge(self, min_bytes: int) -> list[int]:
-        sealed = self._collection.contents.sealed
-        return plan_merge(
-            [
-                SegmentStats(segment_id, part.n_rows, part.n_dead, _segment(part).record.size_bytes)
-                for segment_id, part in list(sealed.items())
-            ],
-            min_bytes,
-            self._room.takes_merge,
-        )
-
-    def _merge(self, ids: list[int]) -> bool:
-        """Replace segments by one with their rows; False when told to stop."""
-        host, collection = self._host, self._collection
-        with collection.changing():
-            contents = collection.contents
-            if any(segment_id not in contents.sealed for segment_id in ids):
-                raise Superseded
-            ids = sorted(ids, key=lambda segment_id: -contents.sealed[segment_id].n_indexed)
-            parts = [contents.sealed[segment_id] for segment_id in ids]
-        sources = merge_sources(parts)
-        if not sum(len(source.rows) for source in sources):
-            self._swap_merged(contents, None, sources, ids)
-            return True
-        specs = collection.record.indexes
-        with host.new_segment() as (segment_id, directory):
-            written = write_segment(
-                directory,
-                segment_id,
-                collection.collection_id,
-                collection.schema,
-                sources,
-                specs,
-                self._pace(),
-                specs,
-            )
-            if written is None:
-                shutil.rmtree(directory, ignore_errors=True)
-                return False
-            self._swap_merged(contents, written, sources, ids)
-        return True
-
-    def _swap_merged(self, contents: Contents, written: Written | None, sources: list[Source], ids: list[int]) -> None:
-        host, collection = self._host, self._collection
-        with collection.changing():
-            if contents is not collection.contents:
-                raise Superseded
-            replaced = [contents.sealed[segment_id] for segment_id in ids]
-            merged = None
-            if written is not None:
-                segment = self._open(written, host.catalog.log_range(collection.collection_id)[1])
-                dead = carried_deletes(sources, [part.dead for part in replaced])
-                merged = Part(segment, dead, self._indexes(segment), self._sketches(segment, written))
-            with host.catalog.transaction() as change:
-                for segment_id in ids:
-                    change.remove("segment", segment_id)
-                if merged is not None:
-                    self._put_segment(change, merged)
-                host.save_counter(change)
-            for segment_id in ids:
-                del contents.sealed[segment_id]
-                contents.dirty.discard(segment_id)
-            if merged is not None:
-                contents.sealed[_segment(merged).segment_id] = merged
-            collection.publish()
-        for old in replaced:
-            host.remove_when_unused(old.rows, _segment(old).directory)
 
     # Indexing
 
     def _missing_index(self, min_bytes: int) -> tuple[int, IndexSpec] | None:
         for segment_id, part in list(self._collection.contents.sealed.items()):
-            if part.n_rows >= MIN_INDEXED_ROWS and _segment(part).record.size_bytes >= min_bytes:
+            if part.n_rows >= MIN_INDEXED_ROWS and segment_of(part).record.size_bytes >= min_bytes:
                 for spec in self._collection.record.indexes:
                     held = part.indexes.get(spec.index_id)
                     is_missing = held is None or held.is_damaged
-                    if is_missing and self._room.takes_index(_segment(part).record, spec):
+                    if is_missing and self._room.takes_index(segment_of(part).record, spec):
                         return segment_id, spec
         return None
 
@@ -398,7 +325,7 @@ class Upkeep:
         part = collection.contents.sealed.get(segment_id)
         if part is None:
             raise Superseded
-        segment = _segment(part)
+        segment = segment_of(part)
         index: VectorIndex | BuiltScalarIndex | None
         if spec.is_scalar:
             index = build_scalar_index(segment.scalar(spec.field), spec.index_type)
@@ -427,7 +354,7 @@ class Upkeep:
             part = collection.contents.sealed.get(segment.segment_id)
             if part is None or index.spec not in collection.record.indexes:
                 raise Superseded
-            segment = _segment(part)
+            segment = segment_of(part)
             record = replace(segment.record, indexes={**segment.record.indexes, index_id: index.record})
             with host.catalog.transaction() as change:
                 change.put("segment", segment.segment_id, record.to_document())
@@ -446,48 +373,3 @@ class Upkeep:
         scan_ns = waiting_ns(self._collection.contents, self._collection.record.indexes)
         is_awaited = self._host.maintenance.is_awaited()
         return choose_effort(scan_ns, is_searched=self._host.is_searched(), is_awaited=is_awaited)
-
-    def _open(self, written: Written, log_seq: int = 0) -> Segment:
-        """Return the segment, without the indexes and sketches that were dropped while they were built.
-
-        Args:
-            log_seq: the last record of the log whose deletes the segment's bitmap will hold.
-        """
-        wanted = {spec.index_id for spec in self._collection.record.indexes}
-
-        def kept(files: dict[int, FileRecord]) -> dict[int, FileRecord]:
-            for index_id, file in files.items():
-                if index_id not in wanted:
-                    (written.directory / file.name).unlink(missing_ok=True)
-            return {index_id: file for index_id, file in files.items() if index_id in wanted}
-
-        indexes, sketches = kept(written.record.indexes), kept(written.record.sketches)
-        record = replace(written.record, indexes=indexes, sketches=sketches, log_seq=log_seq)
-        return Segment(written.directory, record, self._collection.schema)
-
-    def _sketches(self, segment: Segment, written: Written) -> dict[int, SegmentSketch]:
-        """Return the segment's sketches as they were written."""
-        return {
-            spec.index_id: SegmentSketch(segment.directory / file.name, file, spec, written.sketches[spec.index_id])
-            for spec in self._collection.record.indexes
-            if (file := segment.record.sketches.get(spec.index_id)) is not None
-        }
-
-    def _indexes(self, segment: Segment) -> dict[int, StoredIndex]:
-        """Return the segment's indexes that the collection still has."""
-        return open_indexes(segment, self._collection.record.indexes)
-
-    def _put_segment(self, change: Transaction, part: Part) -> None:
-        segment_id = _segment(part).segment_id
-        change.put("segment", segment_id, _segment(part).record.to_document())
-        self._put_deletes(change, segment_id, part)
-
-    def _put_deletes(self, change: Transaction, segment_id: int, part: Part) -> None:
-        if part.dead is not None:
-            change.set_deletes(segment_id, pack_bitmap(part.dead))
-
-
-def _segment(part: Part) -> Segment:
-    if not isinstance(part.rows, Segment):
-        raise TypeError("a sealed part holds a segment")
-    return part.rows
