@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,22 @@ def insert(collection: Collection, keys: range, partition: str = DEFAULT_PARTITI
 
 
 def isolate(collection: Collection, value: bool) -> None:
-    collection.revise(lambda record: replace(record, properties={ISOLATION_PROPERTY: value}))
+    """Switch the property, and leave it to the next flush to act on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maintenance.Maintenance, "touch", lambda *_, **__: None)
+        collection.revise(lambda record: replace(record, properties={ISOLATION_PROPERTY: value}))
+
+
+def test_switching_the_property_is_acted_on_without_a_flush(collection: Collection) -> None:
+    isolate(collection, False)
+    rows = fill(collection)
+    assert layout(collection) == [(None, 155)]
+    collection.revise(lambda record: replace(record, properties={ISOLATION_PROPERTY: True}))
+    deadline = time.monotonic() + 30
+    while layout(collection) != APART and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert layout(collection) == APART
+    check(collection, rows)
 
 
 def layout(collection: Collection) -> list[tuple[int | None, int]]:
