@@ -267,11 +267,10 @@ class Derived(ABC, Generic[_T]):
 
     @abstractmethod
     def _load(self) -> _T:
-        """Raises: Corruption: the file does not hold it."""
+        """Return what the file holds, verified. Raises: Corruption: it is damaged, or missing."""
 
     def _open(self) -> None:
         try:
-            verify(self.path, self.record)
             self._opened = self._load()
         except Corruption as error:
             self.is_damaged = True
@@ -296,6 +295,7 @@ class SegmentSketch(Derived[Sketch]):
         self._opened = opened
 
     def _load(self) -> Sketch:
+        verify(self.path, self.record)
         return Sketch.load(self.path, self.spec.metric)
 
 
@@ -311,7 +311,12 @@ class SegmentIndex(Derived[VectorIndex]):
     def _load(self) -> VectorIndex:
         kind = resolve_index(self.spec.index_type)
         params = resolve_params(self.spec.index_type, self.spec.params)
-        return kind.load(self.path, self.spec.metric, params, mmap=True)
+        content = kind.memory_for(self.record.size_bytes)
+        if content is None:
+            verify(self.path, self.record)
+            return kind.load(self.path, self.spec.metric, params, mmap=True)
+        verify(self.path, self.record, content.data)
+        return kind.load_from(content, self.path, self.spec.metric, params)
 
 
 class SegmentScalarIndex(Derived[ScalarIndex]):
@@ -324,6 +329,7 @@ class SegmentScalarIndex(Derived[ScalarIndex]):
         self.spec = spec
 
     def _load(self) -> ScalarIndex:
+        verify(self.path, self.record)
         return load_scalar_index(self.path)
 
 

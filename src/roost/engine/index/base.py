@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pymilvus import DataType
 
-from roost.engine.columns import Bitmap, Neighbours, VectorArray
+from roost.engine.columns import Bitmap, Bytes, Neighbours, VectorArray
 from roost.engine.index.parameters import METRICS
 
 FLOAT_ONLY = (DataType.FLOAT_VECTOR,)
@@ -97,6 +97,22 @@ class VectorIndex(ABC):
         An index loaded with mmap=False may be added to.
         Raises: Corruption: the file cannot be read as an index of this type.
         """
+
+    @classmethod
+    def memory_for(cls, size: int) -> Bytes | None:
+        """Return memory in which a file of so many bytes is best searched, (size,) uint8; None where it is mapped.
+
+        Where there is any, the file's content is read into it, and `load_from` takes the place of `load`.
+        """
+        return None
+
+    @classmethod
+    def load_from(cls, content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> VectorIndex:
+        """Return the index that `save` wrote to a file, searched where its content lies; `content` is kept.
+
+        Raises: Corruption: the content cannot be read as an index of this type.
+        """
+        raise NotImplementedError(f"{cls.__name__} gives no memory for its files")
 
     @abstractmethod
     def save(self, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,10 +11,10 @@ import faiss
 import numpy as np
 from pymilvus import DataType
 
-from roost.engine.columns import Bitmap, FloatArray, Neighbours, VectorArray
+from roost.engine.columns import Bitmap, Bytes, FloatArray, Neighbours, VectorArray
 from roost.engine.index.base import GROWTH, NUMBERS, VectorIndex
 from roost.engine.index.exact import check_queries, normalised
-from roost.engine.index.large_pages import Content, read_into_large_pages
+from roost.engine.index.large_pages import large_pages
 from roost.engine.index.parameters import require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -45,7 +45,7 @@ class FaissIndex(VectorIndex):
         self._index = index
         self._query_dim = self.dim
         """Of queries as Faiss takes them."""
-        self._content: Content | None = None
+        self._content: Bytes | None = None
 
     @classmethod
     @abstractmethod
@@ -65,20 +65,30 @@ class FaissIndex(VectorIndex):
 
     @classmethod
     def load(cls: type[_FaissT], path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> _FaissT:
+        return cls._read(lambda: faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0), path, metric)
+
+    @classmethod
+    def memory_for(cls, size: int) -> Bytes | None:
+        return large_pages(size) if cls.in_large_pages else None
+
+    @classmethod
+    def load_from(cls: type[_FaissT], content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> _FaissT:
+        content.flags.writeable = False
+        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size)
+        loaded = cls._read(lambda: faiss.read_index(reader), path, metric)
+        loaded._content = content
+        return loaded
+
+    @classmethod
+    def _read(cls: type[_FaissT], read: Callable[[], Any], path: Path, metric: str) -> _FaissT:
         require_metric(metric, cls.index_type, cls.metrics)
         try:
-            content = read_into_large_pages(path) if mmap and cls.in_large_pages else None
-            if content is None:
-                index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-            else:
-                index = faiss.read_index(faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size))
+            index = read()
         except (OSError, RuntimeError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
         if not cls._holds(index, metric):
             raise Corruption(f"{path} does not hold an index of type {cls.index_type} with metric {metric}")
-        loaded = cls._wrapped(index, metric)
-        loaded._content = content
-        return loaded
+        return cls._wrapped(index, metric)
 
     @classmethod
     def _wrapped(cls: type[_FaissT], index: Any, metric: str) -> _FaissT:

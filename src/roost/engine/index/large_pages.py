@@ -7,30 +7,22 @@ addresses. Mapped files get no larger pages from most systems; anonymous memory 
 from __future__ import annotations
 
 import mmap
-from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from roost.engine.columns import Bytes
 from roost.engine.memory import available_bytes
 
 MIN_BYTES = 16 << 20
 MAX_BYTES = 1 << 30
-"""Files of sizes between these are read; larger ones would take too long to open."""
+"""Files of sizes between these are read. Shorter ones gain little, and longer ones may take long to open."""
 
 MAX_SHARE = 0.25
 """Of the memory that the machine can give: a mapped file gives its own back when others need it, this does not."""
 
-Content: TypeAlias = npt.NDArray[np.uint8]
 
-
-def read_into_large_pages(path: Path) -> Content | None:
-    """Return what a file holds, (size,) uint8, read-only; None where it is to be mapped, or large pages are unknown.
-
-    Raises: OSError: the file cannot be read.
-    """
-    size = path.stat().st_size
+def large_pages(size: int) -> Bytes | None:
+    """Return memory for the content of a file, (size,) uint8; None where it is to be mapped, or they are unknown."""
     if not hasattr(mmap, "MADV_HUGEPAGE") or not MIN_BYTES <= size <= min(MAX_BYTES, MAX_SHARE * available_bytes()):
         return None
     try:
@@ -38,10 +30,4 @@ def read_into_large_pages(path: Path) -> Content | None:
         region.madvise(mmap.MADV_HUGEPAGE)
     except OSError:  # the system has none to give
         return None
-    n_read = 0
-    with open(path, "rb", buffering=0) as file, memoryview(region) as whole:
-        while got := file.readinto(whole[n_read:]):
-            n_read += got
-    content: Content = np.frombuffer(region, np.uint8, n_read)
-    content.flags.writeable = False
-    return content
+    return np.frombuffer(region, np.uint8)

@@ -11,7 +11,7 @@ import errno
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,36 +90,47 @@ def _is_full(path: Path) -> bool:
     return room.f_bavail * room.f_frsize < _LITTLE_ROOM
 
 
-def digest_file(path: Path) -> str:
+def digest_file(path: Path, into: memoryview | None = None) -> str:
     """Return the xxh3-128 of a file's content, hexadecimal.
 
     The content is read ahead by threads, since reading takes ten times as long as the digest; it is not mapped, as a
     fault for every page takes longer still.
+
+    Args:
+        into: as many bytes as the file has, which are filled with its content.
     """
     digest = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as file:
-        for content in _read_ahead(file.fileno(), os.fstat(file.fileno()).st_size):
+        size = os.fstat(file.fileno()).st_size if into is None else len(into)
+        starts = range(0, size, _READ_BYTES)
+        if into is None:
+            turns = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in starts[:_READERS]]
+            buffers = [turns[number % _READERS] for number in range(len(starts))]
+        else:
+            buffers = [into[start : start + _READ_BYTES] for start in starts]
+        for content in _read_ahead(file.fileno(), buffers, starts):
             digest.update(content)
     return digest.hexdigest()
 
 
-def _read_ahead(descriptor: int, size: int) -> Iterator[memoryview]:
-    """Yield a file's content in order, piece by piece; each is valid until the next is asked for."""
-    starts = range(0, size, _READ_BYTES)
-    buffers = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in starts[:_READERS]]
+def _read_ahead(descriptor: int, buffers: Sequence[memoryview], starts: Sequence[int]) -> Iterator[memoryview]:
+    """Yield the pieces of a file that begin at `starts`, in order; each is valid until the next is asked for.
+
+    Args:
+        buffers: one for each piece; `_READERS` of them are filled at a time.
+    """
     if len(starts) <= 1:
         for buffer in buffers:
             yield buffer[: _read_into(descriptor, buffer, 0)]
         return
     with ThreadPoolExecutor(_READERS, "roost-read") as pool:
         coming = deque(
-            _reading(pool, descriptor, buffer, start) for buffer, start in zip(buffers, starts, strict=False)
+            _reading(pool, descriptor, buffer, start) for buffer, start in zip(buffers[:_READERS], starts, strict=False)
         )
-        for number in range(len(starts)):
-            buffer = buffers[number % _READERS]
+        for number, buffer in enumerate(buffers):
             yield buffer[: coming.popleft().result()]
-            if number + _READERS < len(starts):
-                coming.append(_reading(pool, descriptor, buffer, starts[number + _READERS]))
+            if (later := number + _READERS) < len(starts):
+                coming.append(_reading(pool, descriptor, buffers[later], starts[later]))
 
 
 def _reading(pool: ThreadPoolExecutor, descriptor: int, buffer: memoryview, start: int) -> Future[int]:
@@ -178,9 +189,11 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def verify(path: Path, record: FileRecord) -> None:
+def verify(path: Path, record: FileRecord, into: memoryview | None = None) -> None:
     """Check a file against its record.
 
+    Args:
+        into: `record.size_bytes` bytes, which are filled with the file's content.
     Raises: Corruption: the file is missing, or has another length or another content.
     """
     with storage_errors(path):
@@ -188,6 +201,6 @@ def verify(path: Path, record: FileRecord) -> None:
     if size != record.size_bytes:
         raise Corruption(f"{path} is damaged: {size} bytes long instead of {record.size_bytes}; restore it from a copy")
     with storage_errors(path):
-        digest = digest_file(path)
+        digest = digest_file(path, into)
     if digest != record.digest:
         raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")
