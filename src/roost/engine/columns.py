@@ -16,8 +16,10 @@ VectorArray: TypeAlias = npt.NDArray[Any]
 IntArray: TypeAlias = npt.NDArray[np.int64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Bitmap: TypeAlias = npt.NDArray[np.uint8]
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 """One bit a row, little-endian within a byte; a zero bit skips the row."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+"""The content of a file, (size,)."""
 
 
 class StoredVectors(Protocol):

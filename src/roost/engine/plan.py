@@ -121,9 +121,14 @@ TESTED_ROW_NS = 1.2
 EXCERPT_NS = 30_000.0
 EXCERPTED_ROW_NS = 40.0
 
-# Rows of a sketch's order that are compared first, at least and for each neighbour.
+# Rows of a sketch's order that are compared first, at least and for each neighbour; and how many are listed for each.
 FIRST_COMPARED = (40, 6)
-# The order of a sketch is trusted while at most this share of the neighbours is expected behind the compared rows.
+LISTED_PER_COMPARED = 4
+# The order of a sketch is trusted while the nearest rows, when these are several, stand on average within this share of
+# what was compared ...
+EARLY_SHARE = 0.08
+EARLY_FROM = 5
+# ... or while at most this share of the neighbours is expected behind the compared rows.
 MISSED_SHARE = 0.01
 # About how much more a sketch's distance grows over each further doubling of the compared rows than over the last.
 GROWTH_PER_LOOK = 1.2
@@ -216,6 +221,15 @@ def likely_look(task: Task, n_compared: int, gap: float, spread: float, growth: 
             break
         further = next_look(task, further)
     return further
+
+
+def stands_early(task: Task, sum_of_places: float, n_compared: int) -> bool:
+    """Say whether the nearest rows stand so early in a sketch's order that few can stand behind the compared rows.
+
+    Args:
+        sum_of_places: of the k nearest in the order, from 0.
+    """
+    return task.k >= EARLY_FROM and sum_of_places / task.k - (task.k - 1) / 2 <= EARLY_SHARE * n_compared
 
 
 def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: float) -> bool:

@@ -24,7 +24,7 @@ GATHER_FROM_QUERIES = 4
 # Candidates beyond k whose distances are computed again, so that rounding does not decide who is k-th.
 SPARE_CANDIDATES = 8
 # Up to so many distances are sorted by the interpreter, in about 10 us.
-_SORTED_HERE = 128
+_SORTED_HERE = 64
 # Floats in one block of scores or of gathered rows: 16 MiB.
 BLOCK_FLOATS = 1 << 22
 
@@ -168,14 +168,13 @@ def compare_one(
     return np.negative(scores, out=scores)
 
 
-def nearest_of_one(distances: FloatArray, k: int) -> list[int]:
+def nearest_of_one(distances: FloatArray, k: int) -> IntArray | list[int]:
     """Return the slots of the k smallest of few distances ((n,) float32), nearest first, ties in their order.
 
     NumPy's sort gives up the interpreter lock, and then may wait for it longer than this takes.
     """
     if len(distances) > _SORTED_HERE:
-        slots: list[int] = distances.argsort(kind="stable")[:k].tolist()
-        return slots
+        return distances.argsort(kind="stable")[:k]
     listed = distances.tolist()
     return sorted(range(len(listed)), key=listed.__getitem__)[:k]
 

@@ -27,7 +27,17 @@ from roost.engine.index.exact import (
 )
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.threads import one_thread
-from roost.engine.plan import Method, Task, first_look, is_complete, likely_look, next_look, plan_scan
+from roost.engine.plan import (
+    LISTED_PER_COMPARED,
+    Method,
+    Task,
+    first_look,
+    is_complete,
+    likely_look,
+    next_look,
+    plan_scan,
+    stands_early,
+)
 from roost.engine.trace import Trace
 
 
@@ -94,26 +104,37 @@ class Scan:
         numbers = sketch.turned_one(asked)
         if numbers is None:
             return None
-        use = self.allowed.use(sketch)
-        n_next: int | None = first_look(self.task, self.known.n_rows if self.known.bound < math.inf else 0)
+        use, is_bounded = self.allowed.use(sketch), self.known.bound < math.inf
+        n_next: int | None = first_look(self.task, self.known.n_rows if is_bounded else 0)
+        order, found = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
         while n_next is not None:
-            if use.excerpt is not None:
-                order, seeming = use.excerpt.first(numbers, n_next)
-            else:
-                order, seeming = sketch.first(numbers, n_next, self.allowed.selector)
-            if order[0, -1] < 0:
-                return None
-            found = compare_one(self.vectors, asked, order, self.metric, self.inverse_norms)
+            if n_next > order.shape[1]:
+                # With a bound one look is nearly always enough.
+                n_listed = n_next if is_bounded else min(LISTED_PER_COMPARED * n_next, self.task.n_allowed)
+                if use.excerpt is not None:
+                    order, seeming = use.excerpt.first(numbers, n_listed)
+                else:
+                    order, seeming = sketch.first(numbers, n_listed, self.allowed.selector)
+                if order[0, -1] < 0:
+                    return None
+                found = found[:, :0]  # a longer list need not begin as a shorter one does
+            further = order[:, found.shape[1] : n_next]
+            compared = compare_one(self.vectors, asked, further, self.metric, self.inverse_norms)
+            found = np.concatenate([found, compared], axis=1) if found.size else compared
             places = nearest_of_one(found[0], self.task.k)
             nearest = found[:, places]
-            measured = self._measured(found[0], seeming[0], nearest[0])
-            is_done = is_complete(self.task, n_next, *measured)
+            # Of rows behind others few belong to the answer, so the places of these say little.
+            is_done = not is_bounded and stands_early(self.task, float(np.add.reduce(places)), n_next)
+            gap, spread, growth = (0.0,) * 3 if is_done else self._measured(found[0], seeming[0, :n_next], nearest[0])
+            is_done = is_done or is_complete(self.task, n_next, gap, spread, growth)
             if self.trace is not None:
                 self._note_look(np.array([not is_done]), n_next, reason)
             if is_done:
                 use.doubt.note(1, 0)
                 return Neighbours(order[:, places], nearest)
-            n_next, reason = likely_look(self.task, n_next, *measured), "answers not trusted: compared more"
+            # Without a bound twice as many are often enough, and they are listed already.
+            n_next = likely_look(self.task, n_next, gap, spread, growth) if is_bounded else next_look(self.task, n_next)
+            reason = "answers not trusted: compared more"
         use.doubt.note(1, 1)
         return self._exact(query, "answers not trusted: scanned")
 
@@ -121,14 +142,14 @@ class Scan:
         """Return of one query the gap, spread and growth that `is_complete` asks for, as `_is_open` does of several."""
         n_compared = len(found)
         beyond = found - seeming
-        mean = float(beyond.sum()) / n_compared
+        mean = float(np.add.reduce(beyond)) / n_compared
         beyond -= mean
         beyond *= beyond
         farthest = float(nearest[-1]) if len(nearest) == self.task.k else math.inf
         gap = float(seeming[-1]) + mean - min(farthest, self.known.bound)
         half = n_compared // 2 - 1
         step = max(int(np.count_nonzero(seeming < seeming[-1])) - 1, half)
-        return gap, math.sqrt(float(beyond.sum()) / n_compared), float(seeming[step]) - float(seeming[half])
+        return gap, math.sqrt(float(np.add.reduce(beyond)) / n_compared), float(seeming[step]) - float(seeming[half])
 
     def _by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:
         """Compare the first rows of the sketch's order, and more for the queries that need it."""
@@ -153,7 +174,7 @@ class Scan:
             places, row = nearest_slots(found, k), np.arange(len(seen))[:, None]
             nearest = Neighbours(order[row, places], found[row, places])
             _put(answer, seen, nearest)
-            is_open = self._is_open(found, seeming[~is_blind], nearest.distances[:, -1])
+            is_open = self._is_open(found, seeming[~is_blind], places)
             if self.trace is not None:
                 self._note_look(np.concatenate([is_open, np.ones(len(asked) - len(seen), bool)]), n_next, reason)
             blind, still_open = np.concatenate([blind, still_open[is_blind]]), seen[is_open]
@@ -164,22 +185,30 @@ class Scan:
             _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
         return answer
 
-    def _is_open(self, found: FloatArray, seeming: FloatArray, farthest: FloatArray) -> Mask:
+    def _is_open(self, found: FloatArray, seeming: FloatArray, places: IntArray) -> Mask:
         """Say of which queries more rows have to be compared.
 
         Args:
             found: (n_queries, n_compared) distances of the first rows of the sketch's order.
             seeming: the same by the sketch.
-            farthest: (n_queries,) distance of the last of the rows that were found.
+            places: (n_queries, k) of the nearest of these in the order.
         """
         n_compared = found.shape[1]
+        farthest = found[np.arange(len(found)), places[:, -1]]
         beyond, last, half = found - seeming, seeming[:, -1:], n_compared // 2 - 1
         gaps = last[:, 0] + beyond.mean(axis=1) - farthest
         # The distances have steps: what is equal to the last may go on behind it, so growth is up to the step before.
         steps = np.maximum(np.count_nonzero(seeming < last, axis=1) - 1, half)
         growths = seeming[np.arange(len(seeming)), steps] - seeming[:, half]
-        judged = zip(gaps.tolist(), beyond.std(axis=1).tolist(), growths.tolist(), strict=True)
-        return np.array([not is_complete(self.task, n_compared, *one) for one in judged], bool)
+        sums, spreads = places.sum(axis=1).tolist(), beyond.std(axis=1).tolist()
+        judged = zip(sums, gaps.tolist(), spreads, growths.tolist(), strict=True)
+        return np.array(
+            [
+                not (stands_early(self.task, total, n_compared) or is_complete(self.task, n_compared, *one))
+                for total, *one in judged
+            ],
+            bool,
+        )
 
     def _note_look(self, is_doubted: Mask, n_compared: int, reason: str) -> None:
         if self.trace is not None:
