@@ -194,6 +194,7 @@ def test_released_partitions_do_not_count(client: EmbeddedClient) -> None:
     assert held(client) > both
 
 
+@needs_maps
 def test_loading_a_partition_finds_a_damaged_file(client: EmbeddedClient) -> None:
     client.release_partitions("rows", "a")
     (own,) = segment_ids(client, "a")
@@ -204,6 +205,7 @@ def test_loading_a_partition_finds_a_damaged_file(client: EmbeddedClient) -> Non
     for load in (lambda: client.load_partitions("rows", "a"), lambda: client.load_collection("rows")):
         with pytest.raises(Corruption, match="is damaged"):
             load()
+        assert f"/segments/{own}/" not in Path("/proc/self/maps").read_text()
     assert answers(client) == answers(client, partition_names=["b"])
     client.drop_partition("rows", "a")
     assert client.list_partitions("rows") == ["_default", "b"]

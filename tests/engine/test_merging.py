@@ -17,6 +17,7 @@ from roost.engine.collection import Collection
 from roost.engine.database import Database
 from roost.engine.merging import Merging
 from roost.engine.partitions import ISOLATION_PROPERTY
+from roost.engine.query import count
 from roost.engine.records import DEFAULT_PARTITION
 from roost.engine.snapshot import Part
 from roost.engine.upkeep import has_work
@@ -293,18 +294,48 @@ def test_segments_of_an_earlier_version_are_counted_and_taken_apart(collection: 
 
 def test_a_damaged_segment_that_is_to_be_counted_is_told_of(collection: Collection) -> None:
     isolate(collection, False)
-    insert(collection, range(30), "p")
-    collection.flush()
+    for keys, name in ((range(400), "q"), (range(500, 530), "p")):
+        insert(collection, keys, name)
+        collection.flush()
     forget(collection)
     collection._recover()
     collection.close_files()
-    (path,) = collection.host.segments.rglob("fields.arrow")
-    content = bytearray(path.read_bytes())
+    smaller = max(collection.contents.sealed)
+    path = collection.host.segment_directory(smaller) / "fields.arrow"
+    whole_file = path.read_bytes()
+    content = bytearray(whole_file)
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+    collection.drop_index(hnsw().name)
+    collection.create_index(hnsw())
     isolate(collection, True)
     with pytest.raises(Corruption, match=r"fields\.arrow"):
         collection.flush()
+    held = {
+        segment_id: (part.partition_id, len(part.indexes)) for segment_id, part in collection.contents.sealed.items()
+    }
+    assert held.pop(smaller)[0] is None
+    assert list(held.values()) == [(2, 1)], "the other is counted and indexed"
+    path.write_bytes(whole_file)
+    collection.flush()
+    assert layout(collection) == [(1, 30), (2, 400)]
+
+
+def test_what_is_counted_later_changes_no_earlier_snapshot(collection: Collection) -> None:
+    """A segment of two partitions is of one once the rows of the other are deleted, but not for who read before."""
+    isolate(collection, False)
+    insert(collection, range(30), "p")
+    insert(collection, range(100, 140), "q")
+    collection.flush()
+    forget(collection)
+    collection._recover()
+    before = collection.snapshot()
+    ids = [collection.partition_ids([name]) for name in ("p", "q")]
+    collection.delete(list(range(100, 140)))
+    collection._upkeep._merging._count_partitions()
+    assert [part.partition_id for part in collection.contents.sealed.values()] == [ids[0][0]]
+    assert [count(before, partitions=partitions) for partitions in ids] == [30, 40]
+    assert [count(collection.snapshot(), partitions=partitions) for partitions in ids] == [30, 0]
 
 
 # Interruptions

@@ -188,8 +188,13 @@ def load(collection: Collection, change: Callable[[CollectionRecord], Collection
     added = loaded_ids(changed) - loaded_ids(collection.record)
     if added:
         collection.check_memory(changed)
-        collection.snapshot().open_files(tuple(added))
-    collection.revise(change)
+    try:
+        if added:
+            collection.snapshot().open_files(tuple(added))
+        collection.revise(change)
+    except BaseException:
+        collection.close_files()
+        raise
 
 
 def require_indexes(name: str, schema: Schema, indexes: Iterable[IndexSpec]) -> None:

@@ -138,7 +138,7 @@ def _swap_in(collection: Collection, batch: Batch, written: Written, record: Col
         host.save_counter(change)
     collection.record = record
     contents.delete(keys, found)
-    contents.sealed[segment.segment_id] = Part(segment)
+    contents.sealed[segment.segment_id] = Part(segment, partition_id=segment.record.partition_id)
     collection.publish()
 
 

@@ -26,6 +26,7 @@ from roost.engine.recovery import open_indexes
 from roost.engine.room import Room
 from roost.engine.snapshot import Part
 from roost.engine.written import open_written, put_segment, segment_of, written_sketches
+from roost.errors import Corruption
 
 
 class Merging:
@@ -36,13 +37,25 @@ class Merging:
         self._host = collection.host
         self._room = room
         self._pace = pace
+        self._damage: dict[int, Corruption] = {}
+        """Segments whose partitions cannot be counted."""
+
+    def begin(self) -> None:
+        """Begin a pass: what was damaged before may have been restored."""
+        self._damage = {}
+
+    def end(self) -> None:
+        """End a pass. Raises: Corruption: a segment was left out, for a file that tells its rows' partitions."""
+        for damage in self._damage.values():
+            raise damage
 
     def due(self, min_bytes: int) -> list[int]:
         """Return the segments to merge next, as `plan_merge` does."""
         is_isolated = isolates(self._collection.record)
         if is_isolated:
             self._count_partitions()
-        parts = list(self._collection.contents.sealed.values())
+        sealed = self._collection.contents.sealed
+        parts = [part for segment_id, part in list(sealed.items()) if segment_id not in self._damage]
         stats = [SegmentStats.of(segment_of(part).record, part.n_dead) for part in parts]
         return plan_merge(stats, min_bytes, self._room.takes_merge, is_isolated)
 
@@ -116,18 +129,23 @@ class Merging:
         segment = open_written(self._collection, written, log_seq)
         dead = carried_deletes(sources, [part.dead for part in replaced])
         indexes = open_indexes(segment, self._collection.record.indexes)
-        return Part(segment, dead, indexes, written_sketches(self._collection, segment, written))
+        sketches = written_sketches(self._collection, segment, written)
+        return Part(segment, dead, indexes, sketches, segment.record.partition_id)
 
     def _count_partitions(self) -> None:
         """Note in the manifests what was not noted when the segments were written: how partitions share them.
 
         Deletes of the meantime do no harm: what is noted is of rows that were live.
-        Raises: Corruption: a file that tells the rows' partitions is damaged.
         """
         collection = self._collection
         contents = collection.contents
-        unknown = [part for part in contents.sealed.values() if segment_of(part).record.n_largest is None]
-        counted = {segment_of(part).segment_id: spread(part) for part in unknown}
+        counted = {}
+        for segment_id, part in list(contents.sealed.items()):
+            if segment_of(part).record.n_largest is None and segment_id not in self._damage:
+                try:
+                    counted[segment_id] = spread(part)
+                except Corruption as damage:
+                    self._damage[segment_id] = damage
         if not counted:
             return
         with collection.changing():
@@ -143,6 +161,8 @@ class Merging:
                     change.put("segment", record.segment_id, record.to_document())
             for segment, record in zip(segments, records, strict=True):
                 segment.record = record
+                part = contents.sealed[record.segment_id]
+                contents.sealed[record.segment_id] = replace(part, partition_id=record.partition_id, _selections={})
             collection.publish()
 
 

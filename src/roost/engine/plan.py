@@ -238,7 +238,8 @@ def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: 
     The sketch's distances of the rows behind are taken to be off as those of the compared ones are, by a normal error;
     and the number of rows at a distance to double over `growth`, as it did before. So the number of rows behind that
     are near enough is, in units of `spread`, the integral over u > 0 of the density of the rows times the normal tail
-    beyond `gap` + u, and at most their number times the tail beyond `gap`.
+    beyond `gap` + u, by parts as below, and at most their number times the tail beyond `gap`. Rows of another kind,
+    which are off by far more than those that were compared, it cannot see.
 
     Args:
         n_compared: how many rows were compared.

@@ -83,7 +83,7 @@ def recover_contents(
         if held is not None:
             indexes = {i: _known(held.indexes.get(i), index) for i, index in indexes.items()}
             sketches = {i: _known(held.sketches.get(i), sketch) for i, sketch in sketches.items()}
-        contents.sealed[manifest.segment_id] = Part(segment, dead, indexes, sketches)
+        contents.sealed[manifest.segment_id] = Part(segment, dead, indexes, sketches, manifest.partition_id)
     return _replayed(catalog, record.collection_id, contents, None)
 
 
@@ -96,8 +96,10 @@ def _take_over(contents: Contents, manifests: list[SegmentRecord], specs: tuple[
         part.rows.record = manifest
         indexes = {i: _known(part.indexes.get(i), index) for i, index in open_indexes(part.rows, specs).items()}
         sketches = {i: _known(part.sketches.get(i), sketch) for i, sketch in open_sketches(part.rows, specs).items()}
-        if (indexes, sketches) != (part.indexes, part.sketches):
-            contents.sealed[manifest.segment_id] = replace(part, indexes=indexes, sketches=sketches, _selections={})
+        if (indexes, sketches, manifest.partition_id) != (part.indexes, part.sketches, part.partition_id):
+            contents.sealed[manifest.segment_id] = replace(
+                part, indexes=indexes, sketches=sketches, partition_id=manifest.partition_id, _selections={}
+            )
 
 
 def _replayed(catalog: Catalog, collection_id: int, contents: Contents, after: int | None) -> Contents:

@@ -153,11 +153,6 @@ class Segment:
         return self.record.n_rows
 
     @property
-    def partition_id(self) -> int | None:
-        """The partition that all live rows are of, where they are of one and that is known."""
-        return self.record.partition_id
-
-    @property
     def scalars(self) -> pa.RecordBatch:
         """Every scalar column, the hidden ones included."""
         found: pa.RecordBatch = self._once("scalars", self._read_scalars)

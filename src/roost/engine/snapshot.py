@@ -34,12 +34,14 @@ class Part:
         dead: (n_rows,) deleted rows, or None when none is.
         indexes: index id to the index over these rows.
         sketches: index id to a sketch of these rows, or of the first of them, for its searches.
+        partition_id: the partition that all rows are of that are not dead, where they are of one and that is known.
     """
 
     rows: Segment | TailView
     dead: Mask | None = None
     indexes: Mapping[int, StoredIndex] = field(default_factory=dict)
     sketches: Mapping[int, SegmentSketch | Sketch] = field(default_factory=dict)
+    partition_id: int | None = None
     _selections: dict[Any, Allowed | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -54,11 +56,6 @@ class Part:
     @property
     def n_dead(self) -> int:
         return 0 if self.dead is None else int(np.count_nonzero(self.dead))
-
-    @property
-    def partition_id(self) -> int | None:
-        """The partition that all live rows are of, where they are of one and that is known."""
-        return self.rows.partition_id
 
     def is_outside(self, partitions: Partitions) -> bool:
         """Whether it is known, without opening a file, that no live row lies in the partitions."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, MutableMapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +29,7 @@ class TailView:
 
     Attributes:
         dead: (n_rows,) rows that are deleted, or None when none is.
-        partition_id: never known, as the rows of a segment may be.
     """
-
-    partition_id: Final[int | None] = None
 
     def __init__(
         self,

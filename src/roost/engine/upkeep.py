@@ -167,6 +167,7 @@ class Upkeep:
     def _run(self, full: bool) -> None:
         self._collection.require_present()
         self._has_put_off = has_worked = False
+        self._merging.begin()
         if self._collection.contents.sealing is not None:
             self._seal()
         self._tend_tail(full)
@@ -191,6 +192,7 @@ class Upkeep:
             self._collection.close_files()  # of released partitions, which the work has opened
         if self._has_put_off:
             self._host.maintenance.touch(self._collection.collection_id, self.run)
+        self._merging.end()
         self._room.end()
 
     def _tend_tail(self, full: bool) -> None:
@@ -293,7 +295,8 @@ class Upkeep:
             if written is not None:
                 segment = open_written(collection, written)
                 dead = carried_deletes([source], [contents.sealing.dead])
-                sealed = Part(segment, dead, {}, written_sketches(collection, segment, written))
+                sketches = written_sketches(collection, segment, written)
+                sealed = Part(segment, dead, {}, sketches, segment.record.partition_id)
             with host.catalog.transaction() as change:
                 if sealed is not None:
                     put_segment(change, sealed)

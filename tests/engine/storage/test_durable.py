@@ -32,6 +32,15 @@ def test_a_long_file_is_read_in_order(tmp_path: Path, n_pieces: float, monkeypat
     content = os.urandom(int(1_000 * n_pieces))
     (tmp_path / "a").write_bytes(content)
     assert digest_file(tmp_path / "a") == xxhash.xxh3_128_hexdigest(content)
+    into = bytearray(len(content))
+    assert digest_file(tmp_path / "a", memoryview(into)) == xxhash.xxh3_128_hexdigest(content)
+    assert into == content
+
+
+def test_a_file_that_became_shorter_than_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.engine.storage.durable._READ_BYTES", 1_000)
+    (tmp_path / "a").write_bytes(bytes(4_200))
+    assert digest_file(tmp_path / "a", memoryview(bytearray(9_000))) == xxhash.xxh3_128_hexdigest(bytes(4_200))
 
 
 def test_a_long_file_is_read_where_no_thread_is_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,12 @@ def _openmp() -> tuple[Callable[[], int], Callable[[int], object]]:
         return faiss.omp_get_max_threads, faiss.omp_set_num_threads
     get.argtypes, get.restype = (), ctypes.c_int
     put.argtypes, put.restype = (ctypes.c_int,), None
-    return get, put
+    before = get()
+    put(before + 1)
+    is_same = faiss.omp_get_max_threads() == before + 1
+    put(before)
+    # Another OpenMP that was loaded before Faiss's own serves Faiss, and not who asks its library.
+    return (get, put) if is_same else (faiss.omp_get_max_threads, faiss.omp_set_num_threads)
 
 
 _get, _set = _openmp()
