@@ -75,7 +75,8 @@ def write(directory: Path, segment_id: int, sources: list[Source], stop: bool = 
     segment = Segment(written.directory, written.record, SCHEMA)
     dead = carried_deletes(sources, [source.part.dead for source in sources])
     files = written.record.indexes
-    return Part(segment, dead, {i: SegmentIndex(written.directory / f.name, f, spec) for i, f in files.items()})
+    indexes = {i: SegmentIndex(written.directory / f.name, f, spec) for i, f in files.items()}
+    return Part(segment, dead, indexes, partition_id=segment.record.partition_id)
 
 
 def test_a_merge_keeps_the_graph_and_the_dead_rows_of_its_largest_part(
