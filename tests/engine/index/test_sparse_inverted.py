@@ -10,7 +10,7 @@ import pytest
 from pymilvus import DataType
 
 from roost.engine.columns import Neighbours
-from roost.engine.index.base import VectorIndex, forbids_many
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import exact_search
 from roost.engine.index.filtered import Allowed, search_segment
 from roost.engine.index.registry import index_types, resolve_index
@@ -267,11 +267,3 @@ def test_bad_searches_are_refused(index: SparseInverted) -> None:
         index.search(np.ones((1, 3), np.float32), K)
     with pytest.raises(InvalidArgument, match="all of its rows"):
         index.add(ROWS)
-
-
-@pytest.mark.parametrize(
-    ("n_allowed", "k", "is_so"), [(999, 10, False), (940, 10, True), (500, 1, False), (499, 1, True)]
-)
-def test_a_few_deleted_rows_are_no_filter(n_allowed: int, k: int, is_so: bool) -> None:
-    """So they do not multiply the rows that are compared again."""
-    assert forbids_many(n_allowed, 1_000, k) == is_so

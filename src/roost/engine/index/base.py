@@ -23,14 +23,6 @@ _UNKNOWN_ROW_BYTES = 256
 """What a type that does not say more takes for a row beside its vector."""
 
 
-FEW_FORBIDDEN = 0.5
-
-
-def forbids_many(n_allowed: int, n_rows: int, k: int) -> bool:
-    """Whether more than `FEW_FORBIDDEN` of the k best of all rows are forbidden on average. A few deletes are not."""
-    return n_allowed < (1 - FEW_FORBIDDEN / k) * n_rows
-
-
 class VectorIndex(ABC):
     """An index over the rows of one segment, numbered from 0 in the order in which they were added.
 

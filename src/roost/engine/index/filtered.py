@@ -20,7 +20,7 @@ import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
-from roost.engine.index.base import VectorIndex, forbids_many
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import check_queries, exact_search, merge, rank_again
 from roost.engine.index.scan import NOTHING_KNOWN, Known, Scan
 from roost.engine.index.sketch import Sketch
@@ -69,7 +69,7 @@ def search_segment(
     check_queries(queries, k, vectors.shape[1])
     params = params or {}
     if index is not None and index.compresses:
-        is_filtered = allowed is not None and forbids_many(allowed.count, len(vectors), k)
+        is_filtered = allowed is not None and allowed.count < len(vectors)
         n_found, wider = _widened(index, k, params, is_filtered=is_filtered)
         found = _search_once(index, vectors, queries, n_found, metric, allowed, wider, inverse_norms, sketch, trace)
         answer = rank_again(vectors, queries, found.ids, k, metric, inverse_norms)

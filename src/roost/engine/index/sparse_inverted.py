@@ -12,7 +12,6 @@ from pymilvus import DataType
 
 from roost.engine.columns import Bitmap, FloatArray, IntArray, Mask, Neighbours, VectorArray
 from roost.engine.index.arrays import read_arrays, write_arrays
-from roost.engine.index.base import forbids_many
 from roost.engine.index.building import Building, BuiltAtOnce
 from roost.engine.index.exact import check_queries, nearest
 from roost.engine.index.faiss_base import check_bitmap
@@ -24,6 +23,9 @@ ALGORITHMS = ("DAAT_MAXSCORE", "DAAT_WAND", "TAAT_NAIVE")
 LARGEST_RATIO = 0.999
 REFINED_PER_ROW = 10
 """Where numbers are dropped, so many times k rows are compared again with all of them."""
+
+FEW_FORBIDDEN = 0.5
+"""Where so many of the k best of all rows are forbidden on average, or fewer, they are looked for first."""
 
 _PAIR_COPIES = 6
 """Times the size of the rows that a build takes, rather more than less."""
@@ -156,7 +158,7 @@ class SparseInverted(BuiltAtOnce):
         if allowed is not None:
             check_bitmap(allowed, self.n_rows)
             mask = np.unpackbits(allowed, count=self.n_rows, bitorder="little").astype(bool)
-            if dropped and forbids_many(int(np.count_nonzero(mask)), self.n_rows, k):
+            if dropped and np.count_nonzero(mask) < (1 - FEW_FORBIDDEN / k) * self.n_rows:
                 dropped = 0.0
         asked = cast(SparseRows, queries)
         answers = [self._search_one(asked.row(q), k, mask, dropped) for q in range(len(asked))]
