@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roost.engine import recovery
+from roost.engine import host, recovery
 from roost.engine.contents import Contents
 from roost.engine.database import Database
 from roost.engine.log import replay
@@ -196,8 +196,12 @@ def test_a_reader_of_a_long_log_sketches_it(writer: Database) -> None:
     with_log._host.catalog.close()
 
 
-def test_a_follower_sketches_what_its_searches_meet(writer: Database, reader: Database) -> None:
-    """Rows that the writer, which nobody searches, has not sealed."""
+@pytest.mark.parametrize("searched_s", [host.SEARCHED_S, 0.0], ids=["quick", "slow"])
+def test_a_follower_sketches_what_its_searches_meet(
+    writer: Database, reader: Database, searched_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that the writer, which nobody searches, has not sealed; however long it takes to read them."""
+    monkeypatch.setattr(host, "SEARCHED_S", searched_s)
     written = writer.create_collection("default", "c", SCHEMA)
     written.create_index(HNSW)
     read = reader.collection("default", "c")

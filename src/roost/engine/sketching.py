@@ -24,7 +24,7 @@ GROWN_BY = 512
 
 
 class Sketching:
-    """Run by the maintenance thread alone, but for `is_behind`, and in a process that follows a writer."""
+    """Run by the maintenance thread alone, but for `is_behind`; in a process that follows a writer, by its searches."""
 
     def __init__(self, collection: Kept) -> None:
         self._collection = collection
@@ -33,10 +33,12 @@ class Sketching:
         """Segments whose vectors cannot be read."""
 
     def is_behind(self) -> bool:
-        """Whether searches wait for rows of the tail to be sketched. Asked after each write."""
+        """Whether somebody searches, and meets rows of the tail that are to be sketched. Asked after each write."""
+        return self._host.is_searched() and self.is_short()
+
+    def is_short(self) -> bool:
+        """Whether the tail has rows that are to be sketched for whoever searches."""
         tail = self._collection.contents.tail
-        if not self._host.is_searched():
-            return False
         known, n_rows = tail.sketches, tail.n_rows
         sketched = (known.get(spec.index_id) for spec in self._wanted(n_rows))
         return any(n_rows - (0 if sketch is None else sketch.n_rows) >= GROWN_BY for sketch in sketched)

@@ -114,8 +114,8 @@ class Upkeep:
         self._host.maintenance.touch(self._collection.collection_id, self.run, urgent=is_urgent)
 
     def follow(self) -> bool:
-        """Sketch rows that are in no segment, in a process that only reads; return whether there was anything new."""
-        if not self._sketching.is_behind() or not self._following.acquire(blocking=False):
+        """Sketch rows that are in no segment, for a search of a reading process; return whether any were new."""
+        if not self._sketching.is_short() or not self._following.acquire(blocking=False):
             return False
         try:
             self._sketching.grow()
