@@ -19,6 +19,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "roost.engine.schema",
             "roost.engine.columns",
             "roost.engine.memory",
+            "roost.engine.block_file",
             "roost.engine.plan",
             "roost.engine.trace",
         ),

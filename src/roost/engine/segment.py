@@ -26,6 +26,7 @@ from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Field, Schema
 from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
 from roost.engine.storage.durable import FileRecord, verify
+from roost.engine.storage.large_pages import read_in_large_pages
 from roost.engine.storage.vector_file import VectorFile
 from roost.errors import Corruption
 
@@ -306,12 +307,11 @@ class SegmentIndex(Derived[VectorIndex]):
     def _load(self) -> VectorIndex:
         kind = resolve_index(self.spec.index_type)
         params = resolve_params(self.spec.index_type, self.spec.params)
-        content = kind.memory_for(self.record.size_bytes)
-        if content is None:
-            verify(self.path, self.record)
-            return kind.load(self.path, self.spec.metric, params, mmap=True)
-        verify(self.path, self.record, content.data)
-        return kind.load_from(content, self.path, self.spec.metric, params)
+        content = read_in_large_pages(self.path, self.record) if kind.in_place else None
+        if content is not None:
+            return kind.load_from(content, self.path, self.spec.metric, params)
+        verify(self.path, self.record)
+        return kind.load(self.path, self.spec.metric, params, mmap=True)
 
 
 class SegmentScalarIndex(Derived[ScalarIndex]):

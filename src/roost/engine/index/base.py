@@ -66,6 +66,10 @@ class VectorIndex(ABC):
     on_disk: ClassVar[bool] = False
     """Whether the full vectors are to stay on disk, and be read row by row where they are compared again."""
 
+    in_place: ClassVar[bool] = False
+    """Whether a search reads all over the content of the index's file as it lies in memory (`load_from`), so that it
+    gains by larger pages than the system's usual ones."""
+
     metric: str
     dim: int
 
@@ -99,20 +103,14 @@ class VectorIndex(ABC):
         """
 
     @classmethod
-    def memory_for(cls, size: int) -> Bytes | None:
-        """Return memory in which a file of so many bytes is best searched, (size,) uint8; None where it is mapped.
-
-        Where there is any, the file's content is read into it, and `load_from` takes the place of `load`.
-        """
-        return None
-
-    @classmethod
     def load_from(cls, content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> VectorIndex:
         """Return the index that `save` wrote to a file, searched where its content lies; `content` is kept.
 
+        Called in place of `load` for a type that is searched `in_place`, where the content could be had in large pages.
+
         Raises: Corruption: the content cannot be read as an index of this type.
         """
-        raise NotImplementedError(f"{cls.__name__} gives no memory for its files")
+        raise NotImplementedError(f"{cls.__name__} is not searched in place")
 
     @abstractmethod
     def save(self, path: Path) -> None:

@@ -11,10 +11,10 @@ import faiss
 import numpy as np
 from pymilvus import DataType
 
+from roost.engine.block_file import BlockFile
 from roost.engine.columns import Bitmap, Bytes, FloatArray, Neighbours, VectorArray
 from roost.engine.index.base import GROWTH, NUMBERS, VectorIndex
 from roost.engine.index.exact import check_queries, normalised
-from roost.engine.index.large_pages import large_pages
 from roost.engine.index.parameters import require_metric
 from roost.errors import Corruption, InvalidArgument
 
@@ -35,8 +35,6 @@ class FaissIndex(VectorIndex):
     """
 
     faiss_class: ClassVar[Any]
-    in_large_pages: ClassVar[bool] = False
-    """Whether a file of the type can be searched where it lies in memory, and gains by larger pages."""
     vector_types: ClassVar[tuple[DataType, ...]] = NUMBERS
 
     def __init__(self, index: Any, metric: str) -> None:
@@ -68,12 +66,7 @@ class FaissIndex(VectorIndex):
         return cls._read(lambda: faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0), path, metric)
 
     @classmethod
-    def memory_for(cls, size: int) -> Bytes | None:
-        return large_pages(size) if cls.in_large_pages else None
-
-    @classmethod
     def load_from(cls: type[_FaissT], content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> _FaissT:
-        content.flags.writeable = False
         reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(content), content.size)
         loaded = cls._read(lambda: faiss.read_index(reader), path, metric)
         loaded._content = content
@@ -101,7 +94,7 @@ class FaissIndex(VectorIndex):
 
     def save(self, path: Path) -> None:
         # Faiss's own file writer passes over an error in its last block, and tells no other one's number.
-        with open(path, "wb") as file:
+        with BlockFile(path) as file:
             faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
     def add(self, vectors: VectorArray) -> None:

@@ -87,7 +87,7 @@ class FaissHnsw(FaissIndex):
     index_type: ClassVar[str] = "HNSW"
     search_params: ClassVar[tuple[str, ...]] = ("ef",)
     faiss_class: ClassVar[Any] = (faiss.IndexHNSWFlat, faiss.IndexHNSWSQ)
-    in_large_pages: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
 
     def __init__(self, index: Any, metric: str) -> None:
         super().__init__(index, metric)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from roost.engine.block_file import BlockFile
 from roost.engine.columns import VectorArray
 from roost.engine.storage.durable import FileRecord, storage_errors, verify, write_durable
 from roost.errors import Corruption, StorageFailure
@@ -49,7 +50,7 @@ def write_gathered(
     untouched = np.zeros(shape, dtype)
 
     def write(target: Path) -> None:
-        with open(target, "wb") as file:
+        with BlockFile(target) as file:
             sink = _Replacing(file, untouched.ctypes.data, blocks)
             with pa.ipc.new_file(sink, (batch := _vector_batch(untouched)).schema) as writer:
                 writer.write_batch(batch)
@@ -89,7 +90,7 @@ class _Replacing:
 
     closed = False
 
-    def __init__(self, file: BinaryIO, address: int, blocks: Iterable[VectorArray]) -> None:
+    def __init__(self, file: BlockFile, address: int, blocks: Iterable[VectorArray]) -> None:
         """Take over an open file.
 
         Args:
@@ -128,7 +129,7 @@ def _vectors_in(batch: pa.RecordBatch) -> VectorArray:
 
 def _write(path: Path, batch: pa.RecordBatch) -> FileRecord:
     def write(target: Path) -> None:
-        with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        with BlockFile(target) as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
 
     return write_durable(path, write)

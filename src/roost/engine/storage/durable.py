@@ -93,53 +93,59 @@ def _is_full(path: Path) -> bool:
 def digest_file(path: Path, into: memoryview | None = None) -> str:
     """Return the xxh3-128 of a file's content, hexadecimal.
 
-    The content is read ahead by threads, since reading takes ten times as long as the digest; it is not mapped, as a
-    fault for every page takes longer still.
+    It is not mapped: a fault for every page takes longer than reading.
 
     Args:
         into: as many bytes as the file has, which are filled with its content.
     """
-    digest = xxhash.xxh3_128()
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size if into is None else len(into)
-        starts = range(0, size, _READ_BYTES)
-        if into is None:
-            turns = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in starts[:_READERS]]
-            buffers = [turns[number % _READERS] for number in range(len(starts))]
-        else:
-            buffers = [into[start : start + _READ_BYTES] for start in starts]
-        for content in _read_ahead(file.fileno(), buffers, starts):
-            digest.update(content)
+        turns = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in range(_READERS)] if into is None else []
+
+        def read(start: int, end: int) -> memoryview:
+            place = turns[start // _READ_BYTES % _READERS] if into is None else into[start:end]
+            return place[: _read_into(file.fileno(), place[: end - start], start)]
+
+        return digest_pieces(size, read)
+
+
+def digest_pieces(size: int, read: Callable[[int, int], memoryview]) -> str:
+    """Return the xxh3-128 of content that threads read ahead, since reading takes ten times as long as the digest.
+
+    Args:
+        read: returns a piece of the content, from its start to its end. What it returned for a piece is used no more
+            when the piece `_READERS` further on is read.
+    """
+    digest = xxhash.xxh3_128()
+    for content in _read_ahead(
+        [(start, min(start + _READ_BYTES, size)) for start in range(0, size, _READ_BYTES)], read
+    ):
+        digest.update(content)
     return digest.hexdigest()
 
 
-def _read_ahead(descriptor: int, buffers: Sequence[memoryview], starts: Sequence[int]) -> Iterator[memoryview]:
-    """Yield the pieces of a file that begin at `starts`, in order; each is valid until the next is asked for.
-
-    Args:
-        buffers: one for each piece; `_READERS` of them are filled at a time.
-    """
-    if len(starts) <= 1:
-        for buffer in buffers:
-            yield buffer[: _read_into(descriptor, buffer, 0)]
+def _read_ahead(pieces: Sequence[tuple[int, int]], read: Callable[[int, int], memoryview]) -> Iterator[memoryview]:
+    """Yield the pieces in order."""
+    if len(pieces) <= 1:
+        yield from (read(*piece) for piece in pieces)
         return
     with ThreadPoolExecutor(_READERS, "roost-read") as pool:
-        coming = deque(
-            _reading(pool, descriptor, buffer, start) for buffer, start in zip(buffers[:_READERS], starts, strict=False)
-        )
-        for number, buffer in enumerate(buffers):
-            yield buffer[: coming.popleft().result()]
-            if (later := number + _READERS) < len(starts):
-                coming.append(_reading(pool, descriptor, buffers[later], starts[later]))
+        coming = deque(_reading(pool, read, piece) for piece in pieces[:_READERS])
+        for number in range(len(pieces)):
+            yield coming.popleft().result()
+            if (later := number + _READERS) < len(pieces):
+                coming.append(_reading(pool, read, pieces[later]))
 
 
-def _reading(pool: ThreadPoolExecutor, descriptor: int, buffer: memoryview, start: int) -> Future[int]:
-    """Begin to fill the buffer; where no thread is to be had, since the interpreter is ending, fill it at once."""
+def _reading(
+    pool: ThreadPoolExecutor, read: Callable[[int, int], memoryview], piece: tuple[int, int]
+) -> Future[memoryview]:
+    """Begin to read a piece; where no thread is to be had, since the interpreter is ending, read it at once."""
     try:
-        return pool.submit(_read_into, descriptor, buffer, start)
+        return pool.submit(read, *piece)
     except RuntimeError:
-        done: Future[int] = Future()
-        done.set_result(_read_into(descriptor, buffer, start))
+        done: Future[memoryview] = Future()
+        done.set_result(read(*piece))
         return done
 
 
@@ -189,11 +195,11 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def verify(path: Path, record: FileRecord, into: memoryview | None = None) -> None:
+def verify(path: Path, record: FileRecord, digest: Callable[[Path], str] = digest_file) -> None:
     """Check a file against its record.
 
     Args:
-        into: `record.size_bytes` bytes, which are filled with the file's content.
+        digest: reads the content, and returns its digest.
     Raises: Corruption: the file is missing, or has another length or another content.
     """
     with storage_errors(path):
@@ -201,6 +207,6 @@ def verify(path: Path, record: FileRecord, into: memoryview | None = None) -> No
     if size != record.size_bytes:
         raise Corruption(f"{path} is damaged: {size} bytes long instead of {record.size_bytes}; restore it from a copy")
     with storage_errors(path):
-        digest = digest_file(path, into)
-    if digest != record.digest:
+        found = digest(path)
+    if found != record.digest:
         raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")
