@@ -26,6 +26,7 @@ from bench.opened import COLLECTION, DATABASE, K, held_bytes
 from bench.plots import figure_at
 from bench.ratios import Ratio, write_ratios
 from bench.vector_kinds import KINDS, Kind
+from roost.errors import MissingDependency
 
 if TYPE_CHECKING:
     from roost.client import Client
@@ -238,7 +239,11 @@ def main() -> None:
         kind = kind_of(index_type)
         if rows is None or rows.kind != kind:
             rows = Rows(kind, options.rows, options.queries)
-        measured[index_type] = measure(index_type, rows, options.rounds)
+        try:
+            measured[index_type] = measure(index_type, rows, options.rounds)
+        except MissingDependency as missing:
+            print(f"{index_type} is left out: {missing.message}", flush=True)
+            continue
         print(table({index_type: measured[index_type]}).splitlines()[-1], flush=True)
     plot(measured, options.plots / "indexes.svg")
     plot_cost(measured, options.plots / "indexes-cost.svg")

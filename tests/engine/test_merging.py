@@ -292,7 +292,9 @@ def test_segments_of_an_earlier_version_are_counted_and_taken_apart(collection: 
     check(collection, rows)
 
 
-def test_a_damaged_segment_that_is_to_be_counted_is_told_of(collection: Collection) -> None:
+def test_a_damaged_segment_that_is_to_be_counted_is_told_of(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     isolate(collection, False)
     for keys, name in ((range(400), "q"), (range(500, 530), "p")):
         insert(collection, keys, name)
@@ -309,8 +311,12 @@ def test_a_damaged_segment_that_is_to_be_counted_is_told_of(collection: Collecti
     collection.drop_index(hnsw().name)
     collection.create_index(hnsw())
     isolate(collection, True)
-    with pytest.raises(Corruption, match=r"fields\.arrow"):
-        collection.flush()
+    room = collection._upkeep._room
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "begin", lambda: setattr(room, "_lacking", "no room for an index"))
+        with pytest.raises(Corruption, match=r"fields\.arrow"), caplog.at_level("WARNING"):
+            collection.flush()
+    assert "no room for an index" in caplog.text, "one trouble does not hide the other"
     held = {
         segment_id: (part.partition_id, len(part.indexes)) for segment_id, part in collection.contents.sealed.items()
     }

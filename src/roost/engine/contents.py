@@ -128,11 +128,17 @@ class Contents:
         """Return how many live rows the keys have, given what `find` found."""
         return len(self.tail.find(keys)) + sum(len(rows) for rows in found.values())
 
-    def insert(self, batch: Batch, partition_id: int, found: dict[int, IntArray]) -> None:
-        """Add rows in place of those that hold the same keys (`found` of those keys)."""
+    def insert(self, batch: Batch, partition_id: int, found: dict[int, IntArray], *, is_searched: bool = False) -> None:
+        """Add rows in place of those that hold the same keys (`found` of those keys).
+
+        Args:
+            is_searched: whether searches come soon, so that none has to lay the vectors of the rows side by side.
+        """
         keys = key_array(batch.scalars.column(self.schema.primary.name))
         self.delete(keys, found)
         self.tail.append(batch, partition_id)
+        if is_searched:
+            self.tail.lay()
 
     def delete(self, keys: KeyArray, found: dict[int, IntArray]) -> None:
         """Remove the rows of the keys (`found` of those keys)."""

@@ -192,8 +192,10 @@ class Upkeep:
             self._collection.close_files()  # of released partitions, which the work has opened
         if self._has_put_off:
             self._host.maintenance.touch(self._collection.collection_id, self.run)
-        self._merging.end()
-        self._room.end()
+        try:
+            self._room.end()
+        finally:
+            self._merging.end()
 
     def _tend_tail(self, full: bool) -> None:
         """Seal the tail where that is due; otherwise sketch what searches would scan of it."""
