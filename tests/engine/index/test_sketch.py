@@ -16,7 +16,7 @@ from roost.engine.index.filtered import search_segment
 from roost.engine.index.narrow import as_float32, to_bfloat16
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Sketch
-from roost.engine.plan import Task
+from roost.engine.plan import Task, is_complete, stands_early
 from roost.engine.trace import Trace
 from roost.errors import Corruption
 
@@ -249,3 +249,22 @@ def test_a_filtered_search_of_a_graph_may_use_it(name: str) -> None:
     )
     assert mask[found.ids].all()
     assert recall(found, QUERIES, mask, "L2") >= recall(graph.search(QUERIES, K, None, {"ef": 16}), QUERIES, ALL, "L2")
+
+
+@pytest.mark.parametrize("metric", ["L2", "COSINE"])
+def test_one_query_is_judged_as_several_are(metric: str) -> None:
+    """On distances of any kind: off by much or little, with steps, and all equal."""
+    rng = np.random.default_rng(3)
+    task = Task(N_ROWS, N_ROWS, DIM, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
+    scan = Scan(VECTORS, task, metric, Allowed(ALL), None, Sketch.build(VECTORS, metric))
+    seen = []
+    for _ in range(400):
+        seeming = np.sort(rng.choice([5.0, 0.2, 0.0]) * rng.random((1, 60)), axis=1).astype(np.float32)
+        seeming = np.round(seeming, rng.integers(1, 4))
+        found = (seeming + 7 + rng.choice([0.01, 0.3, 3.0]) * rng.normal(size=(1, 60))).astype(np.float32)
+        places = found.argsort(axis=1, kind="stable")[:, :K]
+        measured = scan._measured(found[0], seeming[0], found[0, places[0]])
+        is_early = stands_early(task, float(places.sum()), 60)
+        seen.append(not (is_early or is_complete(task, 60, *measured)))
+        assert seen[-1] == scan._is_open(found, seeming, places)[0]
+    assert 40 < sum(seen) < 360
