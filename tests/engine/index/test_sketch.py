@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,14 @@ import faiss
 import numpy as np
 import pytest
 
-from roost.engine.columns import FloatArray, Mask, Neighbours
+from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.narrow import as_float32, to_bfloat16
 from roost.engine.index.scan import Scan
-from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Sketch
+from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Excerpt, Sketch
 from roost.engine.plan import Task, is_complete, stands_early
 from roost.engine.trace import Trace
 from roost.errors import Corruption
@@ -129,7 +128,7 @@ def test_rows_of_fewer_bits(dtype: str) -> None:
 def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:
     for name, mask in filters().items():
         allowed = Allowed(mask)
-        excerpt = sketch.excerpt(allowed.rows)
+        excerpt = Holding(sketch, allowed.rows).excerpt
         assert excerpt is not None and excerpt.n_rows == allowed.count
         numbers, _ = sketch.turned(QUERIES)
         whole, _ = sketch.first(numbers, 50, allowed.selector)
@@ -139,21 +138,54 @@ def test_an_excerpt_finds_what_the_whole_finds(sketch: Sketch) -> None:
 
 
 def test_an_excerpt_of_few_rows_is_padded(sketch: Sketch) -> None:
-    excerpt = sketch.excerpt(np.array([3, 70, 900]))
+    excerpt = Holding(sketch, np.array([3, 70, 900])).excerpt
     assert excerpt is not None
     found, _ = excerpt.first(sketch.turned(QUERIES[:2])[0], 8)
     assert [sorted(row[:3]) for row in found.tolist()] == [[3, 70, 900]] * 2
     assert (found[:, 3:] == -1).all()
 
 
-def test_excerpts_are_bounded_and_make_room_when_they_go() -> None:
+class Holding:
+    """Somebody who asks for an excerpt."""
+
+    def __init__(self, sketch: Sketch, rows: IntArray) -> None:
+        self.excerpt: Excerpt | None = None
+        sketch.lend(rows, self)
+
+
+def test_the_excerpts_that_were_not_used_for_longest_are_taken_back() -> None:
+    sketch, quarter = Sketch.build(VECTORS, "L2"), EXCERPTED_PER_ROW * N_ROWS // 4
+    holders: list[Holding] = []
+
+    def lend(n_rows: int) -> list[int]:
+        """Lend an excerpt of so many rows to another; return who holds one."""
+        holders.append(Holding(sketch, np.arange(n_rows)))
+        return [number for number, holder in enumerate(holders) if holder.excerpt is not None]
+
+    for _ in range(3):
+        lend(quarter)
+    assert lend(quarter) == [0, 1, 2, 3]
+    for number in (1, 0, 3):
+        excerpt = holders[number].excerpt
+        assert excerpt is not None
+        excerpt.first(sketch.turned(QUERIES[:1])[0], 5)
+    assert lend(10) == [0, 1, 3, 4], "number 2 was used least recently"
+    assert lend(quarter - 10) == [0, 1, 3, 4, 5], "there was room left"
+    del excerpt
+    assert lend(2 * quarter) == [3, 4, 5, 6]
+    assert lend(2 * quarter) == [6, 7]
+    assert lend(2 * quarter) == [7, 8]
+
+
+def test_an_excerpt_that_a_search_still_reads_gives_no_room() -> None:
     sketch, rows = Sketch.build(VECTORS, "L2"), np.arange(N_ROWS)
-    held = [sketch.excerpt(rows) for _ in range(EXCERPTED_PER_ROW)]
-    assert all(one is not None for one in held)
-    assert sketch.excerpt(rows[:1]) is None
-    held.pop()
-    gc.collect()
-    assert sketch.excerpt(rows[:1]) is not None
+    holders = [Holding(sketch, rows) for _ in range(EXCERPTED_PER_ROW)]
+    read = [holder.excerpt for holder in holders]
+    assert Holding(sketch, rows[:1]).excerpt is None
+    assert all(holder.excerpt is None for holder in holders)
+    read.pop()
+    assert Holding(sketch, rows[:1]).excerpt is not None
+    assert Holding(sketch, rows).excerpt is not None, "the holder before is gone"
 
 
 def test_a_filter_that_comes_again_gets_an_excerpt() -> None:

@@ -40,7 +40,8 @@ class SketchUse:
 
     Attributes:
         doubt: of scans of the sketch.
-        excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy.
+        excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy. It may be taken
+            back at any time, so read the attribute once for each use.
     """
 
     def __init__(self, sketch: Sketch) -> None:
@@ -58,7 +59,7 @@ class SketchUse:
         self._missed_ns += saving_ns
         if self._missed_ns >= excerpt_cost_ns(allowed.count):
             self._missed_ns = 0.0
-            self.excerpt = self._sketch.excerpt(allowed.rows)
+            self._sketch.lend(allowed.rows, self)
 
 
 class Allowed:

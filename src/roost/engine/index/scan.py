@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
-from roost.engine.index.allowed import Allowed
+from roost.engine.index.allowed import Allowed, SketchUse
 from roost.engine.index.exact import (
     GATHER_FROM_QUERIES,
     compare,
@@ -111,10 +111,7 @@ class Scan:
             if n_next > order.shape[1]:
                 # With a bound one look is nearly always enough.
                 n_listed = n_next if is_bounded else min(LISTED_PER_COMPARED * n_next, self.task.n_allowed)
-                if use.excerpt is not None:
-                    order, seeming = use.excerpt.first(numbers, n_listed)
-                else:
-                    order, seeming = sketch.first(numbers, n_listed, self.allowed.selector)
+                order, seeming = self._first(sketch, use, numbers, n_listed)
                 if order[0, -1] < 0:
                     return None
                 found = found[:, :0]  # a longer list need not begin as a shorter one does
@@ -137,6 +134,11 @@ class Scan:
             reason = "answers not trusted: compared more"
         use.doubt.note(1, 1)
         return self._exact(query, "answers not trusted: scanned")
+
+    def _first(self, sketch: Sketch, use: SketchUse, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """Return the allowed rows that seem nearest, as `Sketch.first` does."""
+        excerpt = use.excerpt
+        return sketch.first(numbers, n, self.allowed.selector) if excerpt is None else excerpt.first(numbers, n)
 
     def _measured(self, found: FloatArray, seeming: FloatArray, nearest: FloatArray) -> tuple[float, float, float]:
         """Return of one query the gap, spread and growth that `is_complete` asks for, as `_is_open` does of several."""
@@ -161,10 +163,7 @@ class Scan:
         while n_next is not None and len(still_open):
             asked = queries[still_open]
             numbers, is_strange = sketch.turned(asked)
-            if use.excerpt is not None:
-                order, seeming = use.excerpt.first(numbers, n_next)
-            else:
-                order, seeming = sketch.first(numbers, n_next, self.allowed.selector)
+            order, seeming = self._first(sketch, use, numbers, n_next)
             # Codes that are all equal may hide rows; and without rests, those near a strange query are not seen to be.
             is_blind = order[:, -1] < 0
             if not sketch.has_rests:

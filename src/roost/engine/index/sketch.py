@@ -8,11 +8,13 @@ vectors. A filter costs little, whichever rows it keeps, and that is what a sket
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import faiss
 import numpy as np
@@ -33,7 +35,7 @@ MIN_ROWS = 1_024
 """Fewer rows need no sketch."""
 
 EXCERPTED_PER_ROW: Final = 2
-"""Rows in all excerpts of a sketch for each of its own: beyond, filters go without."""
+"""Rows in all excerpts of a sketch for each of its own: beyond, those that were not used for longest are taken back."""
 
 _STRANGE_FROM = 0.99
 """A query is strange that lies farther from the axes than this share of the rows."""
@@ -47,6 +49,8 @@ _ENCODED_ROWS = 16_384
 _POWER_ITERATIONS = 3
 _LLOYD_ROUNDS = 20
 _SEED = 1
+
+_uses = itertools.count()
 
 Codes: TypeAlias = npt.NDArray[np.uint8]
 """(n_rows, ceil(n_numbers / 2)), two numbers a byte, the first in its lower half."""
@@ -83,9 +87,10 @@ class Sketch:
         self._rest = rest
         self._packed = _in_one_list(_listed(levels, codes, self.metric))
         self._n_excerpted = 0
+        self._holders: list[weakref.ref[Holder]] = []
         self._given_back: list[int] = []
         """Rows of excerpts that are gone, still to be taken off."""
-        self._excerpting = threading.Lock()
+        self._lending = threading.Lock()
 
     @classmethod
     def build(cls, vectors: VectorArray, metric: str) -> Sketch:
@@ -181,20 +186,37 @@ class Sketch:
                 numbers[0, -1] = rest if is_strange else _SHARED * rest
         return None if is_strange and not self.has_rests else numbers
 
-    def excerpt(self, rows: IntArray) -> Excerpt | None:
-        """Return a copy of some rows; None where the sketch has as many in its excerpts as it may.
+    def lend(self, rows: IntArray, holder: Holder) -> None:
+        """Give a holder a copy of some rows, unless there is no room for it among the excerpts of the sketch.
+
+        Excerpts of other holders that were not used for longest are taken back for it; searches under way keep theirs.
 
         Args:
             rows: (m,) int64, ascending; not modified, and kept.
         """
-        with self._excerpting:
-            while self._given_back:
-                self._n_excerpted -= self._given_back.pop()
-            if self._n_excerpted + len(rows) > EXCERPTED_PER_ROW * self.n_rows:
-                return None
+        with self._lending:
+            if not self._make_room(len(rows)):
+                return
             self._n_excerpted += len(rows)
         packed = faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric))
-        return Excerpt(self, rows, packed, self._given_back)
+        holder.excerpt = Excerpt(self, rows, packed, self._given_back)
+        with self._lending:
+            self._holders.append(weakref.ref(holder))
+
+    def _make_room(self, n_rows: int) -> bool:
+        lent = [(excerpt.last_used, ref) for ref in self._holders if (held := ref()) and (excerpt := held.excerpt)]
+        held = excerpt = None  # what is taken back goes with its last reference
+        lent.sort(key=lambda one: one[0])
+        self._holders = [ref for _, ref in lent]
+        while True:
+            while self._given_back:
+                self._n_excerpted -= self._given_back.pop()
+            if self._n_excerpted + n_rows <= EXCERPTED_PER_ROW * self.n_rows:
+                return True
+            if not self._holders:
+                return False
+            if (oldest := self._holders.pop(0)()) is not None:
+                oldest.excerpt = None
 
     def save(self, path: Path) -> None:
         """Write the sketch to one file. The caller makes it durable."""
@@ -227,6 +249,9 @@ class Excerpt:
     """The rows of a sketch that one filter keeps, copied together: a scan reads these alone, and tests none.
 
     `first` may be called from any number of threads at once.
+
+    Attributes:
+        last_used: by a clock that ticks with every use of any excerpt.
     """
 
     def __init__(self, sketch: Sketch, rows: IntArray, packed: Any, given_back: list[int]) -> None:
@@ -235,6 +260,7 @@ class Excerpt:
         Args:
             given_back: is told how many rows there were once the excerpt is gone.
         """
+        self.last_used = next(_uses)
         self._sketch = sketch
         self._rows = rows
         self._packed = packed
@@ -249,11 +275,22 @@ class Excerpt:
 
     def first(self, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
         """Return the n rows that seem nearest to queries, and their distances, as `Sketch.first` does."""
+        self.last_used = next(_uses)
         found, seeming = _first(self._packed, self._sketch.metric, numbers, n, None)
         rows = self._rows[found]
         if found[:, -1].min() < 0:
             rows[found < 0] = -1
         return rows, seeming
+
+
+class Holder(Protocol):
+    """Who asks for an excerpt.
+
+    Attributes:
+        excerpt: while it is lent; set to None when it is taken back, which may be at any time.
+    """
+
+    excerpt: Excerpt | None
 
 
 class _Frame(NamedTuple):
