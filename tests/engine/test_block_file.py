@@ -12,6 +12,8 @@ import pytest
 
 from roost.engine import block_file
 from roost.engine.block_file import BlockFile
+from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.engine.storage.column_files import write_gathered, write_vectors
 
 BLOCK = 1_000
 
@@ -108,8 +110,32 @@ def test_what_waits_is_not_written_after_an_error(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b""
 
 
-def test_a_closed_file_refuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_bytes", [0, 1, BLOCK])
+def test_a_closed_file_refuses(tmp_path: Path, n_bytes: int) -> None:
     with BlockFile(tmp_path / "a") as file:
-        pass
+        assert not file.closed
+    assert file.closed
     with pytest.raises(ValueError, match="closed"):
-        file.write(bytes(BLOCK))
+        file.write(bytes(n_bytes))
+
+
+def test_a_call_of_the_system_is_given_no_more_than_it_takes_whole(
+    tmp_path: Path, puts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_file, "_MOST_BYTES", 2 * BLOCK)
+    with BlockFile(tmp_path / "a") as file:
+        file.write(bytes(5 * BLOCK + 1))
+    assert puts == [2 * BLOCK, 2 * BLOCK, BLOCK, 1]
+
+
+def test_graphs_and_vectors_are_written_in_whole_blocks(tmp_path: Path, puts: list[int]) -> None:
+    rows = np.random.default_rng(0).normal(size=(400, 30)).astype(np.float32)
+    for write in (
+        lambda: FaissHnsw.build(rows, "L2", {"M": 8}).save(tmp_path / "index.bin"),
+        lambda: write_vectors(tmp_path, 1, rows),
+        lambda: write_gathered(tmp_path, 2, rows.shape, rows.dtype, [rows[:150], rows[150:]]),
+    ):
+        puts.clear()
+        write()
+        assert sum(puts) > rows.nbytes
+        assert all(size % BLOCK == 0 for size in puts[:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,3 +53,11 @@ def test_readers_beside_the_writer() -> None:
     for reader in readers:
         reader.join()
     assert wrong == []
+
+
+def test_rows_that_are_laid_are_read_while_others_are_laid() -> None:
+    buffer = VectorBuffer((3,), np.dtype(np.float32))
+    buffer.append(np.ones((10, 3), np.float32))
+    buffer.first(10)
+    with buffer._laying, ThreadPoolExecutor(1) as pool:
+        assert len(pool.submit(buffer.first, 10).result(timeout=60)) == 10

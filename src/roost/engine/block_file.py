@@ -11,13 +11,17 @@ BLOCK_BYTES = 2 << 20
 """The larger page of most processors. What is written in blocks of it, systems that can keep so in their cache."""
 
 
+_MOST_BYTES = 512 * BLOCK_BYTES
+"""Of one call: what is longer than 2 GiB the system cuts within a block."""
+
+
 class BlockFile:
     """A new file, open for writing: every piece but the last begins and ends where a block does.
 
-    As much of a file as Arrow and Faiss write to. Raises (from every method that writes): OSError.
-    """
+    As much of a file as Arrow and Faiss write to.
 
-    closed = False
+    Raises (from every method that writes): OSError: what was written is of no use then. ValueError: it is closed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 closed by `__exit__`
@@ -34,8 +38,14 @@ class BlockFile:
         finally:
             self._file.close()
 
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
     def write(self, content: Any) -> int:
         """Take the next bytes (any buffer); return how many there were."""
+        if self.closed:
+            raise ValueError("write to a closed file")
         with memoryview(content) as view:
             return self._take(view.cast("B")) if view.nbytes else 0
 
@@ -58,6 +68,6 @@ class BlockFile:
 
     def _put(self, content: memoryview) -> None:
         while len(content):
-            n_put = os.write(self._file.fileno(), content)
+            n_put = os.write(self._file.fileno(), content[:_MOST_BYTES])
             self._n_written += n_put
             content = content[n_put:]

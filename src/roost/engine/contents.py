@@ -7,6 +7,7 @@ come to the same rows from the same log. One thread at a time, under the databas
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -132,13 +133,14 @@ class Contents:
         """Add rows in place of those that hold the same keys (`found` of those keys).
 
         Args:
-            is_searched: whether searches come soon, so that none has to lay the vectors of the rows side by side.
+            is_searched: whether somebody searches the database, who then need not lay the vectors side by side.
         """
         keys = key_array(batch.scalars.column(self.schema.primary.name))
         self.delete(keys, found)
         self.tail.append(batch, partition_id)
         if is_searched:
-            self.tail.lay()
+            with suppress(MemoryError):  # the rows are stored, and searches lay them as well
+                self.tail.lay()
 
     def delete(self, keys: KeyArray, found: dict[int, IntArray]) -> None:
         """Remove the rows of the keys (`found` of those keys)."""

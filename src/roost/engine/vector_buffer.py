@@ -33,10 +33,12 @@ class VectorBuffer:
 
     def first(self, n_rows: int) -> VectorArray:
         """Return the first rows, read-only; they stay as they are whatever is appended."""
-        with self._laying:
-            if self._n_laid < n_rows:
-                self._lay()
-            view = self._rows[:n_rows]
+        # Rows that are laid are waited for by nobody: each buffer holds all that were laid when its turn came.
+        if self._n_laid < n_rows:
+            with self._laying:
+                if self._n_laid < n_rows:
+                    self._lay()
+        view = self._rows[:n_rows]
         view.flags.writeable = False
         return view
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from roost.engine.compaction import takes_sketch
 from roost.engine.contents import Contents
-from roost.engine.index.sketch import MAX_NUMBERS
+from roost.engine.index.sketch_frame import MAX_NUMBERS
 from roost.engine.plan import Task, scan_cost_ns
 from roost.engine.schema import Schema
 from roost.engine.segment import IndexSpec

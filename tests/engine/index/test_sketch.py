@@ -14,7 +14,8 @@ from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.narrow import as_float32, to_bfloat16
 from roost.engine.index.scan import Scan
-from roost.engine.index.sketch import EXCERPTED_PER_ROW, MAX_NUMBERS, Excerpt, Sketch
+from roost.engine.index.sketch import EXCERPTED_PER_ROW, Excerpt, Sketch
+from roost.engine.index.sketch_frame import MAX_NUMBERS
 from roost.engine.plan import Task, is_complete, stands_early
 from roost.engine.trace import Trace
 from roost.errors import Corruption

@@ -109,12 +109,13 @@ class Scan:
         order, found = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
         while n_next is not None:
             if n_next > order.shape[1]:
-                # With a bound one look is nearly always enough.
-                n_listed = n_next if is_bounded else min(LISTED_PER_COMPARED * n_next, self.task.n_allowed)
+                n_listed = min(LISTED_PER_COMPARED * n_next, self.task.n_allowed)
                 order, seeming = self._first(sketch, use, numbers, n_listed)
                 if order[0, -1] < 0:
                     return None
                 found = found[:, :0]  # a longer list need not begin as a shorter one does
+                if is_bounded:
+                    n_next = self._likely_look(sketch, seeming[0], n_next)
             further = order[:, found.shape[1] : n_next]
             compared = compare_one(self.vectors, asked, further, self.metric, self.inverse_norms)
             found = np.concatenate([found, compared], axis=1) if found.size else compared
@@ -149,9 +150,27 @@ class Scan:
         beyond *= beyond
         farthest = float(nearest[-1]) if len(nearest) == self.task.k else math.inf
         gap = float(seeming[-1]) + mean - min(farthest, self.known.bound)
-        half = n_compared // 2 - 1
-        step = max(int(np.count_nonzero(seeming < seeming[-1])) - 1, half)
-        return gap, math.sqrt(float(np.add.reduce(beyond)) / n_compared), float(seeming[step]) - float(seeming[half])
+        spread = math.sqrt(float(np.add.reduce(beyond)) / n_compared)
+        if self.sketch is not None:
+            self.sketch.errors.note(mean, spread)
+        return gap, spread, _growth(seeming)
+
+    def _likely_look(self, sketch: Sketch, seeming: FloatArray, n_compared: int) -> int:
+        """Return how many rows of the list to compare, so that these are likely to be complete.
+
+        A second look costs a lone query far more than more rows in the first.
+
+        Args:
+            seeming: distances of the list, by the sketch.
+            n_compared: the fewest.
+        """
+        mean, spread = sketch.errors.mean, sketch.errors.spread
+        while n_compared < len(seeming):
+            gap = float(seeming[n_compared - 1]) + mean - self.known.bound
+            if is_complete(self.task, n_compared, gap, spread, _growth(seeming[:n_compared])):
+                break
+            n_compared = min(2 * n_compared, len(seeming))
+        return n_compared
 
     def _by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:
         """Compare the first rows of the sketch's order, and more for the queries that need it."""
@@ -213,6 +232,16 @@ class Scan:
         if self.trace is not None:
             self.trace.note_scan(self.task, len(is_doubted), n_compared, reason)
             self.trace.note_kept(int(np.count_nonzero(~is_doubted)))
+
+
+def _growth(seeming: FloatArray) -> float:
+    """Return how much the distances of compared rows, ascending, grew over the second half.
+
+    They have steps: what is equal to the last may go on behind it, so that is up to the step before.
+    """
+    half = len(seeming) // 2 - 1
+    step = max(int(np.count_nonzero(seeming < seeming[-1])) - 1, half)
+    return float(seeming[step]) - float(seeming[half])
 
 
 def _put(answer: Neighbours, where: IntArray, found: Neighbours) -> None:

@@ -12,21 +12,18 @@ import itertools
 import math
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
-from roost.engine.index.exact import normalised
 from roost.engine.index.narrow import as_float32
+from roost.engine.index.sketch_frame import Frame, beyond_axes, compared
 from roost.errors import Corruption
-
-MAX_NUMBERS = 64
-"""Numbers kept of a row. More of them order rows better and take longer."""
 
 MIN_DIM = 24
 """Below, comparing the vectors themselves is about as fast."""
@@ -44,9 +41,10 @@ _SHARED = 0.4
 """How much of a query's way beyond the axes is taken to be the way of the rows near it: the cosine between the two.
 None would hide a row from a query that is its equal, and all of it rows that are near by other ways."""
 
+_NEWEST_WEIGHT = 0.02
+"""Of a query among all that the errors of a sketch are averaged over."""
+
 _SAMPLED_ROWS = 8_192
-_ENCODED_ROWS = 16_384
-_POWER_ITERATIONS = 3
 _LLOYD_ROUNDS = 20
 _SEED = 1
 
@@ -64,18 +62,22 @@ class Sketch:
     Attributes:
         n_numbers: kept of a row.
         has_rests: whether the last of them is the length of what lies beyond the axes.
+        errors: of its distances. Sketches by the same axes share them.
 
     Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
     search with product quantization fast scan".
     """
 
-    def __init__(self, frame: _Frame, levels: FloatArray, codes: Codes, rest: float) -> None:
+    def __init__(
+        self, frame: Frame, levels: FloatArray, codes: Codes, rest: float, errors: Errors | None = None
+    ) -> None:
         """Hold the codes of rows.
 
         Args:
             levels: (n_numbers, 16) float32, what the codes of each number stand for.
             rest: how far from the axes a query is strange (see `turned`).
         """
+        self.errors = errors or Errors()
         self.metric = frame.metric
         self.n_numbers = frame.n_numbers
         self.has_rests = frame.has_rest
@@ -97,8 +99,8 @@ class Sketch:
         """Return the sketch of (n_rows, dim) vectors of numbers in any stored type, of at least 16 rows."""
         random = np.random.default_rng(_SEED)
         picked = random.choice(len(vectors), min(_SAMPLED_ROWS, len(vectors)), replace=False)
-        sample = _compared(as_float32(vectors[np.sort(picked)]), metric)
-        frame = _Frame.of(sample, metric, random)
+        sample = compared(as_float32(vectors[np.sort(picked)]), metric)
+        frame = Frame.of(sample, metric, random)
         levels = _nearest_levels(frame.encode(sample), 16)
         rest = float(np.quantile(frame.rests(sample), _STRANGE_FROM)) if frame.is_partial else np.inf
         return cls(frame, levels, _codes(frame, levels, vectors), rest)
@@ -108,7 +110,7 @@ class Sketch:
 
         It takes a fraction of the time of `build`, and orders rows as well while they are of the same kind.
         """
-        return Sketch(self._frame, self._levels, _codes(self._frame, self._levels, vectors), self._rest)
+        return Sketch(self._frame, self._levels, _codes(self._frame, self._levels, vectors), self._rest, self.errors)
 
     @staticmethod
     def joined(sources: Sequence[tuple[Sketch, IntArray | None]]) -> Sketch | None:
@@ -121,7 +123,7 @@ class Sketch:
         if not all(first.agrees_with(other) for other, _ in sources):
             return None
         codes = [sketch._codes if rows is None else sketch._codes[rows] for sketch, rows in sources]
-        return Sketch(first._frame, first._levels, np.concatenate(codes), first._rest)
+        return Sketch(first._frame, first._levels, np.concatenate(codes), first._rest, first.errors)
 
     def agrees_with(self, other: Sketch) -> bool:
         """Whether both describe rows by the same axes and levels."""
@@ -157,9 +159,9 @@ class Sketch:
         Args:
             queries: (n_queries, dim) float32.
         """
-        asked = _compared(queries, self.metric)
+        asked = compared(queries, self.metric)
         numbers: FloatArray = self._transform.apply(asked)
-        rests = _rests(asked - self._frame.origin, numbers, self.metric)
+        rests = beyond_axes(asked - self._frame.origin, numbers, self.metric)
         is_strange: Mask = rests > self._rest
         if self.has_rests:
             numbers[:, -1] = np.where(is_strange, 1, _SHARED) * rests
@@ -236,13 +238,34 @@ class Sketch:
         try:
             with open(path, "rb") as file:
                 mean, axes, has_rest, rest, levels, codes = (np.load(file, allow_pickle=False) for _ in range(6))
-            frame = _Frame(metric, mean, axes, bool(has_rest))
+            frame = Frame(metric, mean, axes, bool(has_rest))
             wanted = ((axes.shape[1],), (frame.n_numbers, 16), (len(codes), (frame.n_numbers + 1) // 2))
             if (mean.shape, levels.shape, codes.shape) != wanted:
                 raise ValueError("its parts do not fit each other")
         except (OSError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as a sketch: {error}") from error
         return cls(frame, levels, codes, float(rest))
+
+
+class Errors:
+    """How far the distances of a sketch are off, as recent searches have measured it.
+
+    Threads may lose an update to each other: these are averages all the same.
+
+    Attributes:
+        mean: of the distances less what they seem to be.
+        spread: the standard deviation of that.
+    """
+
+    def __init__(self) -> None:
+        self.mean, self.spread = 0.0, 0.0
+        self._weight = 1.0
+
+    def note(self, mean: float, spread: float) -> None:
+        """Move the averages towards what was measured for a query."""
+        self.mean += self._weight * (mean - self.mean)
+        self.spread += self._weight * (spread - self.spread)
+        self._weight = max(_NEWEST_WEIGHT, self._weight / (1 + self._weight))
 
 
 class Excerpt:
@@ -291,84 +314,6 @@ class Holder(Protocol):
     """
 
     excerpt: Excerpt | None
-
-
-class _Frame(NamedTuple):
-    """The axes by which rows are described.
-
-    Attributes:
-        axes: (n_axes, dim) float32, orthonormal.
-        has_rest: whether the length of what lies beyond the axes is kept too.
-    """
-
-    metric: str
-    mean: FloatArray
-    axes: FloatArray
-    has_rest: bool
-
-    @classmethod
-    def of(cls, sample: FloatArray, metric: str, random: np.random.Generator) -> _Frame:
-        dim = sample.shape[1]
-        mean = sample.mean(axis=0)
-        has_rest = dim > MAX_NUMBERS and metric != "IP"
-        n_axes = min(dim, MAX_NUMBERS - has_rest)
-        return cls(metric, mean, _principal_axes(sample - mean, n_axes, random), has_rest)
-
-    @property
-    def n_numbers(self) -> int:
-        return len(self.axes) + self.has_rest
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether anything lies beyond the axes."""
-        return bool(len(self.axes) < self.axes.shape[1])
-
-    @property
-    def origin(self) -> FloatArray:
-        """Where queries are measured from."""
-        return np.zeros_like(self.mean) if self.metric == "IP" else self.mean
-
-    def rests(self, queries: FloatArray) -> FloatArray:
-        """Return how far queries lie from the axes ((n_queries,) float32); see `_rests`."""
-        moved: FloatArray = np.asarray(queries - self.origin, np.float32)
-        return _rests(moved, np.asarray(moved @ self.axes.T, np.float32), self.metric)
-
-    def encode(self, rows: FloatArray) -> FloatArray:
-        """Return (n_rows, n_numbers) float32 of (n_rows, dim) float32, C-contiguous."""
-        numbers = np.empty((len(rows), self.n_numbers), np.float32)
-        # Faiss's products, since NumPy's keep a core busy for a while after each.
-        self.for_queries().apply_noalloc(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(numbers))
-        if self.metric == "IP":
-            numbers -= self.mean @ self.turn()[0]
-        if self.has_rest:
-            beyond = np.empty(len(rows), np.float32)
-            mean = np.ascontiguousarray(self.mean)
-            faiss.fvec_L2sqr_ny(
-                faiss.swig_ptr(beyond), faiss.swig_ptr(mean), faiss.swig_ptr(rows), rows.shape[1], len(rows)
-            )
-            along = numbers[:, : len(self.axes)]
-            beyond -= np.einsum("ij,ij->i", along, along)
-            numbers[:, -1] = np.sqrt(np.maximum(beyond, 0))
-        return numbers
-
-    def for_queries(self) -> Any:
-        """Return the transform of a query, but for its rest, which it leaves zero.
-
-        A query of an inner product stays where it is: moving it by the mean would change the order of the rows.
-        """
-        matrix, moved = self.turn()
-        transform = faiss.LinearTransform(self.axes.shape[1], self.n_numbers, True)
-        faiss.copy_array_to_vector(matrix.T.ravel(), transform.A)
-        faiss.copy_array_to_vector(moved, transform.b)
-        transform.is_trained = True
-        return transform
-
-    def turn(self) -> tuple[FloatArray, FloatArray]:
-        """Return the transform of a query as a (dim, n_numbers) matrix and what is added to its product."""
-        matrix = np.zeros((self.axes.shape[1], self.n_numbers), np.float32)
-        matrix[:, : len(self.axes)] = self.axes.T
-        moved = np.zeros(self.n_numbers, np.float32) if self.metric == "IP" else -self.mean @ matrix
-        return matrix, moved.astype(np.float32)
 
 
 def _listed(levels: FloatArray, codes: Codes, metric: str) -> Any:
@@ -429,10 +374,10 @@ def _nearest_levels(sample: FloatArray, n_levels: int) -> FloatArray:
     return levels.astype(np.float32)
 
 
-def _codes(frame: _Frame, levels: FloatArray, vectors: VectorArray) -> Codes:
+def _codes(frame: Frame, levels: FloatArray, vectors: VectorArray) -> Codes:
     """Return the codes of rows."""
     bounds: FloatArray = np.ascontiguousarray((levels[:, 1:] + levels[:, :-1]).T / 2, np.float32)
-    return np.concatenate([_coded(numbers, bounds) for numbers in _encoded(frame, vectors)])
+    return np.concatenate([_coded(numbers, bounds) for numbers in frame.encoded(vectors)])
 
 
 def _coded(numbers: FloatArray, bounds: FloatArray) -> Codes:
@@ -450,47 +395,3 @@ def _coded(numbers: FloatArray, bounds: FloatArray) -> Codes:
         nearest[:, :n_numbers] += is_above.view(np.uint8)
     codes: Codes = nearest[:, ::2] | nearest[:, 1::2] << 4
     return codes
-
-
-def _encoded(frame: _Frame, vectors: VectorArray) -> Iterator[FloatArray]:
-    """Yield the numbers of the rows, block by block."""
-    for start in range(0, len(vectors), _ENCODED_ROWS):
-        yield frame.encode(_compared(as_float32(vectors[start : start + _ENCODED_ROWS]), frame.metric))
-
-
-def _principal_axes(centred: FloatArray, n_axes: int, random: np.random.Generator) -> FloatArray:
-    """Return (n_axes, dim) axes of the space in which rows differ most, by random projections.
-
-    The axes are turned at random within it. Rows then differ about as much along each, so less is lost when all numbers
-    are looked up in tables of one scale.
-
-    Sources: Halko, Martinsson and Tropp 2011, "Finding structure with randomness", algorithm 4.4; Jégou, Douze, Schmid
-    and Pérez 2010, "Aggregating local descriptors into a compact image representation", section 4 (the turn).
-    """
-    dim = centred.shape[1]
-    found = random.standard_normal((dim, min(dim, n_axes + 10))).astype(np.float32)
-    for _ in range(_POWER_ITERATIONS):
-        found = np.linalg.qr(centred.T @ (centred @ found))[0].astype(np.float32)
-    spread = np.linalg.eigh((centred @ found).T @ (centred @ found))[1][:, ::-1]
-    turn = np.linalg.qr(random.standard_normal((n_axes, n_axes)))[0]
-    axes: FloatArray = np.ascontiguousarray(((found @ spread)[:, :n_axes] @ turn).T, np.float32)
-    return axes
-
-
-def _rests(moved: FloatArray, along: FloatArray, metric: str) -> FloatArray:
-    """Return how far queries lie from the axes; for an inner product, which their length does not change, as a share.
-
-    Args:
-        moved: (n_queries, dim), from the origin.
-        along: (n_queries, n_axes), the part of them along the axes.
-    """
-    lengths = np.einsum("ij,ij->i", moved, moved)
-    rests: FloatArray = np.sqrt(np.maximum(lengths - np.einsum("ij,ij->i", along, along), 0))
-    if metric == "IP":
-        np.divide(rests, np.sqrt(lengths), out=rests, where=lengths > 0)
-    return rests
-
-
-def _compared(rows: FloatArray, metric: str) -> FloatArray:
-    """Return rows as they are compared: a cosine as the Euclidean distance of normalised vectors."""
-    return normalised(rows) if metric == "COSINE" else np.ascontiguousarray(rows, np.float32)

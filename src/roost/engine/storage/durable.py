@@ -100,7 +100,8 @@ def digest_file(path: Path, into: memoryview | None = None) -> str:
     """
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size if into is None else len(into)
-        turns = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in range(_READERS)] if into is None else []
+        n_turns = min(_READERS, -(-size // _READ_BYTES)) if into is None else 0
+        turns = [memoryview(bytearray(min(size, _READ_BYTES))) for _ in range(n_turns)]
 
         def read(start: int, end: int) -> memoryview:
             place = turns[start // _READ_BYTES % _READERS] if into is None else into[start:end]

@@ -11,7 +11,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
+import sys
+import threading
+import weakref
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +30,10 @@ MIN_BYTES = 16 << 20
 """Shorter files gain little."""
 
 MAX_MAPPED_SHARE = 0.5
-"""Of the memory that the machine can give: a file that hardly fits is better read in small pieces."""
+"""Of the memory that the machine can give, for all files together: what does not fit is better read in small pieces."""
 
 MAX_COPIED_BYTES, MAX_COPIED_SHARE = 1 << 30, 0.25
-"""The same for copies, which may take long to make and which the system cannot drop when others need memory."""
+"""The same for one copy, which may take long to make and which the system cannot drop when others need memory."""
 
 MIN_SHARE_IN_LARGE_PAGES = 0.5
 """Of a mapped file; with less a copy is better."""
@@ -36,39 +42,74 @@ _POPULATE_READ = 22
 """Linux's advice to map all pages now; unlike a touch it returns where they cannot be read (from 5.14 on)."""
 
 _MAPS = Path("/proc/self/smaps")
-_PMD_MAPPED = "FilePmdMapped:"
+_RANGE = re.compile(rb"([0-9a-f]+)-[0-9a-f]+ ")
+_IN_LARGE_PAGES = re.compile(rb"FilePmdMapped:\s*(\d+) kB")
+
+
+class _Mapped:
+    """How many bytes of files are mapped in large pages."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+        self._lock = threading.Lock()
+
+    def add(self, n_bytes: int) -> None:
+        with self._lock:
+            self.n_bytes += n_bytes
+
+
+_mapped = _Mapped()
 
 
 def read_in_large_pages(path: Path, record: FileRecord) -> Bytes | None:
-    """Return a file's content, verified and read-only, in pages as large as the system gives.
+    """Return a file's content, verified and read-only, in large pages.
 
     It stays valid when the file is removed.
 
-    Returns: (size,) uint8; None where large pages gain little, or there are none to be had.
+    Returns: (size,) uint8; None where large pages gain little, or there are none to be had: then nothing is verified.
     Raises: Corruption: the file is missing, or does not match its record. StorageFailure: it cannot be read.
     """
     size = record.size_bytes
-    if not hasattr(mmap, "MADV_HUGEPAGE") or size < MIN_BYTES:
+    if not hasattr(mmap, "MADV_HUGEPAGE") or sys.maxsize < 1 << 32 or size < MIN_BYTES:
         return None
     room = available_bytes()
-    mapped = _mapped(path, record) if size <= MAX_MAPPED_SHARE * room else None
-    if mapped is not None and _in_large_pages(mapped) >= MIN_SHARE_IN_LARGE_PAGES * size:
-        return mapped
-    copied = _copied(path, record) if size <= min(MAX_COPIED_BYTES, MAX_COPIED_SHARE * room) else None
-    return mapped if copied is None else copied
+    if _mapped.n_bytes + size <= MAX_MAPPED_SHARE * room:
+        content = _map(path, record)
+        if content is not None and _in_large_pages(content) >= MIN_SHARE_IN_LARGE_PAGES * size:
+            return content
+        del content
+    return _copy(path, record) if size <= min(MAX_COPIED_BYTES, MAX_COPIED_SHARE * room) else None
 
 
-def _mapped(path: Path, record: FileRecord) -> Bytes | None:
+def _map(path: Path, record: FileRecord) -> Bytes | None:
     """Map the file, all of it; None where the system cannot."""
     try:
-        with open(path, "rb") as file:
-            region = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
-        content = np.frombuffer(region, np.uint8)
+        content = _region(path)
         _advise(content, mmap.MADV_HUGEPAGE)
         verify(path, record, lambda _: digest_pieces(len(content), lambda start, end: _populated(content[start:end])))
-    except (OSError, StorageFailure, ValueError):  # reading says what is wrong with the file
+    except (OSError, StorageFailure):  # reading says what is wrong with the file
         return None
     return content
+
+
+def _region(path: Path) -> Bytes:
+    """Map a file until the last view of it is gone. Python's own maps each hold a file open. Raises: OSError."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), 0)
+    if address == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    held: Any = (ctypes.c_uint8 * size).from_address(address)
+    _mapped.add(size)
+    weakref.finalize(held, _unmap, address, size).atexit = False  # threads may still search then
+    content: Bytes = np.frombuffer(held, np.uint8)
+    content.flags.writeable = False
+    return content
+
+
+def _unmap(address: int, size: int) -> None:
+    _libc().munmap(address, size)
+    _mapped.add(-size)
 
 
 def _populated(content: Bytes) -> memoryview:
@@ -78,30 +119,41 @@ def _populated(content: Bytes) -> memoryview:
 
 
 def _advise(content: Bytes, advice: int) -> None:
-    """Give the system advice on mapped memory that begins with a page. Others may run meanwhile. Raises: OSError."""
-    call = ctypes.CDLL(None, use_errno=True).madvise
-    call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    if call(content.ctypes.data, len(content), advice):
+    """Give the system advice on mapped memory that begins with a page, and others the interpreter. Raises: OSError."""
+    if _libc().madvise(content.ctypes.data, len(content), advice):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    library.madvise.argtypes = (pointer, size, number)
+    library.munmap.argtypes = (pointer, size)
+    library.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_int64)
+    library.mmap.restype = pointer
+    return library
 
 
 def _in_large_pages(content: Bytes) -> int:
     """Return how many bytes of a mapped file the system has mapped in large pages."""
-    try:
-        lines = _MAPS.read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return 0
     first, found, is_here = content.ctypes.data, 0, False
-    for line in lines:
-        word = line.partition(" ")[0]
-        if not word.endswith(":"):
-            is_here = first <= int(word.partition("-")[0], 16) < first + len(content)
-        elif is_here and word == _PMD_MAPPED:
-            found += 1024 * int(line.split()[1])
+    try:
+        with open(_MAPS, "rb") as lines:  # names of files in it may hold any bytes but the end of a line
+            for line in lines:
+                if held := _RANGE.match(line):
+                    start = int(held[1], 16)
+                    if start >= first + len(content):
+                        break
+                    is_here = start >= first
+                elif is_here and (pages := _IN_LARGE_PAGES.match(line)):
+                    found += 1024 * int(pages[1])
+    except OSError:
+        return 0
     return found
 
 
-def _copied(path: Path, record: FileRecord) -> Bytes | None:
+def _copy(path: Path, record: FileRecord) -> Bytes | None:
     """Read the file into anonymous memory; None where the system has none to give."""
     try:
         region = mmap.mmap(-1, record.size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
