@@ -258,16 +258,3 @@ def test_an_index_that_is_built_again_leaves_no_excerpt_behind(database: Databas
     collection._upkeep.run(False)
     (again,) = collection.snapshot().parts
     assert sketch_of(collection) is not held and not again._selections
-
-
-@pytest.mark.parametrize("is_searched", [False, True])
-def test_an_insert_beside_searches_lays_its_vectors_side_by_side(database: Database, is_searched: bool) -> None:
-    """No search has to do it, nor to wait for one that does."""
-    collection = made(database)
-    insert(collection, range(N_ROWS, N_ROWS + 100))
-    if is_searched:
-        collection.search(Request(VECTORS[:1], "v", 1, "L2", collection.record.indexes[0], {}))
-    insert(collection, range(N_ROWS + 100, N_ROWS + 300))
-    assert collection.contents.tail._vectors["v"]._n_laid == (300 if is_searched else 0)
-    found = collection.search(Request(VECTORS[N_ROWS + 250 : N_ROWS + 251], "v", 1, "L2", None, {}))
-    assert found.keys.tolist() == [N_ROWS + 250]

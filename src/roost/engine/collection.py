@@ -254,7 +254,7 @@ class Collection:
             found = self.contents.find(keys)
             with self.host.catalog.transaction() as change:
                 change.append(self.collection_id, INSERT, *body)
-            self.contents.insert(batch, partition_id, found, is_searched=self.host.is_searched())
+            self.contents.insert(batch, partition_id, found)
             self.publish()
         self._upkeep.touch()
 

@@ -7,7 +7,6 @@ come to the same rows from the same log. One thread at a time, under the databas
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -129,18 +128,11 @@ class Contents:
         """Return how many live rows the keys have, given what `find` found."""
         return len(self.tail.find(keys)) + sum(len(rows) for rows in found.values())
 
-    def insert(self, batch: Batch, partition_id: int, found: dict[int, IntArray], *, is_searched: bool = False) -> None:
-        """Add rows in place of those that hold the same keys (`found` of those keys).
-
-        Args:
-            is_searched: whether somebody searches the database, who then need not lay the vectors side by side.
-        """
+    def insert(self, batch: Batch, partition_id: int, found: dict[int, IntArray]) -> None:
+        """Add rows in place of those that hold the same keys (`found` of those keys)."""
         keys = key_array(batch.scalars.column(self.schema.primary.name))
         self.delete(keys, found)
         self.tail.append(batch, partition_id)
-        if is_searched:
-            with suppress(MemoryError):  # the rows are stored, and searches lay them as well
-                self.tail.lay()
 
     def delete(self, keys: KeyArray, found: dict[int, IntArray]) -> None:
         """Remove the rows of the keys (`found` of those keys)."""

@@ -147,11 +147,6 @@ class Tail:
         self._row_of.update(zip(keys, range(start, end), strict=True))
         self._n_rows = end
 
-    def lay(self) -> None:
-        """Lay the vectors side by side for those who read them next."""
-        for buffer in self._vectors.values():
-            buffer.first(self._n_rows)
-
     def _push(self, batch: pa.RecordBatch) -> None:
         """Keep the batches' sizes falling by halves, so that there are few and each row is copied seldom."""
         self._batches.append(batch)

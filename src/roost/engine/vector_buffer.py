@@ -16,8 +16,7 @@ class VectorBuffer:
     """Rows of one vector field. One thread appends; any thread reads.
 
     Bulk loading writes each vector to the log and keeps a reference; the copy into the contiguous
-    buffer is made by the first search, by an insert beside searches or by the seal, and only of the rows that are new
-    since the last.
+    buffer is made by the first search or by the seal, and only of the rows that are new since the last.
     """
 
     def __init__(self, row_shape: tuple[int], dtype: np.dtype[Any]) -> None:
