@@ -10,7 +10,6 @@ from typing import Any
 BLOCK_BYTES = 2 << 20
 """The larger page of most processors. What is written in blocks of it, systems that can keep so in their cache."""
 
-
 _MOST_BYTES = 512 * BLOCK_BYTES
 """Of one call: what is longer than 2 GiB the system cuts within a block."""
 
@@ -43,7 +42,7 @@ class BlockFile:
         return self._file.closed
 
     def write(self, content: Any) -> int:
-        """Take the next bytes (any buffer); return how many there were."""
+        """Take the next bytes (any buffer that lies in one piece); return how many there were."""
         if self.closed:
             raise ValueError("write to a closed file")
         with memoryview(content) as view:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
 from roost.engine.index.narrow import as_float32, to_bfloat16
-from roost.engine.index.scan import Scan
-from roost.engine.index.sketch import EXCERPTED_PER_ROW, Excerpt, Sketch
+from roost.engine.index.scan import Known, Scan
+from roost.engine.index.sketch import EXCERPTED_PER_ROW, Errors, Excerpt, Sketch
 from roost.engine.index.sketch_frame import MAX_NUMBERS
 from roost.engine.plan import Task, is_complete, stands_early
 from roost.engine.trace import Trace
@@ -178,15 +179,23 @@ def test_the_excerpts_that_were_not_used_for_longest_are_taken_back() -> None:
     assert lend(2 * quarter) == [7, 8]
 
 
-def test_an_excerpt_that_a_search_still_reads_gives_no_room() -> None:
+def test_room_that_a_failed_excerpt_took_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sketch, rows = Sketch.build(VECTORS, "L2"), np.arange(N_ROWS)
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "IndexPQFastScan", lambda listed: (_ for _ in ()).throw(MemoryError()))
+        for _ in range(3):
+            with pytest.raises(MemoryError):
+                Holding(sketch, rows)
     holders = [Holding(sketch, rows) for _ in range(EXCERPTED_PER_ROW)]
-    read = [holder.excerpt for holder in holders]
+    assert all(holder.excerpt is not None for holder in holders)
+
+
+def test_excerpts_that_are_being_made_count() -> None:
+    sketch, rows = Sketch.build(VECTORS, "L2"), np.arange(N_ROWS)
+    held = Holding(sketch, rows[:100])
+    sketch._n_packing = EXCERPTED_PER_ROW * N_ROWS
     assert Holding(sketch, rows[:1]).excerpt is None
-    assert all(holder.excerpt is None for holder in holders)
-    read.pop()
-    assert Holding(sketch, rows[:1]).excerpt is not None
-    assert Holding(sketch, rows).excerpt is not None, "the holder before is gone"
+    assert held.excerpt is not None, "nothing is taken back in vain"
 
 
 def test_a_filter_that_comes_again_gets_an_excerpt() -> None:
@@ -296,8 +305,45 @@ def test_one_query_is_judged_as_several_are(metric: str) -> None:
         seeming = np.round(seeming, rng.integers(1, 4))
         found = (seeming + 7 + rng.choice([0.01, 0.3, 3.0]) * rng.normal(size=(1, 60))).astype(np.float32)
         places = found.argsort(axis=1, kind="stable")[:, :K]
-        measured = scan._measured(found[0], seeming[0], found[0, places[0]])
+        measured = scan._measured(scan.sketch, found[0], seeming[0], found[0, places[0]])
         is_early = stands_early(task, float(places.sum()), 60)
         seen.append(not (is_early or is_complete(task, 60, *measured)))
         assert seen[-1] == scan._is_open(found, seeming, places)[0]
     assert 40 < sum(seen) < 360
+
+
+def test_the_errors_of_a_sketch_are_averaged_over_recent_queries() -> None:
+    errors = Errors()
+    errors.note(4.0, 2.0)
+    assert (errors.mean, errors.spread) == (4.0, 2.0)
+    errors.note(8.0, 4.0)
+    assert (errors.mean, errors.spread) == (6.0, 3.0)
+    for mean, spread in ((math.nan, 1.0), (1.0, math.inf)):
+        errors.note(mean, spread)
+    assert (errors.mean, errors.spread) == (6.0, 3.0), "one odd query does not spoil them"
+    for _ in range(1_000):
+        errors.note(-5.0, 0.5)
+    assert errors.mean == pytest.approx(-5.0) and errors.spread == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
+def test_as_many_rows_are_compared_at_first_as_were_enough_for_recent_queries(metric: str) -> None:
+    """Where the distance of the neighbours is known. The farther off it is, the more rows lie within."""
+    sketch = Sketch.build(VECTORS, metric)
+    norms = inverse_norms(VECTORS)
+    task = Task(N_ROWS, N_ROWS, DIM, 3, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS)
+    compared: dict[int, list[int]] = {}
+    for rank in (5, 60, 5):
+        compared[rank] = []
+        for query in QUERIES[:40]:
+            asked = query[None]
+            true = exact_search(VECTORS, asked, rank, metric, None, norms)
+            trace, known = Trace(), Known(float(true.distances[0, -1]), 40 * N_ROWS)
+            scan = Scan(VECTORS, task, metric, Allowed(ALL), norms, sketch, trace, known)
+            found = scan(asked)
+            assert set(true.ids[0, :3].tolist()) <= set(found.ids[0].tolist())
+            compared[rank].append(trace.steps[0].comparisons)
+    assert np.mean(compared[5]) < np.mean(compared[60]), "at the first look"
+    assert sketch.of(VECTORS[:100]).errors is sketch.errors
+    joined = Sketch.joined([(sketch, None), (sketch.of(VECTORS[:100]), None)])
+    assert joined is not None and joined.errors is sketch.errors

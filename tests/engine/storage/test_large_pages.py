@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import mmap
 import os
 from collections.abc import Callable
@@ -69,6 +70,9 @@ def test_the_content_of_a_file(tmp_path: Path, pages: str, give: Give) -> None:
     assert content is not None and content.dtype == np.uint8 and not content.flags.writeable
     np.testing.assert_array_equal(content, CONTENT)
     assert is_file_mapped(path) == (pages == "large")
+    if pages == "large":
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            content.flags.writeable = True
     path.unlink()
     np.testing.assert_array_equal(content, CONTENT)
     del content
@@ -112,13 +116,14 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "a"
     record, region = written(path), large_pages._region
 
-    def cut(mapped: Path) -> Bytes:
-        content = region(mapped)
+    def cut(mapped: Path, size: int) -> Bytes:
+        content = region(mapped, size)
         os.truncate(mapped, 100)
         return content
 
     monkeypatch.setattr(large_pages, "_region", cut)
     monkeypatch.setattr(large_pages, "verify", lambda path, record, digest=None: digest(path) if digest else None)
+    assert large_pages._mapped.take(record.size_bytes, math.inf)
     assert large_pages._map(path, record) is None
     assert not is_file_mapped(path)
 
@@ -143,6 +148,12 @@ def test_files_are_mapped_while_they_fit_together(tmp_path: Path, give: Give, mo
     del view
     held.clear()
     assert large_pages._mapped.n_bytes == before
+    for changed in (b"", CONTENT.tobytes()[:-1] + b"?"):
+        record = written(path)
+        path.write_bytes(changed)
+        with pytest.raises(Corruption):
+            read_in_large_pages(path, record)
+        assert large_pages._mapped.n_bytes == before
     assert read_in_large_pages(path, written(path)) is not None
 
 
@@ -151,7 +162,9 @@ def test_a_file_of_whole_blocks_is_mapped_in_large_pages(tmp_path: Path) -> None
     """For real, and searched there; one that was written in small pieces is not."""
     rows = np.random.default_rng(0).normal(size=(3_000, 1_500)).astype(np.float32)
     built, path = FaissHnsw.build(rows, "L2", {"M": 4, "efConstruction": 8}), tmp_path / "index.bin"
-    content = large_pages._map(path, write_durable(path, built.save))
+    record = write_durable(path, built.save)
+    assert large_pages._mapped.take(2 * record.size_bytes, math.inf)
+    content = large_pages._map(path, record)
     assert content is not None
     share = large_pages._in_large_pages(content) / len(content)
     if not share:
@@ -164,7 +177,7 @@ def test_a_file_of_whole_blocks_is_mapped_in_large_pages(tmp_path: Path) -> None
     with open(path, "wb", buffering=0) as file:
         for start in range(0, len(body), 12_000):
             file.write(body[start : start + 12_000])
-    small = large_pages._region(path)
+    small = large_pages._region(path, len(body))
     assert large_pages._in_large_pages(small) < 0.1 * len(small)
 
 

@@ -109,12 +109,13 @@ class Scan:
         order, found = np.empty((1, 0), np.int64), np.empty((1, 0), np.float32)
         while n_next is not None:
             if n_next > order.shape[1]:
+                is_first = not order.size
                 n_listed = min(LISTED_PER_COMPARED * n_next, self.task.n_allowed)
                 order, seeming = self._first(sketch, use, numbers, n_listed)
                 if order[0, -1] < 0:
                     return None
                 found = found[:, :0]  # a longer list need not begin as a shorter one does
-                if is_bounded:
+                if is_bounded and is_first:
                     n_next = self._likely_look(sketch, seeming[0], n_next)
             further = order[:, found.shape[1] : n_next]
             compared = compare_one(self.vectors, asked, further, self.metric, self.inverse_norms)
@@ -123,7 +124,9 @@ class Scan:
             nearest = found[:, places]
             # Of rows behind others few belong to the answer, so the places of these say little.
             is_done = not is_bounded and stands_early(self.task, float(np.add.reduce(places)), n_next)
-            gap, spread, growth = (0.0,) * 3 if is_done else self._measured(found[0], seeming[0, :n_next], nearest[0])
+            gap, spread, growth = (
+                (0.0,) * 3 if is_done else self._measured(sketch, found[0], seeming[0, :n_next], nearest[0])
+            )
             is_done = is_done or is_complete(self.task, n_next, gap, spread, growth)
             if self.trace is not None:
                 self._note_look(np.array([not is_done]), n_next, reason)
@@ -141,8 +144,13 @@ class Scan:
         excerpt = use.excerpt
         return sketch.first(numbers, n, self.allowed.selector) if excerpt is None else excerpt.first(numbers, n)
 
-    def _measured(self, found: FloatArray, seeming: FloatArray, nearest: FloatArray) -> tuple[float, float, float]:
-        """Return of one query the gap, spread and growth that `is_complete` asks for, as `_is_open` does of several."""
+    def _measured(
+        self, sketch: Sketch, found: FloatArray, seeming: FloatArray, nearest: FloatArray
+    ) -> tuple[float, float, float]:
+        """Return of one query the gap, spread and growth that `is_complete` asks for, as `_is_open` does of several.
+
+        The sketch is told how far its distances were off.
+        """
         n_compared = len(found)
         beyond = found - seeming
         mean = float(np.add.reduce(beyond)) / n_compared
@@ -151,8 +159,7 @@ class Scan:
         farthest = float(nearest[-1]) if len(nearest) == self.task.k else math.inf
         gap = float(seeming[-1]) + mean - min(farthest, self.known.bound)
         spread = math.sqrt(float(np.add.reduce(beyond)) / n_compared)
-        if self.sketch is not None:
-            self.sketch.errors.note(mean, spread)
+        sketch.errors.note(mean, spread)
         return gap, spread, _growth(seeming)
 
     def _likely_look(self, sketch: Sketch, seeming: FloatArray, n_compared: int) -> int:
@@ -169,7 +176,10 @@ class Scan:
             gap = float(seeming[n_compared - 1]) + mean - self.known.bound
             if is_complete(self.task, n_compared, gap, spread, _growth(seeming[:n_compared])):
                 break
-            n_compared = min(2 * n_compared, len(seeming))
+            further = next_look(self.task, n_compared)
+            if further is None:
+                break
+            n_compared = min(further, len(seeming))
         return n_compared
 
     def _by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:

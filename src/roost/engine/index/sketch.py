@@ -62,7 +62,7 @@ class Sketch:
     Attributes:
         n_numbers: kept of a row.
         has_rests: whether the last of them is the length of what lies beyond the axes.
-        errors: of its distances. Sketches by the same axes share them.
+        errors: of its distances. Sketches that were made from one another share them.
 
     Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
     search with product quantization fast scan".
@@ -77,7 +77,7 @@ class Sketch:
             levels: (n_numbers, 16) float32, what the codes of each number stand for.
             rest: how far from the axes a query is strange (see `turned`).
         """
-        self.errors = errors or Errors()
+        self.errors = Errors() if errors is None else errors
         self.metric = frame.metric
         self.n_numbers = frame.n_numbers
         self.has_rests = frame.has_rest
@@ -88,10 +88,9 @@ class Sketch:
         self._codes = codes
         self._rest = rest
         self._packed = _in_one_list(_listed(levels, codes, self.metric))
-        self._n_excerpted = 0
-        self._holders: list[weakref.ref[Holder]] = []
-        self._given_back: list[int] = []
-        """Rows of excerpts that are gone, still to be taken off."""
+        self._holders: dict[int, weakref.ref[Holder]] = {}
+        self._n_packing = 0
+        """Rows of excerpts that are being made."""
         self._lending = threading.Lock()
 
     @classmethod
@@ -189,9 +188,7 @@ class Sketch:
         return None if is_strange and not self.has_rests else numbers
 
     def lend(self, rows: IntArray, holder: Holder) -> None:
-        """Give a holder a copy of some rows, unless there is no room for it among the excerpts of the sketch.
-
-        Excerpts of other holders that were not used for longest are taken back for it; searches under way keep theirs.
+        """Give a holder a copy of some rows; those of others that were not used for longest make room for it.
 
         Args:
             rows: (m,) int64, ascending; not modified, and kept.
@@ -199,26 +196,36 @@ class Sketch:
         with self._lending:
             if not self._make_room(len(rows)):
                 return
-            self._n_excerpted += len(rows)
-        packed = faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric))
-        holder.excerpt = Excerpt(self, rows, packed, self._given_back)
-        with self._lending:
-            self._holders.append(weakref.ref(holder))
+            self._n_packing += len(rows)
+        try:
+            packed = faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric))
+            holder.excerpt = Excerpt(self, rows, packed)
+        finally:
+            with self._lending:
+                self._n_packing -= len(rows)
+                self._holders[id(holder)] = weakref.ref(holder)
 
     def _make_room(self, n_rows: int) -> bool:
-        lent = [(excerpt.last_used, ref) for ref in self._holders if (held := ref()) and (excerpt := held.excerpt)]
-        held = excerpt = None  # what is taken back goes with its last reference
-        lent.sort(key=lambda one: one[0])
-        self._holders = [ref for _, ref in lent]
-        while True:
-            while self._given_back:
-                self._n_excerpted -= self._given_back.pop()
-            if self._n_excerpted + n_rows <= EXCERPTED_PER_ROW * self.n_rows:
-                return True
-            if not self._holders:
-                return False
-            if (oldest := self._holders.pop(0)()) is not None:
-                oldest.excerpt = None
+        """Take excerpts back until there is room; False where others that are being made take it."""
+        most = EXCERPTED_PER_ROW * self.n_rows - self._n_packing - n_rows
+        if most < 0:
+            return False
+        lent: list[tuple[int, int, weakref.ref[Holder]]] = []
+        for ref in self._holders.values():
+            holder = ref()
+            excerpt = None if holder is None else holder.excerpt
+            if excerpt is not None:
+                lent.append((excerpt.last_used, excerpt.n_rows, ref))
+        lent.sort(key=lambda one: -one[0])
+        n_lent = sum(one[1] for one in lent)
+        while n_lent > most:
+            _, freed, ref = lent.pop()
+            n_lent -= freed
+            holder = ref()
+            if holder is not None:
+                holder.excerpt = None  # searches under way keep theirs until they end
+        self._holders = {number: ref for number, ref in self._holders.items() if any(ref is one[2] for one in lent)}
+        return True
 
     def save(self, path: Path) -> None:
         """Write the sketch to one file. The caller makes it durable."""
@@ -248,13 +255,14 @@ class Sketch:
 
 
 class Errors:
-    """How far the distances of a sketch are off, as recent searches have measured it.
+    """How far the distances of a sketch were off for recent lone queries, on average.
 
-    Threads may lose an update to each other: these are averages all the same.
+    They say how many rows are likely to be enough; whether they are, the query's own errors say. Threads may lose an
+    update to each other: these are averages all the same.
 
     Attributes:
-        mean: of the distances less what they seem to be.
-        spread: the standard deviation of that.
+        mean: over queries, of the mean of the distances less what they seem to be.
+        spread: over queries, of the standard deviation of that within a query.
     """
 
     def __init__(self) -> None:
@@ -262,7 +270,9 @@ class Errors:
         self._weight = 1.0
 
     def note(self, mean: float, spread: float) -> None:
-        """Move the averages towards what was measured for a query."""
+        """Move the averages towards what was measured for a query; what is no finite number is passed over."""
+        if not (math.isfinite(mean) and math.isfinite(spread)):
+            return
         self.mean += self._weight * (mean - self.mean)
         self.spread += self._weight * (spread - self.spread)
         self._weight = max(_NEWEST_WEIGHT, self._weight / (1 + self._weight))
@@ -277,20 +287,11 @@ class Excerpt:
         last_used: by a clock that ticks with every use of any excerpt.
     """
 
-    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any, given_back: list[int]) -> None:
-        """Hold packed codes.
-
-        Args:
-            given_back: is told how many rows there were once the excerpt is gone.
-        """
+    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any) -> None:
         self.last_used = next(_uses)
         self._sketch = sketch
         self._rows = rows
         self._packed = packed
-        self._given_back = given_back
-
-    def __del__(self) -> None:
-        self._given_back.append(len(self._rows))
 
     @property
     def n_rows(self) -> int:

@@ -23,6 +23,7 @@ class Frame(NamedTuple):
     """The axes by which rows are described.
 
     Attributes:
+        mean: (dim,) float32, of the rows.
         axes: (n_axes, dim) float32, orthonormal.
         has_rest: whether the length of what lies beyond the axes is kept too.
     """
@@ -34,6 +35,7 @@ class Frame(NamedTuple):
 
     @classmethod
     def of(cls, sample: FloatArray, metric: str, random: np.random.Generator) -> Frame:
+        """Return the axes of a sample of rows, (n, dim) as they are compared."""
         dim = sample.shape[1]
         mean = sample.mean(axis=0)
         has_rest = dim > MAX_NUMBERS and metric != "IP"

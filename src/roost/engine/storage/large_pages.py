@@ -51,11 +51,19 @@ class _Mapped:
 
     def __init__(self) -> None:
         self.n_bytes = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is collected while it is held takes it as well
 
-    def add(self, n_bytes: int) -> None:
+    def take(self, n_bytes: int, limit: float) -> bool:
+        """Count bytes in, unless there are more than the limit then."""
         with self._lock:
+            if self.n_bytes + n_bytes > limit:
+                return False
             self.n_bytes += n_bytes
+            return True
+
+    def give_back(self, n_bytes: int) -> None:
+        with self._lock:
+            self.n_bytes -= n_bytes
 
 
 _mapped = _Mapped()
@@ -73,7 +81,7 @@ def read_in_large_pages(path: Path, record: FileRecord) -> Bytes | None:
     if not hasattr(mmap, "MADV_HUGEPAGE") or sys.maxsize < 1 << 32 or size < MIN_BYTES:
         return None
     room = available_bytes()
-    if _mapped.n_bytes + size <= MAX_MAPPED_SHARE * room:
+    if _mapped.take(size, MAX_MAPPED_SHARE * room):
         content = _map(path, record)
         if content is not None and _in_large_pages(content) >= MIN_SHARE_IN_LARGE_PAGES * size:
             return content
@@ -82,9 +90,9 @@ def read_in_large_pages(path: Path, record: FileRecord) -> Bytes | None:
 
 
 def _map(path: Path, record: FileRecord) -> Bytes | None:
-    """Map the file, all of it; None where the system cannot."""
+    """Map the file, whose bytes are counted in, all of it; None where the system cannot."""
     try:
-        content = _region(path)
+        content = _region(path, record.size_bytes)
         _advise(content, mmap.MADV_HUGEPAGE)
         verify(path, record, lambda _: digest_pieces(len(content), lambda start, end: _populated(content[start:end])))
     except (OSError, StorageFailure):  # reading says what is wrong with the file
@@ -92,24 +100,27 @@ def _map(path: Path, record: FileRecord) -> Bytes | None:
     return content
 
 
-def _region(path: Path) -> Bytes:
-    """Map a file until the last view of it is gone. Python's own maps each hold a file open. Raises: OSError."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), 0)
-    if address == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+def _region(path: Path, size: int) -> Bytes:
+    """Map a file until the last view of it is gone, which gives back its bytes. Python's own maps hold it open.
+
+    Raises: OSError.
+    """
+    try:
+        with open(path, "rb") as file:
+            address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), 0)
+        if address == ctypes.c_void_p(-1).value:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    except OSError:
+        _mapped.give_back(size)
+        raise
     held: Any = (ctypes.c_uint8 * size).from_address(address)
-    _mapped.add(size)
     weakref.finalize(held, _unmap, address, size).atexit = False  # threads may still search then
-    content: Bytes = np.frombuffer(held, np.uint8)
-    content.flags.writeable = False
-    return content
+    return np.frombuffer(memoryview(held).toreadonly(), np.uint8)
 
 
 def _unmap(address: int, size: int) -> None:
     _libc().munmap(address, size)
-    _mapped.add(-size)
+    _mapped.give_back(size)
 
 
 def _populated(content: Bytes) -> memoryview:
