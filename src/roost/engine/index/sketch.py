@@ -210,21 +210,21 @@ class Sketch:
         most = EXCERPTED_PER_ROW * self.n_rows - self._n_packing - n_rows
         if most < 0:
             return False
-        lent: list[tuple[int, int, weakref.ref[Holder]]] = []
-        for ref in self._holders.values():
+        lent: list[tuple[int, int, int]] = []
+        for number, ref in self._holders.items():
             holder = ref()
             excerpt = None if holder is None else holder.excerpt
             if excerpt is not None:
-                lent.append((excerpt.last_used, excerpt.n_rows, ref))
-        lent.sort(key=lambda one: -one[0])
-        n_lent = sum(one[1] for one in lent)
+                lent.append((excerpt.last_used, excerpt.n_rows, number))
+        lent.sort(reverse=True)
+        n_lent = sum(n_held for _, n_held, _ in lent)
         while n_lent > most:
-            _, freed, ref = lent.pop()
+            _, freed, number = lent.pop()
             n_lent -= freed
-            holder = ref()
+            holder = self._holders[number]()
             if holder is not None:
                 holder.excerpt = None  # searches under way keep theirs until they end
-        self._holders = {number: ref for number, ref in self._holders.items() if any(ref is one[2] for one in lent)}
+        self._holders = {number: self._holders[number] for *_, number in lent}
         return True
 
     def save(self, path: Path) -> None:
