@@ -20,7 +20,7 @@ from roost.engine.filter.compile import compile_filter
 from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.filtered import search_segment
-from roost.engine.index.scan import Known
+from roost.engine.index.lone_scan import Known
 from roost.engine.index.sketch import Sketch
 from roost.engine.maintenance import Maintenance
 from roost.engine.room import Room

@@ -10,8 +10,10 @@ from scipy.stats import norm
 from roost.engine.plan import (
     BITMAP,
     MISSED_SHARE,
+    RETRY_BUDGET,
     SCAN,
     TRUSTED_RANK_PER_WIDTH,
+    LoneTask,
     Method,
     Task,
     exact_cost_ns,
@@ -23,8 +25,10 @@ from roost.engine.plan import (
     is_complete,
     is_trusted,
     likely_look,
+    most_compared,
     next_look,
     plan_again,
+    plan_scan,
     plan_search,
     rank_width,
     sketch_cost_ns,
@@ -142,9 +146,11 @@ def test_without_a_sketch_or_with_few_rows_there_is_nothing_to_save(task: Task) 
 def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
     n_compared = first_look(SKETCHED)
     assert n_compared == 100
-    further = next_look(SKETCHED, n_compared)
-    assert further == 200
-    assert next_look(SKETCHED, 4_000) is None
+    n_most = most_compared(SKETCHED)
+    assert next_look(SKETCHED, n_compared, n_most) == 200
+    assert next_look(SKETCHED, 4_000, n_most) is None
+    one_budget = RETRY_BUDGET * exact_cost_ns(SKETCHED)
+    assert sketch_cost_ns(SKETCHED, n_most) <= one_budget < sketch_cost_ns(SKETCHED, n_most + 1)
     assert first_look(replace(SKETCHED, n_allowed=30)) == 30
 
 
@@ -182,11 +188,20 @@ def test_rows_that_all_seem_as_far_count_as_they_are() -> None:
 
 
 def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough() -> None:
-    assert likely_look(SKETCHED, 100, 2.0, 1.0, 2.0) == next_look(SKETCHED, 100) == 200
-    further = likely_look(SKETCHED, 100, 0.5, 1.0, 0.8)
+    n_most = most_compared(SKETCHED)
+    assert likely_look(SKETCHED, 100, n_most, 2.0, 1.0, 2.0) == next_look(SKETCHED, 100, n_most) == 200
+    further = likely_look(SKETCHED, 100, n_most, 0.5, 1.0, 0.8)
     assert further is not None and further > 200
-    assert likely_look(SKETCHED, 100, 0.0, 1.0, 0.0) is None
-    assert likely_look(replace(SKETCHED, n_allowed=300), 100, -9.0, 1.0, 0.1) in (None, 300)
+    assert likely_look(SKETCHED, 100, n_most, 0.0, 1.0, 0.0) is None
+    few = replace(SKETCHED, n_allowed=300)
+    assert likely_look(few, 100, most_compared(few), -9.0, 1.0, 0.1) in (None, 300)
+
+
+@pytest.mark.parametrize("n_allowed", [10, 11, 500, 40_000])
+@pytest.mark.parametrize("doubt", [0.0, 0.3, 0.6, 0.9, 1.0])
+def test_one_query_alone_is_planned_as_among_others(n_allowed: int, doubt: float) -> None:
+    task = replace(SKETCHED, n_allowed=n_allowed)
+    assert (plan_scan(task, doubt) is Method.SKETCH) == (doubt < LoneTask.of(task).most_doubt)
 
 
 def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None:

@@ -83,6 +83,29 @@ class Task:
     is_new: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LoneTask:
+    """What the counts say of a scan by a sketch for one query: worked out once for many of them.
+
+    Attributes:
+        task: of one query.
+        n_most: as `most_compared` gives it.
+        most_doubt: from that share of doubtful answers on, comparing all rows costs less.
+    """
+
+    task: Task
+    n_most: int
+    most_doubt: float
+
+    @classmethod
+    def of(cls, task: Task) -> LoneTask:
+        """Return what the counts of a task of one query say."""
+        if not task.n_sketched or task.n_allowed <= task.k:
+            return cls(task, 0, 0.0)
+        costs = sketch_cost_ns(task, first_look(task)), exact_cost_ns(task, is_new=task.is_new)
+        return cls(task, most_compared(task), 1 - costs[0] / costs[1])
+
+
 # Width for a k-th allowed row of rank R is at least this times R ...
 WIDTH_PER_RANK = 0.84
 # ... and at least the width asked for times (R / k) to this power, for data whose recall is still rising.
@@ -200,26 +223,37 @@ def expected_here(task: Task, n_known: int) -> int:
     return math.ceil(task.k * task.n_rows / (task.n_rows + n_known))
 
 
-def next_look(task: Task, n_compared: int) -> int | None:
-    """Return how many rows to compare for a query for which fewer were not enough; None to compare all allowed rows."""
+def most_compared(task: Task) -> int:
+    """Return how many rows of a sketch's order a query compares at most, before all allowed rows cost less."""
+    one = task if task.n_queries == 1 else replace(task, n_queries=1)
+    room_ns = RETRY_BUDGET * exact_cost_ns(one) - sketch_cost_ns(one, 0)
+    return int(room_ns // _per_row(COMPARED_ROW_NS, task.dim))
+
+
+def next_look(task: Task, n_compared: int, n_most: int) -> int | None:
+    """Return how many rows to compare for a query for which fewer were not enough; None to compare all allowed rows.
+
+    Args:
+        n_most: as `most_compared` gives it.
+    """
     further = min(2 * n_compared, task.n_allowed)
-    one = replace(task, n_queries=1)
-    return None if sketch_cost_ns(one, further) > RETRY_BUDGET * exact_cost_ns(one) else further
+    return None if further > n_most else further
 
 
-def likely_look(task: Task, n_compared: int, gap: float, spread: float, growth: float) -> int | None:
+def likely_look(task: Task, n_compared: int, n_most: int, gap: float, spread: float, growth: float) -> int | None:
     """Return how many rows to compare so that these are likely to be complete; None to compare all allowed rows.
 
     Args:
+        n_most: as `most_compared` gives it.
         gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
     """
-    further = next_look(task, n_compared)
+    further = next_look(task, n_compared, n_most)
     while further is not None and further < task.n_allowed:
         growth *= GROWTH_PER_LOOK
         gap += growth
         if is_complete(task, further, gap, spread, growth):
             break
-        further = next_look(task, further)
+        further = next_look(task, further, n_most)
     return further
 
 

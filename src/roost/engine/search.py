@@ -12,14 +12,16 @@ import pyarrow as pa
 
 from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors, VectorArray
 from roost.engine.filter import Predicate
-from roost.engine.index.exact import nearest_of_one
 from roost.engine.index.filtered import search_segment
+from roost.engine.index.lone_scan import NOTHING_KNOWN, Known
 from roost.engine.index.registry import resolve_index
-from roost.engine.index.scan import NOTHING_KNOWN, Known
 from roost.engine.keys import KeyArray, key_array
 from roost.engine.segment import IndexSpec, Segment
 from roost.engine.snapshot import Part, Partitions, Snapshot
 from roost.engine.trace import Trace
+
+_LISTED_UPTO = 64
+"""Rows that are merged by the interpreter rather than by NumPy."""
 
 WIDTH_PER_ROW = 2
 """How much wider than the number of rows that it wants a search is made that looks behind the nearest ones."""
@@ -98,17 +100,19 @@ def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
     look = _search_rows if request.traces is None else _search_traced
     answers: list[Neighbours] = []
     numbers: list[int] = []
-    known = NOTHING_KNOWN
+    known, is_lone = NOTHING_KNOWN, len(request.queries) == 1
     for number, searched in enumerate(snapshot.parts):
         if searched.is_outside(request.partitions):
             if request.traces is not None:
                 request.traces.append(Trace())
             continue
         answer = look(searched, request, k, known)
-        if len(request.queries) == 1 and answer.ids.shape[1] == k:
-            if known.bound < math.inf and answer.distances[0, 0] >= known.bound:
+        if is_lone:
+            n_found = answer.ids.shape[1]
+            if not n_found or (known.bound < math.inf and answer.distances.item(0) >= known.bound):
                 continue
-            known = Known(min(known.bound, float(answer.distances[0, -1])), known.n_rows + searched.n_rows)
+            farthest = answer.distances.item(-1) if n_found == k else math.inf
+            known = Known(min(known.bound, farthest), known.n_rows + searched.n_rows)
         answers.append(answer)
         numbers.append(number)
     if numbers == [0]:
@@ -206,16 +210,31 @@ def _merge(
     if not answers:
         nothing = np.empty((n_queries, 0), dtype=np.int64)
         return Neighbours(nothing, np.empty((n_queries, 0), dtype=np.float32)), nothing
+    if n_queries == 1 and len(answers) * k <= _LISTED_UPTO:
+        return _merge_few(answers, numbers, k)
     ids = np.concatenate([answer.ids for answer in answers], axis=1)
     distances = np.concatenate([answer.distances for answer in answers], axis=1)
     parts = np.array(numbers).repeat([answer.ids.shape[1] for answer in answers])
-    if n_queries == 1:
-        # Without the copies below: a lone query feels every step.
-        first = nearest_of_one(distances[0], k)
-        return Neighbours(ids[:, first], distances[:, first]), parts[None, first]
     order = distances.argsort(axis=1, kind="stable")[:, :k]
     row = np.arange(n_queries)[:, None]
     return Neighbours(ids[row, order], distances[row, order]), parts[order]
+
+
+def _merge_few(answers: Sequence[Neighbours], numbers: Sequence[int], k: int) -> tuple[Neighbours, IntArray]:
+    """Merge answers of a few rows to one query as `_merge` does, without its copies: a lone query feels every step."""
+    ids: list[int] = []
+    distances: list[float] = []
+    parts: list[int] = []
+    for answer, number in zip(answers, numbers, strict=True):
+        here = answer.ids[0].tolist()
+        ids += here
+        distances += answer.distances[0].tolist()
+        parts += [number] * len(here)
+    first = sorted(range(len(ids)), key=distances.__getitem__)[:k]
+    merged = Neighbours(
+        np.array([[ids[i] for i in first]], np.int64), np.array([[distances[i] for i in first]], np.float32)
+    )
+    return merged, np.array([[parts[i] for i in first]])
 
 
 def gather(

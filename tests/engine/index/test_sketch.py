@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
+from roost.engine.index.lone_scan import Known, LoneScan
 from roost.engine.index.narrow import as_float32, to_bfloat16
-from roost.engine.index.scan import Known, Scan
-from roost.engine.index.sketch import EXCERPTED_PER_ROW, Errors, Excerpt, Sketch
+from roost.engine.index.scan import Scan
+from roost.engine.index.sketch import EXCERPTED_PER_ROW, Excerpt, Sketch
 from roost.engine.index.sketch_frame import MAX_NUMBERS
-from roost.engine.plan import Task, is_complete, stands_early
+from roost.engine.plan import LoneTask, Task
 from roost.engine.trace import Trace
 from roost.errors import Corruption
 
@@ -298,52 +298,50 @@ def test_one_query_is_judged_as_several_are(metric: str) -> None:
     """On distances of any kind: off by much or little, with steps, and all equal."""
     rng = np.random.default_rng(3)
     task = Task(N_ROWS, N_ROWS, DIM, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
-    scan = Scan(VECTORS, task, metric, Allowed(ALL), None, Sketch.build(VECTORS, metric))
+    sketch, allowed = Sketch.build(VECTORS, metric), Allowed(ALL)
+    scan = Scan(VECTORS, task, metric, allowed, None, sketch)
+    lone = LoneScan(LoneTask.of(task), sketch, VECTORS, allowed)
     seen = []
     for _ in range(400):
         seeming = np.sort(rng.choice([5.0, 0.2, 0.0]) * rng.random((1, 60)), axis=1).astype(np.float32)
         seeming = np.round(seeming, rng.integers(1, 4))
         found = (seeming + 7 + rng.choice([0.01, 0.3, 3.0]) * rng.normal(size=(1, 60))).astype(np.float32)
         places = found.argsort(axis=1, kind="stable")[:, :K]
-        measured = scan._measured(scan.sketch, found[0], seeming[0], found[0, places[0]])
-        is_early = stands_early(task, float(places.sum()), 60)
-        seen.append(not (is_early or is_complete(task, 60, *measured)))
+        seen.append(lone._further(found[0], seeming[0], places[0]) != 60)
         assert seen[-1] == scan._is_open(found, seeming, places)[0]
     assert 40 < sum(seen) < 360
 
 
-def test_the_errors_of_a_sketch_are_averaged_over_recent_queries() -> None:
-    errors = Errors()
-    errors.note(4.0, 2.0)
-    assert (errors.mean, errors.spread) == (4.0, 2.0)
-    errors.note(8.0, 4.0)
-    assert (errors.mean, errors.spread) == (6.0, 3.0)
-    for mean, spread in ((math.nan, 1.0), (1.0, math.inf)):
-        errors.note(mean, spread)
-    assert (errors.mean, errors.spread) == (6.0, 3.0), "one odd query does not spoil them"
-    for _ in range(1_000):
-        errors.note(-5.0, 0.5)
-    assert errors.mean == pytest.approx(-5.0) and errors.spread == pytest.approx(0.5)
-
-
 @pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
-def test_as_many_rows_are_compared_at_first_as_were_enough_for_recent_queries(metric: str) -> None:
-    """Where the distance of the neighbours is known. The farther off it is, the more rows lie within."""
-    sketch = Sketch.build(VECTORS, metric)
-    norms = inverse_norms(VECTORS)
-    task = Task(N_ROWS, N_ROWS, DIM, 3, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS)
-    compared: dict[int, list[int]] = {}
-    for rank in (5, 60, 5):
-        compared[rank] = []
+def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str) -> None:
+    sketch, norms, allowed = Sketch.build(VECTORS, metric), inverse_norms(VECTORS), Allowed(ALL)
+    lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, 60, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
+    compared, shared = {}, []
+    for rank in (5, 60):
+        n_compared = []
         for query in QUERIES[:40]:
             asked = query[None]
             true = exact_search(VECTORS, asked, rank, metric, None, norms)
-            trace, known = Trace(), Known(float(true.distances[0, -1]), 40 * N_ROWS)
-            scan = Scan(VECTORS, task, metric, Allowed(ALL), norms, sketch, trace, known)
-            found = scan(asked)
-            assert set(true.ids[0, :3].tolist()) <= set(found.ids[0].tolist())
-            compared[rank].append(trace.steps[0].comparisons)
-    assert np.mean(compared[5]) < np.mean(compared[60]), "at the first look"
-    assert sketch.of(VECTORS[:100]).errors is sketch.errors
-    joined = Sketch.joined([(sketch, None), (sketch.of(VECTORS[:100]), None)])
-    assert joined is not None and joined.errors is sketch.errors
+            trace, known = Trace(), Known(float(true.distances[0, -1]) + 1e-6, 40 * N_ROWS)
+            found = LoneScan(lone, sketch, VECTORS, allowed, norms, known, trace)(asked, "")
+            assert found is not None
+            shared.append(len(set(found.ids[0].tolist()) & set(true.ids[0].tolist())) / rank)
+            n_compared.append(max(step.comparisons for step in trace.steps))
+        compared[rank] = np.mean(n_compared)
+    assert np.mean(shared) >= 0.99
+    assert compared[5] < compared[60]
+
+
+@pytest.mark.parametrize("metric", ["L2", "COSINE"])
+def test_no_row_at_the_bound_or_beyond_is_found(metric: str) -> None:
+    sketch, norms, allowed = Sketch.build(VECTORS, metric), inverse_norms(VECTORS), Allowed(ALL)
+    lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, K, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
+    for n_within in (0, 1, K - 1):
+        for query in QUERIES[:20]:
+            asked = query[None]
+            true = exact_search(VECTORS, asked, K, metric, None, norms)
+            bound = float(true.distances[0, n_within])
+            known = Known(bound - 1e-6 * abs(bound), 40 * N_ROWS)
+            found = LoneScan(lone, sketch, VECTORS, allowed, norms, known)(asked, "")
+            assert found is not None and found.ids.tolist() == true.ids[:, :n_within].tolist()
+            assert found.distances.shape == found.ids.shape

@@ -5,6 +5,7 @@ Nothing here holds state: the functions read memory-mapped vectors in place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TypeGuard, cast
 
@@ -168,15 +169,20 @@ def compare_one(
     return np.negative(scores, out=scores)
 
 
-def nearest_of_one(distances: FloatArray, k: int) -> IntArray | list[int]:
+def nearest_of_one(distances: FloatArray, k: int, bound: float = math.inf) -> IntArray | list[int]:
     """Return the slots of the k smallest of few distances ((n,) float32), nearest first, ties in their order.
 
     NumPy's sort gives up the interpreter lock, and then may wait for it longer than this takes.
+
+    Args:
+        bound: distances that are not below it are left out, unless it is infinite.
     """
     if len(distances) > _SORTED_HERE:
-        return distances.argsort(kind="stable")[:k]
+        first = distances.argsort(kind="stable")[:k]
+        return first if bound == math.inf else first[distances[first] < bound]
     listed = distances.tolist()
-    return sorted(range(len(listed)), key=listed.__getitem__)[:k]
+    slots = range(len(listed)) if bound == math.inf else [i for i, one in enumerate(listed) if one < bound]
+    return sorted(slots, key=listed.__getitem__)[:k]
 
 
 def nearest_slots(distances: FloatArray, k: int) -> IntArray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,12 @@ import numpy as np
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
 from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
 from roost.engine.index.base import VectorIndex
-from roost.engine.index.exact import check_queries, exact_search, merge, rank_again
-from roost.engine.index.scan import NOTHING_KNOWN, Known, Scan
+from roost.engine.index.exact import check_queries, exact_search, in_memory, merge, rank_again
+from roost.engine.index.lone_scan import NOTHING_KNOWN, Known, LoneScan
+from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import Sketch
-from roost.engine.index.threads import n_threads
-from roost.engine.plan import SCAN, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
+from roost.engine.index.threads import n_threads, one_thread
+from roost.engine.plan import SCAN, LoneTask, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
 from roost.engine.trace import Trace
 
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
@@ -167,29 +168,39 @@ def _search_unindexed(
     known: Known,
 ) -> Neighbours:
     """Search rows that no index covers: by the sketch, and those behind it one by one."""
-    n_rows, n_sketched = len(vectors), sketch.n_rows
-    reason = "no index covers the rows"
+    n_rows, n_sketched, reason = len(vectors), sketch.n_rows, "no index covers the rows"
     first = allowed.first(n_sketched)
-    task = Task(
-        n_sketched,
-        first.count,
-        vectors.shape[1],
-        k,
-        0,
-        lambda width: n_sketched,
-        len(queries),
-        n_threads(),
-        n_sketched=sketch.n_numbers,
-    )
-    norms = None if inverse_norms is None else inverse_norms[:n_sketched]
-    scan = Scan(vectors[:n_sketched], task, metric, first, norms, sketch, trace, known)
-    found = [scan(queries, reason)] if first.count else []
+    found: list[Neighbours] = []
+    if len(queries) == 1 and first.count > k and in_memory(vectors):
+        lone = _lone_task(n_sketched, first.count, vectors.shape[1], k, sketch.n_numbers)
+        if first.use(sketch).doubt.share < lone.most_doubt:
+            with one_thread():
+                one = LoneScan(lone, sketch, vectors, first, inverse_norms, known, trace)(queries, reason)
+            if one is not None:
+                if allowed.count == first.count:
+                    return one
+                found.append(one)
+    if not found and first.count:
+        task = _unindexed(n_sketched, first.count, vectors.shape[1], k, len(queries), n_threads(), sketch.n_numbers)
+        norms = None if inverse_norms is None else inverse_norms[:n_sketched]
+        scan = Scan(vectors[:n_sketched], task, metric, first, norms, sketch, trace)
+        found.append(scan(queries, reason))
     if allowed.count > first.count:
         rows = np.arange(n_sketched, n_rows) if allowed.listed is None else allowed.rows[first.count :]
         found.append(exact_search(vectors, queries, k, metric, rows, inverse_norms))
         if trace is not None:
             trace.note("exact", len(queries), len(rows), reason)
     return merge(found, k) if found else exact_search(vectors, queries, k, metric, allowed.rows, inverse_norms)
+
+
+def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_queries: int, n_threads: int, n_sketched: int) -> Task:
+    """Return the task of searching rows that no index covers."""
+    return Task(n_rows, n_allowed, dim, k, 0, lambda width: n_rows, n_queries, n_threads, n_sketched=n_sketched)
+
+
+@lru_cache(maxsize=256)
+def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> LoneTask:
+    return LoneTask.of(_unindexed(n_rows, n_allowed, dim, k, 1, 1, n_sketched))
 
 
 def _traverse(

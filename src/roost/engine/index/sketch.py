@@ -41,9 +41,6 @@ _SHARED = 0.4
 """How much of a query's way beyond the axes is taken to be the way of the rows near it: the cosine between the two.
 None would hide a row from a query that is its equal, and all of it rows that are near by other ways."""
 
-_NEWEST_WEIGHT = 0.02
-"""Of a query among all that the errors of a sketch are averaged over."""
-
 _SAMPLED_ROWS = 8_192
 _LLOYD_ROUNDS = 20
 _SEED = 1
@@ -62,22 +59,18 @@ class Sketch:
     Attributes:
         n_numbers: kept of a row.
         has_rests: whether the last of them is the length of what lies beyond the axes.
-        errors: of its distances. Sketches that were made from one another share them.
 
     Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
     search with product quantization fast scan".
     """
 
-    def __init__(
-        self, frame: Frame, levels: FloatArray, codes: Codes, rest: float, errors: Errors | None = None
-    ) -> None:
+    def __init__(self, frame: Frame, levels: FloatArray, codes: Codes, rest: float) -> None:
         """Hold the codes of rows.
 
         Args:
             levels: (n_numbers, 16) float32, what the codes of each number stand for.
             rest: how far from the axes a query is strange (see `turned`).
         """
-        self.errors = Errors() if errors is None else errors
         self.metric = frame.metric
         self.n_numbers = frame.n_numbers
         self.has_rests = frame.has_rest
@@ -109,7 +102,7 @@ class Sketch:
 
         It takes a fraction of the time of `build`, and orders rows as well while they are of the same kind.
         """
-        return Sketch(self._frame, self._levels, _codes(self._frame, self._levels, vectors), self._rest, self.errors)
+        return Sketch(self._frame, self._levels, _codes(self._frame, self._levels, vectors), self._rest)
 
     @staticmethod
     def joined(sources: Sequence[tuple[Sketch, IntArray | None]]) -> Sketch | None:
@@ -122,7 +115,7 @@ class Sketch:
         if not all(first.agrees_with(other) for other, _ in sources):
             return None
         codes = [sketch._codes if rows is None else sketch._codes[rows] for sketch, rows in sources]
-        return Sketch(first._frame, first._levels, np.concatenate(codes), first._rest, first.errors)
+        return Sketch(first._frame, first._levels, np.concatenate(codes), first._rest)
 
     def agrees_with(self, other: Sketch) -> bool:
         """Whether both describe rows by the same axes and levels."""
@@ -175,13 +168,13 @@ class Sketch:
         frame = self._frame
         numbers: FloatArray = np.matmul(query, self._matrix)
         numbers += self._moved
-        asked, dim = faiss.swig_ptr(query), query.shape[1]
-        n_axes = len(frame.axes)
-        along = float((numbers[0, :n_axes] * numbers[0, :n_axes]).sum())
+        asked, dim, n_axes = faiss.swig_ptr(query), query.shape[1], len(frame.axes)
+        along = numbers[0, :n_axes]
+        along_axes = float(np.vdot(along, along))
         if self.metric == "IP":
-            is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along
+            is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along_axes
         else:
-            rest = math.sqrt(max(0.0, faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along))
+            rest = math.sqrt(max(0.0, faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along_axes))
             is_strange = rest > self._rest
             if self.has_rests:
                 numbers[0, -1] = rest if is_strange else _SHARED * rest
@@ -252,30 +245,6 @@ class Sketch:
         except (OSError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as a sketch: {error}") from error
         return cls(frame, levels, codes, float(rest))
-
-
-class Errors:
-    """How far the distances of a sketch were off for recent lone queries, on average.
-
-    They say how many rows are likely to be enough; whether they are, the query's own errors say. Threads may lose an
-    update to each other: these are averages all the same.
-
-    Attributes:
-        mean: over queries, of the mean of the distances less what they seem to be.
-        spread: over queries, of the standard deviation of that within a query.
-    """
-
-    def __init__(self) -> None:
-        self.mean, self.spread = 0.0, 0.0
-        self._weight = 1.0
-
-    def note(self, mean: float, spread: float) -> None:
-        """Move the averages towards what was measured for a query; what is no finite number is passed over."""
-        if not (math.isfinite(mean) and math.isfinite(spread)):
-            return
-        self.mean += self._weight * (mean - self.mean)
-        self.spread += self._weight * (spread - self.spread)
-        self._weight = max(_NEWEST_WEIGHT, self._weight / (1 + self._weight))
 
 
 class Excerpt:

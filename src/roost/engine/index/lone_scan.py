@@ -1,0 +1,151 @@
+"""One query answered from a sketch, in few steps.
+
+A lone query meets cold caches and feels every step of Python; so do those who wait meanwhile for the interpreter lock.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from roost.engine.columns import FloatArray, IntArray, Neighbours
+from roost.engine.index.allowed import Allowed, SketchUse
+from roost.engine.index.exact import compare_one, exact_search, nearest_of_one, normalised
+from roost.engine.index.sketch import Sketch
+from roost.engine.plan import (
+    LISTED_PER_COMPARED,
+    LoneTask,
+    first_look,
+    is_complete,
+    likely_look,
+    next_look,
+    stands_early,
+)
+from roost.engine.trace import Trace
+
+
+class Known(NamedTuple):
+    """What other rows have shown of one query, before some are scanned.
+
+    Attributes:
+        bound: rows at this distance and beyond need not be found: as many nearer ones are known as are asked for.
+        n_rows: how many rows were searched for these.
+    """
+
+    bound: float = math.inf
+    n_rows: int = 0
+
+
+NOTHING_KNOWN = Known()
+
+
+class LoneScan(NamedTuple):
+    """A search of the allowed rows of a part for one query.
+
+    Attributes:
+        vectors: the rows of the sketch, `in_memory`.
+        allowed: more than k rows.
+    """
+
+    lone: LoneTask
+    sketch: Sketch
+    vectors: FloatArray
+    allowed: Allowed
+    inverse_norms: FloatArray | None = None
+    known: Known = NOTHING_KNOWN
+    trace: Trace | None = None
+
+    def __call__(self, query: FloatArray, reason: str) -> Neighbours | None:
+        """Return the nearest allowed rows, nearest first; None where the order of the sketch says nothing.
+
+        Args:
+            query: (1, dim) float32, C-contiguous.
+            reason: of the scan, for the trace.
+        Returns: (1, k) where nothing is known, else (1, up to k), the rows nearer than the bound.
+        """
+        task, sketch, bound = self.lone.task, self.sketch, self.known.bound
+        asked = normalised(query) if sketch.metric == "COSINE" else query
+        numbers = sketch.turned_one(asked)
+        if numbers is None:
+            return None
+        use = self.allowed.use(sketch)
+        order, seeming, found = _NO_ROWS, _NO_DISTANCES, _NO_DISTANCES
+        n_next: int | None = first_look(task, self.known.n_rows if bound < math.inf else 0)
+        while n_next is not None:
+            if n_next > len(seeming):
+                order, listed = self._first(use, numbers, min(LISTED_PER_COMPARED * n_next, task.n_allowed))
+                if order.item(-1) < 0:
+                    return None
+                seeming, found = listed[0], _NO_DISTANCES  # a longer list need not begin as a shorter one does
+            further = order[:, len(found) : n_next]
+            compared = compare_one(self.vectors, asked, further, sketch.metric, self.inverse_norms)[0]
+            found = np.concatenate([found, compared]) if len(found) else compared
+            places = nearest_of_one(found, task.k, bound)
+            n_compared, n_next = n_next, self._further(found, seeming, places)
+            if self.trace is not None:
+                self.trace.note_scan(task, 1, n_compared, reason)
+                self.trace.note_kept(int(n_next == n_compared))
+            if n_next == n_compared:
+                use.doubt.note(1, 0)
+                return Neighbours(order[:, places], found[None, places])
+            reason = "answers not trusted: compared more"
+        use.doubt.note(1, 1)
+        if self.trace is not None:
+            self.trace.note_scan(task, 1, None, "answers not trusted: scanned")
+        return exact_search(self.vectors, query, task.k, sketch.metric, self.allowed.listed, self.inverse_norms)
+
+    def _first(self, use: SketchUse, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """Return the allowed rows that seem nearest, as `Sketch.first` does."""
+        excerpt = use.excerpt
+        if excerpt is None:
+            return self.sketch.first(numbers, n, self.allowed.selector)
+        return excerpt.first(numbers, n)
+
+    def _further(self, found: FloatArray, seeming: FloatArray, places: IntArray | Sequence[int]) -> int | None:
+        """Return how many rows of the order to compare: as many as were where these are complete; None for all rows.
+
+        Args:
+            found: (n_compared,) distances of the first rows of the order.
+            seeming: those of the order by the sketch, ascending.
+            places: of the nearest of the compared rows in the order.
+        """
+        task, n_most, bound = self.lone.task, self.lone.n_most, self.known.bound
+        n_compared, is_bounded = len(found), bound < math.inf
+        # Of rows behind others few belong to the answer, so the places of these say little.
+        if not is_bounded and stands_early(task, float(np.add.reduce(places)), n_compared):
+            return n_compared
+        beyond = found - seeming[:n_compared]
+        mean = float(np.add.reduce(beyond)) / n_compared
+        beyond -= mean
+        spread = math.sqrt(float(np.vdot(beyond, beyond)) / n_compared)
+        off = mean - (found.item(places[-1]) if len(places) == task.k else bound)
+        gap, growth = seeming.item(n_compared - 1) + off, _growth(seeming, n_compared)
+        if is_complete(task, n_compared, gap, spread, growth):
+            return n_compared
+        further = next_look(task, n_compared, n_most)
+        if not is_bounded:
+            return further  # which is often enough, since it shows what belongs to the answer
+        while further is not None and further <= len(seeming):
+            gap, growth = seeming.item(further - 1) + off, _growth(seeming, further)
+            if is_complete(task, further, gap, spread, growth):
+                return further
+            n_compared, further = further, next_look(task, further, n_most)
+        return likely_look(task, n_compared, n_most, gap, spread, growth)
+
+
+_NO_ROWS = np.empty((1, 0), np.int64)
+_NO_DISTANCES = np.empty(0, np.float32)
+
+
+def _growth(seeming: FloatArray, n_compared: int) -> float:
+    """Return how much the distances of compared rows, ascending, grew over the second half.
+
+    They have steps: what is equal to the last may go on behind it, so that is up to the step before.
+    """
+    half = n_compared // 2 - 1
+    step = max(bisect_left(seeming, seeming.item(n_compared - 1), 0, n_compared) - 1, half)
+    return float(seeming.item(step) - seeming.item(half))
