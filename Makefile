@@ -40,7 +40,7 @@ clean: ## remove the virtual environments and all caches
 	rm -rf .venv .venv-milvus bench/.venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py $(wildcard src/roost/engine/index/*.c)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) .ci/make_venv.py $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -12,6 +12,7 @@ from roost.engine.index.allowed import Allowed
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import search_segment
+from roost.engine.index.lone_look import Look
 from roost.engine.index.lone_scan import Known, LoneScan
 from roost.engine.index.narrow import as_float32, to_bfloat16
 from roost.engine.index.scan import Scan
@@ -37,9 +38,15 @@ VECTORS, QUERIES = images(N_ROWS, 1), images(60, 2)
 ALL = np.ones(N_ROWS, bool)
 
 
-@pytest.fixture(scope="module", params=METRICS)
+@pytest.fixture(scope="module", params=[(metric, way) for metric in METRICS for way in ("compiled", "by steps")])
 def sketch(request: pytest.FixtureRequest) -> Sketch:
-    return Sketch.build(VECTORS, request.param)
+    metric, way = request.param
+    built = Sketch.build(VECTORS, metric)
+    if way == "by steps":
+        built.compiled = None
+    elif built.compiled is None:
+        pytest.skip("needs a C compiler when Roost is installed, and AVX2")
+    return built
 
 
 def recall(found: Neighbours, queries: FloatArray, mask: Mask, metric: str, vectors: FloatArray = VECTORS) -> float:
@@ -307,7 +314,9 @@ def test_one_query_is_judged_as_several_are(metric: str) -> None:
         seeming = np.round(seeming, rng.integers(1, 4))
         found = (seeming + 7 + rng.choice([0.01, 0.3, 3.0]) * rng.normal(size=(1, 60))).astype(np.float32)
         places = found.argsort(axis=1, kind="stable")[:, :K]
-        seen.append(lone._further(found[0], seeming[0], places[0]) != 60)
+        off = found[0] - seeming[0]
+        look = Look(np.arange(60), seeming[0], found[0], float(off.mean()), float(off.std()))
+        seen.append(lone._further(look, places[0]) != 60)
         assert seen[-1] == scan._is_open(found, seeming, places)[0]
     assert 40 < sum(seen) < 360
 
@@ -322,7 +331,8 @@ def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str) -> 
         for query in QUERIES[:40]:
             asked = query[None]
             true = exact_search(VECTORS, asked, rank, metric, None, norms)
-            trace, known = Trace(), Known(float(true.distances[0, -1]) + 1e-6, 40 * N_ROWS)
+            farthest = float(true.distances[0, -1])
+            trace, known = Trace(), Known(farthest + 1e-6 * abs(farthest), 40 * N_ROWS)
             found = LoneScan(lone, sketch, VECTORS, allowed, norms, known, trace)(asked, "")
             assert found is not None
             shared.append(len(set(found.ids[0].tolist()) & set(true.ids[0].tolist())) / rank)
@@ -336,12 +346,15 @@ def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str) -> 
 def test_no_row_at_the_bound_or_beyond_is_found(metric: str) -> None:
     sketch, norms, allowed = Sketch.build(VECTORS, metric), inverse_norms(VECTORS), Allowed(ALL)
     lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, K, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
+    shared = []
     for n_within in (0, 1, K - 1):
-        for query in QUERIES[:20]:
+        for query in QUERIES[:40]:
             asked = query[None]
             true = exact_search(VECTORS, asked, K, metric, None, norms)
             bound = float(true.distances[0, n_within])
             known = Known(bound - 1e-6 * abs(bound), 40 * N_ROWS)
             found = LoneScan(lone, sketch, VECTORS, allowed, norms, known)(asked, "")
-            assert found is not None and found.ids.tolist() == true.ids[:, :n_within].tolist()
-            assert found.distances.shape == found.ids.shape
+            assert found is not None and found.distances.shape == found.ids.shape
+            assert set(found.ids[0].tolist()) <= set(true.ids[0, :n_within].tolist())
+            shared.append(found.ids.shape[1] / max(n_within, 1))
+    assert np.mean(shared[40:]) >= 0.99 and not any(shared[:40])

@@ -14,7 +14,8 @@ import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Neighbours
 from roost.engine.index.allowed import Allowed, SketchUse
-from roost.engine.index.exact import compare_one, exact_search, nearest_of_one, normalised
+from roost.engine.index.exact import compare_one, exact_search, inverse_norms, nearest_of_one, normalised
+from roost.engine.index.lone_look import MAX_LISTED, Look
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import (
     LISTED_PER_COMPARED,
@@ -69,75 +70,88 @@ class LoneScan(NamedTuple):
         """
         task, sketch, bound = self.lone.task, self.sketch, self.known.bound
         asked = normalised(query) if sketch.metric == "COSINE" else query
-        numbers = sketch.turned_one(asked)
-        if numbers is None:
-            return None
         use = self.allowed.use(sketch)
-        order, seeming, found = _NO_ROWS, _NO_DISTANCES, _NO_DISTANCES
-        n_next: int | None = first_look(task, self.known.n_rows if bound < math.inf else 0)
-        while n_next is not None:
-            if n_next > len(seeming):
-                order, listed = self._first(use, numbers, min(LISTED_PER_COMPARED * n_next, task.n_allowed))
-                if order.item(-1) < 0:
-                    return None
-                seeming, found = listed[0], _NO_DISTANCES  # a longer list need not begin as a shorter one does
-            further = order[:, len(found) : n_next]
-            compared = compare_one(self.vectors, asked, further, sketch.metric, self.inverse_norms)[0]
-            found = np.concatenate([found, compared]) if len(found) else compared
-            places = nearest_of_one(found, task.k, bound)
-            n_compared, n_next = n_next, self._further(found, seeming, places)
+        n_first = first_look(task, self.known.n_rows if bound < math.inf else 0)
+        look = self._look(use, asked, min(LISTED_PER_COMPARED * n_first, task.n_allowed), n_first)
+        while look is not None:
+            n_compared, places = len(look.found), nearest_of_one(look.found, task.k, bound)
+            n_next = self._further(look, places)
             if self.trace is not None:
                 self.trace.note_scan(task, 1, n_compared, reason)
                 self.trace.note_kept(int(n_next == n_compared))
             if n_next == n_compared:
                 use.doubt.note(1, 0)
-                return Neighbours(order[:, places], found[None, places])
+                return Neighbours(look.rows[None, places], look.found[None, places])
+            if n_next is None:
+                use.doubt.note(1, 1)
+                if self.trace is not None:
+                    self.trace.note_scan(task, 1, None, "answers not trusted: scanned")
+                return exact_search(self.vectors, query, task.k, sketch.metric, self.allowed.listed, self.inverse_norms)
             reason = "answers not trusted: compared more"
-        use.doubt.note(1, 1)
-        if self.trace is not None:
-            self.trace.note_scan(task, 1, None, "answers not trusted: scanned")
-        return exact_search(self.vectors, query, task.k, sketch.metric, self.allowed.listed, self.inverse_norms)
+            if n_next <= len(look.rows):
+                look = self._compared(asked, look, n_next)
+            else:
+                look = self._look(use, asked, n_next, n_next)
+        return None
 
-    def _first(self, use: SketchUse, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
-        """Return the allowed rows that seem nearest, as `Sketch.first` does."""
-        excerpt = use.excerpt
+    def _look(self, use: SketchUse, asked: FloatArray, n_listed: int, n_compared: int) -> Look | None:
+        """List the rows that seem nearest and compare the first; None where the order says nothing."""
+        sketch, compiled, excerpt, selector = self.sketch, self.sketch.compiled, use.excerpt, self.allowed.selector
+        if compiled is not None and excerpt is None and n_listed <= MAX_LISTED:
+            allowed = None if selector is None else self.allowed.bitmap
+            norms = None
+            if sketch.metric == "COSINE":
+                norms = inverse_norms(self.vectors) if self.inverse_norms is None else self.inverse_norms
+            return compiled.look(asked, self.vectors, norms, allowed, n_listed, n_compared)
+        numbers = sketch.turned_one(asked)
+        if numbers is None:
+            return None
         if excerpt is None:
-            return self.sketch.first(numbers, n, self.allowed.selector)
-        return excerpt.first(numbers, n)
+            rows, seeming = sketch.first(numbers, n_listed, selector)
+        else:
+            rows, seeming = excerpt.first(numbers, n_listed)
+        if rows.item(-1) < 0:
+            return None
+        return self._compared(asked, Look(rows[0], seeming[0], _NO_DISTANCES, 0.0, 0.0), n_compared)
 
-    def _further(self, found: FloatArray, seeming: FloatArray, places: IntArray | Sequence[int]) -> int | None:
-        """Return how many rows of the order to compare: as many as were where these are complete; None for all rows.
-
-        Args:
-            found: (n_compared,) distances of the first rows of the order.
-            seeming: those of the order by the sketch, ascending.
-            places: of the nearest of the compared rows in the order.
-        """
-        task, n_most, bound = self.lone.task, self.lone.n_most, self.known.bound
-        n_compared, is_bounded = len(found), bound < math.inf
-        # Of rows behind others few belong to the answer, so the places of these say little.
-        if not is_bounded and stands_early(task, float(np.add.reduce(places)), n_compared):
-            return n_compared
+    def _compared(self, asked: FloatArray, look: Look, n_compared: int) -> Look:
+        """Return the look with so many rows of its list compared."""
+        rows, seeming, found = look.rows, look.seeming, look.found
+        further = compare_one(
+            self.vectors, asked, rows[None, len(found) : n_compared], self.sketch.metric, self.inverse_norms
+        )[0]
+        found = np.concatenate([found, further]) if len(found) else further
         beyond = found - seeming[:n_compared]
         mean = float(np.add.reduce(beyond)) / n_compared
         beyond -= mean
-        spread = math.sqrt(float(np.vdot(beyond, beyond)) / n_compared)
-        off = mean - (found.item(places[-1]) if len(places) == task.k else bound)
+        return Look(rows, seeming, found, mean, math.sqrt(float(np.vdot(beyond, beyond)) / n_compared))
+
+    def _further(self, look: Look, places: IntArray | Sequence[int]) -> int | None:
+        """Return how many rows of the list to compare: as many as were where these are complete; None for all rows.
+
+        Args:
+            places: of the nearest of the compared rows in the list.
+        """
+        task, n_most, bound = self.lone.task, self.lone.n_most, self.known.bound
+        seeming, found, n_compared, is_bounded = look.seeming, look.found, len(look.found), bound < math.inf
+        # Of rows behind others few belong to the answer, so the places of these say little.
+        if not is_bounded and stands_early(task, float(np.add.reduce(places)), n_compared):
+            return n_compared
+        off = look.mean - (found.item(places[-1]) if len(places) == task.k else bound)
         gap, growth = seeming.item(n_compared - 1) + off, _growth(seeming, n_compared)
-        if is_complete(task, n_compared, gap, spread, growth):
+        if is_complete(task, n_compared, gap, look.spread, growth):
             return n_compared
         further = next_look(task, n_compared, n_most)
         if not is_bounded:
             return further  # which is often enough, since it shows what belongs to the answer
         while further is not None and further <= len(seeming):
             gap, growth = seeming.item(further - 1) + off, _growth(seeming, further)
-            if is_complete(task, further, gap, spread, growth):
+            if is_complete(task, further, gap, look.spread, growth):
                 return further
             n_compared, further = further, next_look(task, further, n_most)
-        return likely_look(task, n_compared, n_most, gap, spread, growth)
+        return likely_look(task, n_compared, n_most, gap, look.spread, growth)
 
 
-_NO_ROWS = np.empty((1, 0), np.int64)
 _NO_DISTANCES = np.empty(0, np.float32)
 
 

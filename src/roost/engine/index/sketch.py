@@ -13,6 +13,7 @@ import math
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
+from roost.engine.index.lone_look import LIBRARY, CompiledSketch
 from roost.engine.index.narrow import as_float32
 from roost.engine.index.sketch_frame import Frame, beyond_axes, compared
 from roost.errors import Corruption
@@ -59,6 +61,7 @@ class Sketch:
     Attributes:
         n_numbers: kept of a row.
         has_rests: whether the last of them is the length of what lies beyond the axes.
+        compiled: what answers a lone query in one call; None where nothing is compiled.
 
     Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
     search with product quantization fast scan".
@@ -80,7 +83,7 @@ class Sketch:
         self._levels = levels
         self._codes = codes
         self._rest = rest
-        self._packed = _in_one_list(_listed(levels, codes, self.metric))
+        self.compiled = self._compile()
         self._holders: dict[int, weakref.ref[Holder]] = {}
         self._n_packing = 0
         """Rows of excerpts that are being made."""
@@ -125,6 +128,16 @@ class Sketch:
             and np.array_equal(self._frame.axes, other._frame.axes)
             and np.array_equal(self._frame.mean, other._frame.mean)
         )
+
+    def _compile(self) -> CompiledSketch | None:
+        if LIBRARY is None:
+            return None
+        axes, mean = self._frame.axes, self._frame.mean
+        return CompiledSketch(self._codes, self._levels, axes, mean, self._moved, self.metric, self._rest, _SHARED)
+
+    @cached_property
+    def _packed(self) -> Any:
+        return _in_one_list(_listed(self._levels, self._codes, self.metric))
 
     @property
     def n_rows(self) -> int:

@@ -1,0 +1,156 @@
+"""One query's look at a sketch in a single call, compiled from `lone_look.c`.
+
+It lists the rows that seem nearest and compares the first of them, without the interpreter and its lock. Where nothing
+is compiled (the install found no compiler, or the processor has no AVX2), `lone_scan.py` takes these steps with Faiss.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from threading import local
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray
+
+VERSION = 1
+"""Of the functions in `lone_look.c`; a library of another version is passed over."""
+
+MAX_LISTED = 2_048
+"""As in `lone_look.c`."""
+
+_BLOCK = 32
+_METRICS = {"L2": 0, "IP": 1, "COSINE": 2}
+
+
+class Look(NamedTuple):
+    """What a look at a sketch shows of one query. The arrays may be written again by the next look of the thread.
+
+    Attributes:
+        rows: (n_listed,) int64, the rows that seem nearest, nearest first.
+        seeming: (n_listed,) float32, their distances by the sketch, off by what is the same for all.
+        found: (n_compared,) float32, the distances of the first of them.
+        mean: of the distances less what they seem to be.
+        spread: standard deviation of that.
+    """
+
+    rows: IntArray
+    seeming: FloatArray
+    found: FloatArray
+    mean: float
+    spread: float
+
+
+class _Sketch(ctypes.Structure):
+    """`Sketch` in `lone_look.c`."""
+
+    _fields_: ClassVar[Any] = (
+        *((name, ctypes.c_int64) for name in ("n_rows", "dim", "n_axes", "n_numbers", "metric")),
+        *((name, ctypes.c_void_p) for name in ("axes", "mean", "moved", "levels", "blocks")),
+        *((name, ctypes.c_double) for name in ("rest", "shared")),
+    )
+
+
+def _load(path: Path) -> Any:
+    """Return the compiled library; None where there is none that fits this version and this processor."""
+    try:
+        library = ctypes.CDLL(str(path))
+        if library.roost_version() != VERSION or not library.roost_is_supported():
+            return None
+    except (OSError, AttributeError):
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    library.roost_pack.argtypes, library.roost_pack.restype = (pointer, number, number, pointer), None
+    library.roost_look.argtypes = (*[pointer] * 5, number, number, *[pointer] * 4)
+    library.roost_look.restype = number
+    return library
+
+
+LIBRARY: Any = _load(Path(__file__).with_name("_lone_look.so"))
+
+
+class _Room(local):
+    """Where the looks of a thread put what they find."""
+
+    def __init__(self) -> None:
+        self.rows = np.empty(MAX_LISTED, np.int64)
+        self.seeming = np.empty(MAX_LISTED, np.float32)
+        self.found = np.empty(MAX_LISTED, np.float32)
+        self.off = np.empty(2)
+        self.places = tuple(a.ctypes.data for a in (self.rows, self.seeming, self.found, self.off))
+
+
+_room = _Room()
+
+
+class CompiledSketch:
+    """The rows of a sketch as the library reads them. Any number of threads may look at once."""
+
+    def __init__(
+        self,
+        codes: Bytes,
+        levels: FloatArray,
+        axes: FloatArray,
+        mean: FloatArray,
+        moved: FloatArray,
+        metric: str,
+        rest: float,
+        shared: float,
+    ) -> None:
+        """Copy the codes of rows.
+
+        Args:
+            codes: (n_rows, ceil(n_numbers / 2)), as in `Sketch`.
+            levels: (n_numbers, 16).
+            axes: (n_axes, dim); of n_numbers, one may be the length of what lies beyond the axes.
+            mean: (dim,), from where that is measured.
+            moved: (n_numbers,), added to the product of the axes with a query.
+            rest: a query is strange that lies farther from the axes (see `Sketch.turned`).
+            shared: the share of its way beyond the axes that is kept of a query which is not.
+        """
+        n_rows, n_numbers = len(codes), len(levels)
+        blocks = np.empty((-(-n_rows // _BLOCK), 2 * codes.shape[1], _BLOCK // 2), np.uint8)
+        codes = np.ascontiguousarray(codes)
+        LIBRARY.roost_pack(codes.ctypes.data, n_rows, n_numbers, blocks.ctypes.data)
+        self._held = (*(np.ascontiguousarray(a, np.float32) for a in (axes, mean, moved, levels)), blocks)
+        sizes = (n_rows, axes.shape[1], len(axes), n_numbers, _METRICS[metric])
+        self._sketch = _Sketch(*sizes, *(a.ctypes.data for a in self._held), rest, shared)
+        self._place = ctypes.addressof(self._sketch)
+
+    def look(
+        self,
+        query: FloatArray,
+        vectors: FloatArray,
+        inverse_norms: FloatArray | None,
+        allowed: Bitmap | None,
+        n_listed: int,
+        n_compared: int,
+    ) -> Look | None:
+        """List the rows that seem nearest to a query, and compare the first of them.
+
+        Args:
+            query: (1, dim) float32, C-contiguous; normalised for a cosine.
+            vectors: (n_rows, dim) float32, C-contiguous.
+            inverse_norms: (n_rows,) float32, for a cosine, and for that alone.
+            allowed: (ceil(n_rows / 8),), the rows that may be listed; None for all.
+            n_listed: up to `MAX_LISTED` and the number of allowed rows.
+            n_compared: from 1 to n_listed.
+        Returns: None where rows cannot be ordered by the sketch, or too many of them seem equally far.
+        """
+        room = _room
+        n = LIBRARY.roost_look(
+            self._place,
+            query.ctypes.data,
+            vectors.ctypes.data,
+            None if inverse_norms is None else inverse_norms.ctypes.data,
+            None if allowed is None else allowed.ctypes.data,
+            n_listed,
+            n_compared,
+            *room.places,
+        )
+        if n < n_listed:
+            return None
+        mean, spread = room.off.tolist()
+        return Look(room.rows[:n], room.seeming[:n], room.found[:n_compared], mean, spread)

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from roost.engine.columns import FloatArray, Mask
+from roost.engine.index import lone_look
+from roost.engine.index.exact import inverse_norms, normalised
+from roost.engine.index.lone_look import LIBRARY, MAX_LISTED, Look
+from roost.engine.index.sketch import Sketch
+from roost.engine.index.sketch_frame import compared
+
+compiled = pytest.mark.skipif(LIBRARY is None, reason="needs a C compiler when Roost is installed, and AVX2")
+METRICS = ("L2", "IP", "COSINE")
+
+
+def rows_of(n_rows: int, dim: int, seed: int) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    spread = 3 / np.sqrt(np.arange(1, dim + 1))
+    return (rng.normal(size=(n_rows, dim)) * spread + 0.3).astype(np.float32)
+
+
+def look(sketch: Sketch, vectors: FloatArray, query: FloatArray, n: int, allowed: Mask | None = None) -> Look:
+    assert sketch.compiled is not None
+    asked = compared(query[None], sketch.metric)
+    norms = inverse_norms(vectors) if sketch.metric == "COSINE" else None
+    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+    found = sketch.compiled.look(asked, vectors, norms, bits, n, n // 2)
+    assert found is not None
+    return found
+
+
+def true_distances(vectors: FloatArray, query: FloatArray, metric: str) -> FloatArray:
+    wide, asked = vectors.astype(np.float64), query.astype(np.float64)
+    if metric == "L2":
+        return ((wide - asked) ** 2).sum(axis=1)
+    products = wide @ asked
+    return -products if metric == "IP" else -products / np.linalg.norm(wide, axis=1) / np.linalg.norm(asked)
+
+
+def sketched_distances(sketch: Sketch, query: FloatArray) -> FloatArray:
+    """Distances of all rows by the sketch, of the levels that their codes stand for."""
+    numbers = sketch.turned_one(compared(query[None], sketch.metric))
+    assert numbers is not None
+    codes = np.stack([sketch._codes & 15, sketch._codes >> 4], axis=2).reshape(len(sketch._codes), -1)
+    levels = sketch._levels[np.arange(sketch.n_numbers), codes[:, : sketch.n_numbers]]
+    if sketch.metric == "IP":
+        return -(levels * numbers).sum(axis=1)
+    return ((levels - numbers) ** 2).sum(axis=1) * (0.5 if sketch.metric == "COSINE" else 1)
+
+
+def test_the_library_is_compiled_where_it_can_be() -> None:
+    if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("cc") is None:
+        pytest.skip("needs a C compiler, and Linux on x86-64")
+    if "avx2" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("needs AVX2")
+    assert LIBRARY is not None
+
+
+@compiled
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(("n_rows", "dim"), [(31, 24), (32, 27), (2_000, 63), (2_000, 64), (2_017, 65), (3_001, 203)])
+def test_a_look_lists_the_rows_that_seem_nearest_and_compares_the_first(metric: str, n_rows: int, dim: int) -> None:
+    vectors = rows_of(n_rows, dim, 1)
+    sketch, n = Sketch.build(vectors, metric), min(n_rows, 80)
+    for query in rows_of(12, dim, 2):
+        seen = look(sketch, vectors, query, n)
+        sketched, true = sketched_distances(sketch, query), true_distances(vectors, query, metric)
+        # Each number is rounded to a 255th of the widest range of any.
+        rounding = 0.5 * sketch.n_numbers * np.ptp(sketched) / 20
+        assert len(set(seen.rows.tolist())) == n
+        assert np.all(np.diff(seen.seeming) >= 0)
+        assert np.abs(seen.seeming - sketched[seen.rows]).max() <= rounding
+        assert np.sort(sketched)[n - 1] >= seen.seeming[-1] - rounding
+        np.testing.assert_allclose(seen.found, true[seen.rows[: n // 2]], rtol=1e-5, atol=1e-5)
+        off = true[seen.rows[: n // 2]] - seen.seeming[: n // 2]
+        assert seen.mean == pytest.approx(off.mean(), rel=1e-4, abs=1e-4)
+        assert seen.spread == pytest.approx(off.std(), rel=1e-3, abs=1e-4)
+
+
+@compiled
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_look_lists_as_the_step_by_step_way_does(metric: str) -> None:
+    vectors = rows_of(20_000, 160, 3)
+    sketch, shared = Sketch.build(vectors, metric), []
+    for query in rows_of(40, 160, 4):
+        numbers = sketch.turned_one(compared(query[None], metric))
+        if numbers is None:
+            continue
+        rows, seeming = sketch.first(numbers, 200, None)
+        seen = look(sketch, vectors, query, 200)
+        shared.append(len(set(rows[0].tolist()) & set(seen.rows.tolist())) / 200)
+        assert np.abs(seen.seeming - seeming[0]).max() <= 0.03 * np.ptp(sketched_distances(sketch, query))
+    assert len(shared) > 30 and np.mean(shared) >= 0.95
+
+
+@compiled
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_only_allowed_rows_are_listed(share: float) -> None:
+    vectors = rows_of(6_003, 100, 5)
+    sketch = Sketch.build(vectors, "L2")
+    allowed = np.random.default_rng(6).random(len(vectors)) < share
+    n = min(int(allowed.sum()), 150)
+    for query in rows_of(10, 100, 7):
+        seen = look(sketch, vectors, query, n, allowed)
+        assert allowed[seen.rows].all()
+        sketched = np.where(allowed, sketched_distances(sketch, query), np.inf)
+        expected = set(np.argsort(sketched, kind="stable")[:n].tolist())
+        assert len(expected & set(seen.rows.tolist())) >= 0.9 * n
+
+
+@compiled
+@pytest.mark.parametrize("is_falling", [True, False])
+def test_rows_may_come_in_any_order(is_falling: bool) -> None:
+    """Nearer and nearer, every row is listed for a time."""
+    vectors, query = rows_of(60_000, 64, 8), rows_of(1, 64, 9)[0]
+    order = np.argsort(true_distances(vectors, query, "L2"))
+    vectors = np.ascontiguousarray(vectors[order[::-1] if is_falling else order])
+    sketch = Sketch.build(vectors, "L2")
+    for n in (1, 2, 100, MAX_LISTED):
+        seen, sketched = look(sketch, vectors, query, max(n, 2)), sketched_distances(sketch, query)
+        nearest = np.sort(sketched)[: len(seen.rows)]
+        assert np.abs(np.sort(sketched[seen.rows]) - nearest).max() <= 0.05 * np.ptp(sketched)
+
+
+@compiled
+def test_where_too_many_rows_seem_equally_far_nothing_is_said() -> None:
+    vectors = rows_of(40_000, 64, 10)
+    sketch = Sketch.build(vectors, "L2").of(np.repeat(vectors[:1], 40_000, axis=0))
+    assert sketch.compiled is not None
+    assert sketch.compiled.look(vectors[5:6], vectors, None, None, 100, 50) is None
+
+
+@compiled
+def test_a_query_that_the_numbers_cannot_order_is_passed_over() -> None:
+    """Of an inner product, far from the axes."""
+    vectors = rows_of(4_000, 200, 11)
+    vectors[:, 100:] = 0
+    sketch, query = Sketch.build(vectors, "IP"), np.zeros((1, 200), np.float32)
+    query[0, 150] = 1
+    assert sketch.compiled is not None
+    assert sketch.turned_one(query) is None
+    assert sketch.compiled.look(query, vectors, None, None, 100, 50) is None
+
+
+@compiled
+def test_a_strange_query_keeps_its_whole_way_beyond_the_axes() -> None:
+    vectors = rows_of(4_000, 200, 12)
+    sketch, query = Sketch.build(vectors, "L2"), vectors[:1].copy()
+    query[0, 150:] += 30
+    numbers = sketch.turned_one(query)
+    assert numbers is not None
+    seen = look(sketch, vectors, query[0], 100)
+    sketched = sketched_distances(sketch, query[0])
+    assert np.abs(seen.seeming - sketched[seen.rows]).max() <= 0.05 * np.ptp(sketched) + 1e-3 * sketched.max()
+
+
+@compiled
+def test_a_library_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = Path(lone_look.__file__).with_name("_lone_look.so")
+    assert lone_look._load(library) is not None
+    monkeypatch.setattr(lone_look, "VERSION", lone_look.VERSION + 1)
+    assert lone_look._load(library) is None
+    (tmp_path / "other.so").write_text("no library")
+    assert lone_look._load(tmp_path / "other.so") is None
+    assert lone_look._load(tmp_path / "missing.so") is None
+
+
+def test_nothing_is_compiled_where_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roost.engine.index.sketch.LIBRARY", None)
+    assert Sketch.build(normalised(rows_of(100, 64, 13)), "L2").compiled is None
