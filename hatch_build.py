@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +26,33 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or not sys.platform.startswith("linux"):
             return
-        root = Path(self.root)
-        compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-        made = root / LIBRARY.with_suffix(f".{os.getpid()}.tmp")
-        command = [*shlex.split(compiler), *FLAGS, "-o", str(made), str(root / SOURCE), "-lm"]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-            os.replace(made, root / LIBRARY)  # a process that runs keeps what it has loaded
-        except (OSError, subprocess.CalledProcessError) as error:
-            made.unlink(missing_ok=True)
-            (root / LIBRARY).unlink(missing_ok=True)
-            reason = error.stderr if isinstance(error, subprocess.CalledProcessError) else error
-            self.app.display_warning(f"not compiled, so searches beside writes are slower: {reason}")
+        library, errors = Path(self.root) / LIBRARY, []
+        given = os.environ.get("CC")
+        for compiler in [given] if given else dict.fromkeys([sysconfig.get_config_var("CC") or "cc", "cc"]):
+            try:
+                _compile(compiler, Path(self.root) / SOURCE, library)
+                break
+            except (OSError, subprocess.CalledProcessError) as error:
+                errors.append(str(error.stderr if isinstance(error, subprocess.CalledProcessError) else error))
+        else:
+            with suppress(OSError):
+                library.unlink(missing_ok=True)
+            self.app.display_warning(f"not compiled, so searches beside writes are slower: {'; '.join(errors)}")
             return
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data.update(pure_python=False, tag=f"py3-none-{platform}")
         build_data["artifacts"].append(LIBRARY.as_posix())
+
+
+def _compile(compiler: str, source: Path, library: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / library.name
+        command = [*shlex.split(compiler), *FLAGS, "-o", str(made), str(source), "-lm"]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        beside = library.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            shutil.copyfile(made, beside)
+            os.replace(beside, library)  # a process that runs keeps what it has loaded
+        finally:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def sketched_distances(sketch: Sketch, query: FloatArray) -> FloatArray:
     return ((levels - numbers) ** 2).sum(axis=1) * (0.5 if sketch.metric == "COSINE" else 1)
 
 
+def rounding_of(sketch: Sketch, query: FloatArray) -> float:
+    """Each number is rounded to a 255th of the widest range that any has."""
+    numbers = sketch.turned_one(compared(query[None], sketch.metric))
+    assert numbers is not None
+    levels, asked = sketch._levels, numbers[0][:, None]
+    values = -asked * levels if sketch.metric == "IP" else (asked - levels) ** 2
+    widest = float(np.ptp(values, axis=1).max()) * (0.5 if sketch.metric == "COSINE" else 1)
+    return 0.5 * sketch.n_numbers * widest / 255 + 1e-5 * float(np.abs(values).sum())
+
+
 def test_the_library_is_compiled_where_it_can_be() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("cc") is None:
         pytest.skip("needs a C compiler, and Linux on x86-64")
@@ -71,12 +82,11 @@ def test_a_look_lists_the_rows_that_seem_nearest_and_compares_the_first(metric: 
     for query in rows_of(12, dim, 2):
         seen = look(sketch, vectors, query, n)
         sketched, true = sketched_distances(sketch, query), true_distances(vectors, query, metric)
-        # Each number is rounded to a 255th of the widest range of any.
-        rounding = 0.5 * sketch.n_numbers * np.ptp(sketched) / 20
+        rounding = rounding_of(sketch, query)
         assert len(set(seen.rows.tolist())) == n
         assert np.all(np.diff(seen.seeming) >= 0)
         assert np.abs(seen.seeming - sketched[seen.rows]).max() <= rounding
-        assert np.sort(sketched)[n - 1] >= seen.seeming[-1] - rounding
+        assert seen.seeming[-1] <= np.sort(sketched)[n - 1] + rounding
         np.testing.assert_allclose(seen.found, true[seen.rows[: n // 2]], rtol=1e-5, atol=1e-5)
         off = true[seen.rows[: n // 2]] - seen.seeming[: n // 2]
         assert seen.mean == pytest.approx(off.mean(), rel=1e-4, abs=1e-4)
@@ -169,6 +179,33 @@ def test_a_library_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyP
     (tmp_path / "other.so").write_text("no library")
     assert lone_look._load(tmp_path / "other.so") is None
     assert lone_look._load(tmp_path / "missing.so") is None
+
+
+@compiled
+def test_what_the_library_could_not_take_is_refused() -> None:
+    vectors = rows_of(200, 64, 14)
+    held, query = Sketch.build(vectors, "L2").compiled, vectors[:1]
+    assert held is not None
+    for n_listed, n_compared in ((0, 0), (10, 0), (10, 11), (MAX_LISTED + 1, 10)):
+        with pytest.raises(ValueError, match="a look needs"):
+            held.look(query, vectors, None, None, n_listed, n_compared)
+    for asked, rows in ((query.astype(np.float64), vectors), (query[:, ::-1], vectors), (query, vectors[:, ::2])):
+        with pytest.raises(ValueError, match="a look needs"):
+            held.look(asked, rows, None, None, 10, 10)
+
+
+@compiled
+def test_a_thread_needs_little_stack() -> None:
+    vectors = rows_of(2_000, 64, 15)
+    sketch, seen = Sketch.build(vectors, "L2"), []
+    before = threading.stack_size(128 << 10)
+    try:
+        thread = threading.Thread(target=lambda: seen.append(look(sketch, vectors, vectors[0], 1_000)))
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join()
+    assert seen[0].rows[0] == 0
 
 
 def test_nothing_is_compiled_where_there_is_no_library(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,8 @@ def search_segment(
             index, `allowed` goes with it.
         trace: is told what is done.
         known: from other rows, when one query is asked.
-    Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf.
+    Returns: ids (n_queries, k) int64 padded with -1; distances (n_queries, k) float32 padded with inf. Of what is known
+        already of a query, rows at its bound and beyond may be left out, and be no padding in their place.
     Raises:
         InvalidArgument: a search parameter or k is not allowed.
         DimensionMismatch: the queries have another dimension than the vectors.
@@ -170,37 +171,57 @@ def _search_unindexed(
     """Search rows that no index covers: by the sketch, and those behind it one by one."""
     n_rows, n_sketched, reason = len(vectors), sketch.n_rows, "no index covers the rows"
     first = allowed.first(n_sketched)
-    found: list[Neighbours] = []
-    if len(queries) == 1 and first.count > k and in_memory(vectors):
-        lone = _lone_task(n_sketched, first.count, vectors.shape[1], k, sketch.n_numbers)
-        if first.use(sketch).doubt.share < lone.most_doubt:
-            with one_thread():
-                one = LoneScan(lone, sketch, vectors, first, inverse_norms, known, trace)(queries, reason)
-            if one is not None:
-                if allowed.count == first.count:
-                    return one
-                found.append(one)
-    if not found and first.count:
-        task = _unindexed(n_sketched, first.count, vectors.shape[1], k, len(queries), n_threads(), sketch.n_numbers)
-        norms = None if inverse_norms is None else inverse_norms[:n_sketched]
-        scan = Scan(vectors[:n_sketched], task, metric, first, norms, sketch, trace)
-        found.append(scan(queries, reason))
+    covered, norms = vectors[:n_sketched], None if inverse_norms is None else inverse_norms[:n_sketched]
+    found = [_search_sketched(covered, queries, k, first, norms, sketch, trace, known)] if first.count else []
     if allowed.count > first.count:
         rows = np.arange(n_sketched, n_rows) if allowed.listed is None else allowed.rows[first.count :]
         found.append(exact_search(vectors, queries, k, metric, rows, inverse_norms))
         if trace is not None:
             trace.note("exact", len(queries), len(rows), reason)
+    elif found:
+        return found[0]
     return merge(found, k) if found else exact_search(vectors, queries, k, metric, allowed.rows, inverse_norms)
 
 
-def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_queries: int, n_threads: int, n_sketched: int) -> Task:
+def _search_sketched(
+    vectors: StoredVectors,
+    queries: FloatArray,
+    k: int,
+    allowed: Allowed,
+    inverse_norms: FloatArray | None,
+    sketch: Sketch,
+    trace: Trace | None,
+    known: Known,
+) -> Neighbours:
+    """Search rows that no index covers and that all are in the sketch."""
+    counts, reason = (len(vectors), allowed.count, vectors.shape[1], k, sketch.n_numbers), "no index covers the rows"
+    is_tried = False
+    if len(queries) == 1 and allowed.count > k and in_memory(vectors):
+        lone = _lone_task(*counts)
+        if allowed.use(sketch).doubt.share < lone.most_doubt:
+            is_tried = True
+            with one_thread():
+                found = LoneScan(lone, sketch, vectors, allowed, inverse_norms, known, trace)(queries, reason)
+            if found is not None:
+                return found
+    task = _unindexed(*counts, n_queries=len(queries), n_threads=n_threads())
+    scan = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
+    if not is_tried:
+        return scan(queries, reason)
+    with one_thread():
+        return scan.by_sketch(sketch, queries, reason)
+
+
+def _unindexed(
+    n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int, *, n_queries: int = 1, n_threads: int = 1
+) -> Task:
     """Return the task of searching rows that no index covers."""
     return Task(n_rows, n_allowed, dim, k, 0, lambda width: n_rows, n_queries, n_threads, n_sketched=n_sketched)
 
 
 @lru_cache(maxsize=256)
 def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> LoneTask:
-    return LoneTask.of(_unindexed(n_rows, n_allowed, dim, k, 1, 1, n_sketched))
+    return LoneTask.of(_unindexed(n_rows, n_allowed, dim, k, n_sketched))
 
 
 def _traverse(

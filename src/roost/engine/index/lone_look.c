@@ -92,7 +92,7 @@ FAST static int turn(const Sketch *sketch, const float *query, float *numbers) {
         along += (double)numbers[i] * numbers[i];
     }
     if (sketch->metric == INNER_PRODUCT)
-        return (1 - sketch->rest * sketch->rest) * product(query, query, sketch->dim) <= along;
+        return !((1 - sketch->rest * sketch->rest) * product(query, query, sketch->dim) > along);
     double beyond = squared_distance(query, sketch->mean, sketch->dim) - along;
     double rest = beyond > 0 ? sqrt(beyond) : 0;
     int is_strange = rest > sketch->rest;
@@ -220,17 +220,16 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
 
 /* List the rows that seem nearest to a query, and compare the first of them.
 
-   Returns n_listed; less where the order says nothing. `off` is the mean and the standard deviation of the distances
+   `keys` has room for twice ROOM numbers. Returns n_listed; less where the order says nothing. `off` is the mean and the standard deviation of the distances
    less what they seem to be. */
 FAST int64_t roost_look(const Sketch *sketch, const float *query, const float *vectors, const float *inverse_norms,
-                        const uint8_t *allowed, int64_t n_listed, int64_t n_compared, int64_t *rows, float *seeming,
-                        float *found, double *off) {
-    uint64_t keys[ROOM], spare[ROOM];
+                        const uint8_t *allowed, int64_t n_listed, int64_t n_compared, uint64_t *keys, int64_t *rows,
+                        float *seeming, float *found, double *off) {
     float numbers[MAX_NUMBERS], step;
     uint8_t tables[MAX_NUMBERS * LEVELS] = {0};
     if (!turn(sketch, query, numbers)) return 0;
     float common = tabulate(sketch, numbers, tables, &step), scale = sketch->metric == COSINE ? 0.5f : 1.0f;
-    n_listed = list_rows(sketch, tables, allowed, n_listed, keys, spare);
+    n_listed = list_rows(sketch, tables, allowed, n_listed, keys, keys + ROOM);
     if (n_listed < n_compared) return 0;
     for (int64_t i = 0; i < n_listed; i++) {
         rows[i] = (int64_t)(uint32_t)keys[i];

@@ -7,6 +7,7 @@ is compiled (the install found no compiler, or the processor has no AVX2), `lone
 from __future__ import annotations
 
 import ctypes
+import logging
 from pathlib import Path
 from threading import local
 from typing import Any, ClassVar, NamedTuple
@@ -18,10 +19,10 @@ from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray
 VERSION = 1
 """Of the functions in `lone_look.c`; a library of another version is passed over."""
 
-MAX_LISTED = 2_048
-"""As in `lone_look.c`."""
+MAX_LISTED, MAX_NUMBERS, MAX_ROWS = 2_048, 64, 2**32
+"""What `lone_look.c` has room for."""
 
-_BLOCK = 32
+_BLOCK, _ROOM = 32, 4 * MAX_LISTED
 _METRICS = {"L2": 0, "IP": 1, "COSINE": 2}
 
 
@@ -63,23 +64,26 @@ def _load(path: Path) -> Any:
         return None
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     library.roost_pack.argtypes, library.roost_pack.restype = (pointer, number, number, pointer), None
-    library.roost_look.argtypes = (*[pointer] * 5, number, number, *[pointer] * 4)
+    library.roost_look.argtypes = (*[pointer] * 5, number, number, *[pointer] * 5)
     library.roost_look.restype = number
     return library
 
 
 LIBRARY: Any = _load(Path(__file__).with_name("_lone_look.so"))
+if LIBRARY is None:
+    logging.getLogger(__name__).info("no compiled library fits: lone queries beside writes take the longer way")
 
 
 class _Room(local):
     """Where the looks of a thread put what they find."""
 
     def __init__(self) -> None:
+        self.keys = np.empty(2 * _ROOM, np.uint64)
         self.rows = np.empty(MAX_LISTED, np.int64)
         self.seeming = np.empty(MAX_LISTED, np.float32)
         self.found = np.empty(MAX_LISTED, np.float32)
         self.off = np.empty(2)
-        self.places = tuple(a.ctypes.data for a in (self.rows, self.seeming, self.found, self.off))
+        self.places = tuple(a.ctypes.data for a in (self.keys, self.rows, self.seeming, self.found, self.off))
 
 
 _room = _Room()
@@ -138,7 +142,10 @@ class CompiledSketch:
             n_listed: up to `MAX_LISTED` and the number of allowed rows.
             n_compared: from 1 to n_listed.
         Returns: None where rows cannot be ordered by the sketch, or too many of them seem equally far.
+        Raises: ValueError: an array or a number is not as it should be.
         """
+        if not (1 <= n_compared <= n_listed <= MAX_LISTED and _fits(query) and _fits(vectors)):
+            raise ValueError(f"a look needs contiguous float32, and 1 <= {n_compared} <= {n_listed} <= {MAX_LISTED}")
         room = _room
         n = LIBRARY.roost_look(
             self._place,
@@ -154,3 +161,7 @@ class CompiledSketch:
             return None
         mean, spread = room.off.tolist()
         return Look(room.rows[:n], room.seeming[:n], room.found[:n_compared], mean, spread)
+
+
+def _fits(array: FloatArray) -> bool:
+    return array.dtype == np.float32 and array.flags.c_contiguous

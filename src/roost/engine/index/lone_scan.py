@@ -14,7 +14,7 @@ import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Neighbours
 from roost.engine.index.allowed import Allowed, SketchUse
-from roost.engine.index.exact import compare_one, exact_search, inverse_norms, nearest_of_one, normalised
+from roost.engine.index.exact import compare_one, exact_search, nearest_of_one, normalised
 from roost.engine.index.lone_look import MAX_LISTED, Look
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import (
@@ -97,11 +97,10 @@ class LoneScan(NamedTuple):
     def _look(self, use: SketchUse, asked: FloatArray, n_listed: int, n_compared: int) -> Look | None:
         """List the rows that seem nearest and compare the first; None where the order says nothing."""
         sketch, compiled, excerpt, selector = self.sketch, self.sketch.compiled, use.excerpt, self.allowed.selector
-        if compiled is not None and excerpt is None and n_listed <= MAX_LISTED:
+        norms = self.inverse_norms if sketch.metric == "COSINE" else None
+        has_norms = norms is not None or sketch.metric != "COSINE"
+        if compiled is not None and excerpt is None and has_norms and n_listed <= MAX_LISTED:
             allowed = None if selector is None else self.allowed.bitmap
-            norms = None
-            if sketch.metric == "COSINE":
-                norms = inverse_norms(self.vectors) if self.inverse_norms is None else self.inverse_norms
             return compiled.look(asked, self.vectors, norms, allowed, n_listed, n_compared)
         numbers = sketch.turned_one(asked)
         if numbers is None:

@@ -63,10 +63,10 @@ class Scan:
             use.doubt.note(len(queries), 0)
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
-            return self._by_sketch(self.sketch, queries, reason)
+            return self.by_sketch(self.sketch, queries, reason)
         with one_thread():
             found = self._for_one(self.sketch, queries, reason) if len(queries) == 1 else None
-            return found or self._by_sketch(self.sketch, queries, reason)
+            return found or self.by_sketch(self.sketch, queries, reason)
 
     def _exact(self, queries: FloatArray, reason: str) -> Neighbours:
         if self.trace is not None:
@@ -87,7 +87,7 @@ class Scan:
         excerpt = use.excerpt
         return sketch.first(numbers, n, self.allowed.selector) if excerpt is None else excerpt.first(numbers, n)
 
-    def _by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:
+    def by_sketch(self, sketch: Sketch, queries: FloatArray, reason: str) -> Neighbours:
         """Compare the first rows of the sketch's order, and more for the queries that need it."""
         n_queries, k = len(queries), self.task.k
         use = self.allowed.use(sketch)

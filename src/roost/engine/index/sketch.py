@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
-from roost.engine.index.lone_look import LIBRARY, CompiledSketch
+from roost.engine.index.lone_look import LIBRARY, MAX_ROWS, CompiledSketch
 from roost.engine.index.narrow import as_float32
-from roost.engine.index.sketch_frame import Frame, beyond_axes, compared
+from roost.engine.index.sketch_frame import MAX_NUMBERS, Frame, beyond_axes, compared
 from roost.errors import Corruption
 
 MIN_DIM = 24
@@ -84,6 +84,8 @@ class Sketch:
         self._codes = codes
         self._rest = rest
         self.compiled = self._compile()
+        if self.compiled is None:
+            self._packed = self._pack()
         self._holders: dict[int, weakref.ref[Holder]] = {}
         self._n_packing = 0
         """Rows of excerpts that are being made."""
@@ -130,13 +132,17 @@ class Sketch:
         )
 
     def _compile(self) -> CompiledSketch | None:
-        if LIBRARY is None:
+        if LIBRARY is None or self.n_rows > MAX_ROWS:
             return None
         axes, mean = self._frame.axes, self._frame.mean
         return CompiledSketch(self._codes, self._levels, axes, mean, self._moved, self.metric, self._rest, _SHARED)
 
     @cached_property
     def _packed(self) -> Any:
+        """As Faiss scans it, which a lone query may never need."""
+        return self._pack()
+
+    def _pack(self) -> Any:
         return _in_one_list(_listed(self._levels, self._codes, self.metric))
 
     @property
@@ -255,6 +261,9 @@ class Sketch:
             wanted = ((axes.shape[1],), (frame.n_numbers, 16), (len(codes), (frame.n_numbers + 1) // 2))
             if (mean.shape, levels.shape, codes.shape) != wanted:
                 raise ValueError("its parts do not fit each other")
+            types = [array.dtype for array in (mean, axes, levels, codes)]
+            if types != [np.float32] * 3 + [np.uint8] or not 0 < frame.n_numbers <= MAX_NUMBERS:
+                raise ValueError("its parts are not of the kind that they should be")
         except (OSError, ValueError, EOFError, TypeError, IndexError, MemoryError) as error:
             raise Corruption(f"{path} cannot be read as a sketch: {error}") from error
         return cls(frame, levels, codes, float(rest))
