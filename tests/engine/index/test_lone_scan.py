@@ -16,17 +16,10 @@ from roost.engine.index.sketch import Sketch
 from roost.engine.index.sketch_frame import MAX_NUMBERS
 from roost.engine.plan import LoneTask, Task
 from roost.engine.trace import Trace
+from tests.engine.index.image_data import DIM, images
 
-N_ROWS, DIM, K = 12_000, 160, 10
+N_ROWS, K = 12_000, 10
 METRICS = ("L2", "IP", "COSINE")
-
-
-def images(n: int, seed: int) -> FloatArray:
-    """Vectors whose axes differ in spread, as those of images and texts do."""
-    spread = 4 / np.sqrt(np.arange(1, DIM + 1))
-    centres = np.random.default_rng(0).normal(size=(40, DIM)) * spread
-    rng = np.random.default_rng(seed)
-    return (centres[rng.integers(0, 40, n)] + rng.normal(size=(n, DIM)) * spread / 2).astype(np.float32)
 
 
 VECTORS, QUERIES = images(N_ROWS, 1), images(60, 2)
