@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
 def _compile(compiler: str, source: Path, library: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / library.name
-        command = [*shlex.split(compiler), *FLAGS, "-o", str(made), str(source), "-lm"]
+        checksum = f"-DROOST_SOURCE={zlib.crc32(source.read_bytes())}u"  # so that a library of an older one is told
+        command = [*shlex.split(compiler), *FLAGS, checksum, "-o", str(made), str(source), "-lm"]
         subprocess.run(command, check=True, capture_output=True, text=True)
         beside = library.with_suffix(f".{os.getpid()}.tmp")
         try:

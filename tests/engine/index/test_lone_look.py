@@ -171,13 +171,18 @@ def test_a_strange_query_keeps_its_whole_way_beyond_the_axes() -> None:
 
 
 @compiled
-def test_a_library_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    library = Path(lone_look.__file__).with_name("_lone_look.so")
-    assert lone_look._load(library) is not None
-    monkeypatch.setattr(lone_look, "VERSION", lone_look.VERSION + 1)
-    assert lone_look._load(library) is None
-    (tmp_path / "other.so").write_text("no library")
-    assert lone_look._load(tmp_path / "other.so") is None
+def test_a_library_of_another_source_is_passed_over(tmp_path: Path) -> None:
+    folder = Path(lone_look.__file__).parent
+    for name in ("_lone_look.so", "lone_look.c"):
+        shutil.copy(folder / name, tmp_path / name)
+    assert lone_look._load(tmp_path / "_lone_look.so") is not None
+    with open(tmp_path / "lone_look.c", "a") as file:
+        file.write("\n/* newer */\n")
+    assert lone_look._load(tmp_path / "_lone_look.so") is None
+    (tmp_path / "lone_look.c").unlink()
+    assert lone_look._load(tmp_path / "_lone_look.so") is None
+    (tmp_path / "text.so").write_text("no library")
+    assert lone_look._load(tmp_path / "text.so") is None
     assert lone_look._load(tmp_path / "missing.so") is None
 
 

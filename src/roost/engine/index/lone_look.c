@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { VERSION = 1, BLOCK = 32, LEVELS = 16, MAX_NUMBERS = 64 };
+enum { BLOCK = 32, LEVELS = 16, MAX_NUMBERS = 64 };
 enum { MAX_LISTED = 2048, ROOM = 4 * MAX_LISTED };
 enum { L2 = 0, INNER_PRODUCT = 1, COSINE = 2 };
 
@@ -25,7 +25,12 @@ typedef struct {
     double shared;         /* of its way beyond the axes that is not */
 } Sketch;
 
-int roost_version(void) { return VERSION; }
+#ifndef ROOST_SOURCE
+#define ROOST_SOURCE 0
+#endif
+
+/* The checksum of this file, as it was compiled. */
+uint32_t roost_source(void) { return ROOST_SOURCE; }
 
 /* Write codes, two numbers a byte, as blocks: byte j of a number holds row j of the block in its lower half, and row
    j + 16 in its upper one. */

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import zlib
 from pathlib import Path
 from threading import local
 from typing import Any, ClassVar, NamedTuple
@@ -15,9 +16,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray
-
-VERSION = 1
-"""Of the functions in `lone_look.c`; a library of another version is passed over."""
 
 MAX_LISTED, MAX_NUMBERS, MAX_ROWS = 2_048, 64, 2**32
 """What `lone_look.c` has room for."""
@@ -55,10 +53,12 @@ class _Sketch(ctypes.Structure):
 
 
 def _load(path: Path) -> Any:
-    """Return the compiled library; None where there is none that fits this version and this processor."""
+    """Return the compiled library; None where there is none of the source beside it that fits this processor."""
     try:
         library = ctypes.CDLL(str(path))
-        if library.roost_version() != VERSION or not library.roost_is_supported():
+        library.roost_source.restype = ctypes.c_uint32
+        source = zlib.crc32(path.with_name("lone_look.c").read_bytes())
+        if library.roost_source() != source or not library.roost_is_supported():
             return None
     except (OSError, AttributeError):
         return None
