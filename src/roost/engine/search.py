@@ -100,7 +100,7 @@ def _search(snapshot: Snapshot, request: Request, k: int) -> Hits:
     look = _search_rows if request.traces is None else _search_traced
     answers: list[Neighbours] = []
     numbers: list[int] = []
-    known, is_lone = NOTHING_KNOWN, len(request.queries) == 1
+    known, is_lone = NOTHING_KNOWN, len(request.queries) == 1 and len(snapshot.parts) > 1
     for number, searched in enumerate(snapshot.parts):
         if searched.is_outside(request.partitions):
             if request.traces is not None:

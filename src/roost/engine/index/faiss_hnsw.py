@@ -141,6 +141,11 @@ class FaissHnsw(FaissIndex):
         return graph_comparisons(self.n_rows, self._links, width)
 
     def _search_parameters(self, k: int, params: Mapping[str, Any], selector: Any) -> Any:
+        if selector is None and len(params) == 1 and type(given := params.get("ef")) is int and given >= k:
+            # A lone query feels every step, and a width that was used before has been checked.
+            known = self._unfiltered.get(given)
+            if known is not None:
+                return known
         ef = self.search_width(k, params)
         if selector is not None:
             return faiss.SearchParametersHNSW(efSearch=ef, sel=selector)
