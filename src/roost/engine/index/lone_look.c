@@ -225,8 +225,8 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
 
 /* List the rows that seem nearest to a query, and compare the first of them.
 
-   `keys` has room for twice ROOM numbers. Returns n_listed; less where the order says nothing. `off` is the mean and the standard deviation of the distances
-   less what they seem to be. */
+   `keys` has room for twice ROOM numbers; `off` becomes the mean and the standard deviation of the distances less what
+   they seem to be. Returns n_listed; less where the order says nothing. */
 FAST int64_t roost_look(const Sketch *sketch, const float *query, const float *vectors, const float *inverse_norms,
                         const uint8_t *allowed, int64_t n_listed, int64_t n_compared, uint64_t *keys, int64_t *rows,
                         float *seeming, float *found, double *off) {
