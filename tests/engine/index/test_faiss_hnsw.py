@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import faiss
 import numpy as np
 import pytest
 
+from roost.engine.index import faiss_hnsw
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.errors import Corruption, InvalidArgument
@@ -71,3 +74,53 @@ def test_a_file_of_another_type_or_metric_is_refused(tmp_path: Path) -> None:
         FaissHnsw.load(tmp_path / "flat", "L2", {})
     with pytest.raises(Corruption, match="hnsw"):
         FaissHnsw.load(tmp_path / "hnsw", "IP", {})
+
+
+def lies_at(index: FaissHnsw) -> int:
+    """Return where the vectors of an index lie in memory."""
+    return int(faiss.downcast_index(index._index.storage).codes.data().__int__())
+
+
+@pytest.mark.parametrize("metric", ["L2", "COSINE"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("n_rows", [500, 501, 503])
+def test_vectors_of_a_large_file_begin_with_a_cache_line(
+    n_rows: int, dtype: type, metric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(n_rows + 10, 32)).astype(dtype)
+    queries = rows[:20].astype(np.float32)
+    built, path = FaissHnsw.build(rows[:-10], metric, {"M": 4}), tmp_path / "index"
+    built.save(path)
+    n_bytes = path.stat().st_size
+    monkeypatch.setattr(faiss_hnsw, "ALIGNED_FROM_BYTES", n_bytes + 1)
+    built.save(path)
+    assert path.stat().st_size == n_bytes
+    monkeypatch.setattr(faiss_hnsw, "ALIGNED_FROM_BYTES", n_bytes)
+    built.save(path)
+    assert path.stat().st_size > n_bytes
+    content = mmap.mmap(-1, path.stat().st_size)
+    content[:] = path.read_bytes()
+    mapped, owned = (FaissHnsw.load(path, metric, {}, mmap=mmap) for mmap in (True, False))
+    in_memory = FaissHnsw.load_from(np.frombuffer(content, np.uint8), path, metric, {})
+    assert lies_at(mapped) % 64 == lies_at(in_memory) % 64 == 0
+    expected = built.search(queries, 5, None, {"ef": 20})
+    for index in (mapped, owned, in_memory):
+        found = index.search(queries, 5, None, {"ef": 20})
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+    owned.add(rows[-10:])
+    owned.save(path)
+    assert lies_at(FaissHnsw.load(path, metric, {})) % 64 == 0
+    assert FaissHnsw.load(path, metric, {}).n_rows == n_rows + 10
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("content", [None, b"", bytes(5), bytes(100), bytes(6) + b"IHNf" + bytes(50)])
+def test_a_file_that_holds_no_graph_is_damaged(content: bytes | None, mmap: bool, tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    if content is not None:
+        path.write_bytes(content)
+        with pytest.raises(Corruption, match="cannot be read as an index of type HNSW"):
+            FaissHnsw.load_from(np.frombuffer(content, np.uint8), path, "L2", {})
+    with pytest.raises(Corruption, match="cannot be read as an index of type HNSW"):
+        FaissHnsw.load(path, "L2", {}, mmap=mmap)

@@ -95,7 +95,10 @@ class FaissIndex(VectorIndex):
     def save(self, path: Path) -> None:
         # Faiss's own file writer passes over an error in its last block, and tells no other one's number.
         with BlockFile(path) as file:
-            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+            self._write(file.write)
+
+    def _write(self, write: Callable[[bytes], int]) -> None:
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
 
     def add(self, vectors: VectorArray) -> None:
         rows = normalised(vectors) if self.metric == "COSINE" else vectors

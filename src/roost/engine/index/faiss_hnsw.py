@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import faiss
+import numpy as np
 
-from roost.engine.columns import VectorArray
+from roost.engine.columns import Bytes, VectorArray
 from roost.engine.index import narrow
 from roost.engine.index.faiss_base import FaissIndex
 from roost.engine.index.narrow import FLOAT32, SCALARS, as_float32
 from roost.engine.index.parameters import integer, require_known, require_metric
-from roost.errors import InvalidArgument
+from roost.errors import Corruption, InvalidArgument
 
 DEFAULT_M = 30
 DEFAULT_EF_CONSTRUCTION = 360
@@ -23,6 +25,11 @@ MIN_DEFAULT_EF = 16
 # vectors of 16 to 784 dimensions, M = 16, ef from 16 to 1,024.
 COMPARISONS_SCALE = 1.5
 COMPARISONS_POWER = 0.75
+
+ALIGNED_FROM_BYTES = 16 << 20
+"""Vectors in a file of that size begin with a line of the processor's cache. Most of those in a shorter one stay in it."""
+
+_LINE_BYTES = 64
 
 _NODE_BYTES = 40
 """Of a node of a graph: its level, where its links begin, its links above level 0, and what a build keeps of it."""
@@ -74,6 +81,22 @@ def graph_bytes(index: Any) -> int:
     return int(4 * graph.neighbors.size() + 8 * graph.offsets.size() + 4 * graph.levels.size())
 
 
+class _Counter:
+    """Counts the bytes that are written to it."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+
+    def add(self, content: bytes) -> int:
+        self.n_bytes += len(content)
+        return len(content)
+
+
+def _n_zeros(first: bytes) -> int:
+    """Return how many zeros stand before Faiss's file, given the first bytes of ours."""
+    return len(first) - len(first.lstrip(b"\0"))
+
+
 class FaissHnsw(FaissIndex):
     """Hierarchical navigable small world graph.
 
@@ -106,6 +129,34 @@ class FaissHnsw(FaissIndex):
         built = cls._wrapped(held, metric)
         built.add(vectors)
         return built
+
+    @classmethod
+    def load(cls, path: Path, metric: str, params: Mapping[str, Any], *, mmap: bool = True) -> FaissHnsw:
+        try:
+            with open(path, "rb") as file:
+                n_zeros = _n_zeros(file.read(_LINE_BYTES))
+        except OSError as error:
+            raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
+        if not n_zeros:
+            return super().load(path, metric, params, mmap=mmap)
+        if mmap:
+            return cls.load_from(np.memmap(path, np.uint8, "r"), path, metric, params)
+        reader, skipped = faiss.FileIOReader(str(path)), np.empty(n_zeros, np.uint8)
+        reader(faiss.swig_ptr(skipped), 1, n_zeros)
+        return cls._read(lambda: faiss.read_index(reader), path, metric)
+
+    @classmethod
+    def load_from(cls, content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> FaissHnsw:
+        return super().load_from(content[_n_zeros(content[:_LINE_BYTES].tobytes()) :], path, metric, params)
+
+    def _write(self, write: Callable[[bytes], int]) -> None:
+        """Write Faiss's file, of which the vectors are the end, behind as many zeros as align these."""
+        size = _Counter()
+        super()._write(size.add)
+        if size.n_bytes >= ALIGNED_FROM_BYTES:
+            n_before = size.n_bytes - self.n_rows * int(faiss.downcast_index(self._index.storage).code_size)
+            write(bytes(-n_before % _LINE_BYTES))
+        super()._write(write)
 
     @classmethod
     def _wrapped(cls, index: Any, metric: str) -> FaissHnsw:
