@@ -21,6 +21,7 @@ from roost.engine.plan import (
     excerpt_saving_ns,
     expected_here,
     first_look,
+    further_look,
     graph_cost_ns,
     is_complete,
     is_trusted,
@@ -31,6 +32,7 @@ from roost.engine.plan import (
     plan_scan,
     plan_search,
     rank_width,
+    scan_cost_ns,
     sketch_cost_ns,
 )
 
@@ -200,8 +202,39 @@ def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough()
 @pytest.mark.parametrize("n_allowed", [10, 11, 500, 40_000])
 @pytest.mark.parametrize("doubt", [0.0, 0.3, 0.6, 0.9, 1.0])
 def test_one_query_alone_is_planned_as_among_others(n_allowed: int, doubt: float) -> None:
-    task = replace(SKETCHED, n_allowed=n_allowed)
-    assert (plan_scan(task, doubt) is Method.SKETCH) == (doubt < LoneTask.of(task).most_doubt)
+    task = replace(SKETCHED, n_allowed=n_allowed, sketch_doubt=doubt)
+    assert (plan_scan(task) is Method.SKETCH) == (doubt < LoneTask.of(task).most_doubt)
+    assert LoneTask.of(task).n_first == first_look(task)
+
+
+@pytest.mark.parametrize("doubt", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+def test_a_doubted_sketch_costs_the_looks_and_then_the_scan(doubt: float) -> None:
+    task = replace(SKETCHED, sketch_doubt=doubt)
+    exact, (first, second, third) = exact_cost_ns(task), (sketch_cost_ns(task, n) for n in (100, 200, 400))
+    expected = first + doubt * (second + third + exact)
+    assert scan_cost_ns(task) == pytest.approx(min(exact, expected))
+    assert (plan_scan(task) is Method.SKETCH) == (expected < exact)
+
+
+def test_a_graph_is_not_left_for_a_sketch_that_is_doubted() -> None:
+    """As under a filter that keeps nearly all rows, of which a sketch would be read a little faster."""
+    task = replace(SKETCHED, n_allowed=int(0.96 * SKETCHED.n_rows), width=64, has_excerpt=True)
+    assert plan_search(task) == SCAN
+    assert plan_search(replace(task, sketch_doubt=0.2)).method is Method.TRAVERSE
+    doubted = replace(task, has_excerpt=False, sketch_doubt=0.2)
+    assert (
+        excerpt_saving_ns(doubted, plan_search(doubted))
+        == 0
+        < excerpt_saving_ns(replace(doubted, sketch_doubt=0), SCAN)
+    )
+
+
+def test_three_looks_show_that_none_will_do() -> None:
+    n_most = most_compared(SKETCHED)
+    hopeless, hopeful = (0.0, 1.0, 0.0), (2.0, 1.0, 2.0)
+    assert [further_look(SKETCHED, 100, n, n_most, *hopeless) for n in (100, 200, 400)] == [200, 400, None]
+    assert [further_look(SKETCHED, 100, n, n_most, *hopeful) for n in (100, 200, 400)] == [200, 400, 800]
+    assert further_look(SKETCHED, 100, n_most, n_most, *hopeful) is None
 
 
 def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None:

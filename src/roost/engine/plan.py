@@ -67,6 +67,7 @@ class Task:
         n_sketched: numbers that the sketch of the segment keeps of a row; 0 where there is none.
         has_excerpt: whether a scan of the sketch reads the allowed rows alone.
         is_new: whether no search under the filter came before, so that its rows are in no cache.
+        sketch_doubt: the fraction of recent queries under the filter whose scan of the sketch ended in one of the rows.
     """
 
     n_rows: int
@@ -81,6 +82,7 @@ class Task:
     n_sketched: int = 0
     has_excerpt: bool = False
     is_new: bool = False
+    sketch_doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +91,13 @@ class LoneTask:
 
     Attributes:
         task: of one query.
+        n_first: as `first_look` gives it where nothing is known.
         n_most: as `most_compared` gives it.
-        most_doubt: from that share of doubtful answers on, comparing all rows costs less.
+        most_doubt: as `most_doubt` gives it.
     """
 
     task: Task
+    n_first: int
     n_most: int
     most_doubt: float
 
@@ -101,9 +105,8 @@ class LoneTask:
     def of(cls, task: Task) -> LoneTask:
         """Return what the counts of a task of one query say."""
         if not task.n_sketched or task.n_allowed <= task.k:
-            return cls(task, 0, 0.0)
-        costs = sketch_cost_ns(task, first_look(task)), exact_cost_ns(task, is_new=task.is_new)
-        return cls(task, most_compared(task), 1 - costs[0] / costs[1])
+            return cls(task, first_look(task), 0, 0.0)
+        return cls(task, first_look(task), most_compared(task), most_doubt(task))
 
 
 # Width for a k-th allowed row of rank R is at least this times R ...
@@ -194,18 +197,17 @@ def plan_again(task: Task, searched: int, rank: float) -> Plan:
     return Plan(Method.TRAVERSE, widened)
 
 
-def plan_scan(task: Task, doubt: float = 0.0) -> Method:
-    """Return how to scan the allowed rows: SKETCH where that costs less, else EXACT.
-
-    Args:
-        task: the counts.
-        doubt: the fraction of recent queries under this filter whose sketch could not be trusted.
-    """
-    if not task.n_sketched or task.n_allowed <= task.k:
-        return Method.EXACT
-    if sketch_cost_ns(task, first_look(task)) >= (1 - doubt) * exact_cost_ns(task, is_new=task.is_new):
+def plan_scan(task: Task) -> Method:
+    """Return how to scan the allowed rows: SKETCH where that costs less, else EXACT."""
+    if not task.n_sketched or task.n_allowed <= task.k or task.sketch_doubt >= most_doubt(task):
         return Method.EXACT
     return Method.SKETCH
+
+
+def most_doubt(task: Task) -> float:
+    """Return from which `sketch_doubt` on comparing all rows costs less than the sketch and, for the doubtful, both."""
+    exact = exact_cost_ns(task, is_new=task.is_new)
+    return (exact - sketch_cost_ns(task, first_look(task))) / (exact + _further_looks_ns(task))
 
 
 def first_look(task: Task, n_known: int = 0) -> int:
@@ -238,6 +240,24 @@ def next_look(task: Task, n_compared: int, n_most: int) -> int | None:
     """
     further = min(2 * n_compared, task.n_allowed)
     return None if further > n_most else further
+
+
+def further_look(
+    task: Task, n_first: int, n_compared: int, n_most: int, gap: float, spread: float, growth: float
+) -> int | None:
+    """Return how many rows to compare next for a query whose nearest rows are not known; None to compare all allowed.
+
+    Twice as many are often enough, since they show what belongs to the answer. What three looks have shown of that will
+    do to tell that no further one is likely to.
+
+    Args:
+        n_first: as `first_look` gives it.
+        n_most: as `most_compared` gives it.
+        gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
+    """
+    if n_compared >= 4 * n_first and likely_look(task, n_compared, n_most, gap, spread, growth) is None:
+        return None
+    return next_look(task, n_compared, n_most)
 
 
 def likely_look(task: Task, n_compared: int, n_most: int, gap: float, spread: float, growth: float) -> int | None:
@@ -318,7 +338,16 @@ def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None, is_new: bool = 
         is_new: as in `exact_cost_ns`.
     """
     exact = exact_cost_ns(task, is_new=is_new)
-    return min(exact, sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)) if task.n_sketched else exact
+    if not task.n_sketched:
+        return exact
+    doubtful = task.sketch_doubt * (exact + _further_looks_ns(task, has_excerpt=has_excerpt))
+    return min(exact, sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt) + doubtful)
+
+
+def _further_looks_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
+    """Return about how long the second and the third look take, after which most of the doubtful are scanned."""
+    n_first = first_look(task)
+    return sum(sketch_cost_ns(task, times * n_first, has_excerpt=has_excerpt) for times in (2, 4))
 
 
 def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = None) -> float:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
-from roost.engine.index.allowed import Allowed
+from roost.engine.index.allowed import Allowed, Doubt
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import _search_graph, search_segment
+from roost.engine.index.sketch import Sketch
+from roost.engine.trace import Trace
 from roost.errors import DimensionMismatch, InvalidArgument
 
 K = 10
@@ -159,6 +161,33 @@ def test_doubt_follows_the_share_of_scans_and_fades() -> None:
     for _ in range(200):
         allowed.doubt.note(1, 0)
     assert allowed.doubt.share < 0.1
+
+
+def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
+    doubt = Doubt()
+    doubt.fade(5)
+    assert doubt.share == 0
+    for _ in range(20):
+        doubt.note(1, 1)
+    before = doubt.share
+    doubt.fade(20)
+    assert 0.9 * before < doubt.share < before
+    doubt.fade(2_000)
+    assert doubt.share < 0.01
+
+
+def test_vectors_that_no_sketch_orders_are_searched_in_the_graph() -> None:
+    """Nearly all of them being allowed, where a sketch and its excerpt would be read a little faster."""
+    rng = np.random.default_rng(5)
+    vectors, queries = (rng.normal(size=(n, 200)).astype(np.float32) for n in (20_000, 300))
+    graph, sketch = FaissHnsw.build(vectors, "L2", {"M": 8, "efConstruction": 20}), Sketch.build(vectors, "L2")
+    allowed, ways = Allowed(rng.random(20_000) < 0.96), []
+    for query in queries:
+        trace = Trace()
+        search_segment(graph, vectors, query[None], K, "L2", allowed, {"ef": 64}, None, sketch, trace)
+        ways.append(trace.steps[0].method)
+    assert allowed.use(sketch).doubt.share > 0, "the sketch was tried"
+    assert ways[100:].count("traverse") > 190
 
 
 def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,18 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
+@pytest.mark.parametrize("n_first", [60, 15])
 @pytest.mark.parametrize("metric", ["L2", "COSINE"])
-def test_one_query_is_judged_as_several_are(metric: str) -> None:
+def test_one_query_is_judged_as_several_are(metric: str, n_first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On distances of any kind: off by much or little, with steps, and all equal."""
     rng = np.random.default_rng(3)
     task = Task(N_ROWS, N_ROWS, DIM, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
     sketch, allowed = Sketch.build(VECTORS, metric), Allowed(ALL)
     scan = Scan(VECTORS, task, metric, allowed, None, sketch)
-    lone = LoneScan(LoneTask.of(task), sketch, VECTORS, allowed)
-    seen = []
+    of_task = replace(LoneTask.of(task), n_first=n_first)
+    monkeypatch.setattr("roost.engine.index.scan.first_look", lambda task: n_first)
+    lone = LoneScan(of_task, sketch, VECTORS, allowed)
+    seen: list[int | None] = []
     for _ in range(400):
         seeming = np.sort(rng.choice([5.0, 0.2, 0.0]) * rng.random((1, 60)), axis=1).astype(np.float32)
         seeming = np.round(seeming, rng.integers(1, 4))
@@ -52,9 +56,10 @@ def test_one_query_is_judged_as_several_are(metric: str) -> None:
         places = found.argsort(axis=1, kind="stable")[:, :K]
         off = found[0] - seeming[0]
         look = Look(np.arange(60), seeming[0], found[0], float(off.mean()), float(off.std()))
-        seen.append(lone._further(look, places[0]) != 60)
-        assert seen[-1] == scan._is_open(found, seeming, places)[0]
-    assert 40 < sum(seen) < 360
+        seen.append(lone._further(look, places[0]))
+        assert [seen[-1]] == scan._further(found, seeming, places, of_task.n_most)
+    assert set(seen) == ({60, 120} if n_first == 60 else {60, 120, None})
+    assert all(seen.count(n) > 20 for n in set(seen))
 
 
 @pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])

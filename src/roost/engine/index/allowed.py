@@ -16,6 +16,10 @@ SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
 
 _NEWEST_WEIGHT = 0.05
+"""Of a query's answer in the share of those that could not be trusted."""
+
+_FADING = 0.0025
+"""How much of a doubt is forgotten with each query that is answered in another way: a few in a hundred try again."""
 
 
 class Doubt:
@@ -33,6 +37,11 @@ class Doubt:
             return
         kept = (1 - _NEWEST_WEIGHT) ** n_queries
         self.share = kept * self.share + (1 - kept) * n_doubtful / n_queries
+
+    def fade(self, n_queries: int) -> None:
+        """Note queries that were answered in another way."""
+        if self.share:
+            self.share *= (1 - _FADING) ** n_queries
 
 
 class SketchUse:

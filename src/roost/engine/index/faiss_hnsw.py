@@ -27,7 +27,7 @@ COMPARISONS_SCALE = 1.5
 COMPARISONS_POWER = 0.75
 
 ALIGNED_FROM_BYTES = 16 << 20
-"""Vectors in a file of that size begin with a line of the processor's cache. Most of those in a shorter one stay in it."""
+"""In a file of that size the vectors begin with a line of the processor's cache; shorter ones mostly stay in it."""
 
 _LINE_BYTES = 64
 

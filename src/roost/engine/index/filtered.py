@@ -138,6 +138,7 @@ def _search_once(
         n_sketched=0 if sketch is None else sketch.n_numbers,
         has_excerpt=use is not None and use.excerpt is not None,
         is_new=allowed.is_new,
+        sketch_doubt=0.0 if use is None else use.doubt.share,
     )
     allowed.is_new = False
     plan = plan_search(task, allowed.doubt.share)
@@ -152,8 +153,10 @@ def _search_once(
         return index.search(queries, k, allowed.bitmap, params)
     scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
     if plan == SCAN:
-        allowed.doubt.note(1, 0)
+        allowed.doubt.fade(len(queries))
         return scan(queries)
+    if use is not None:
+        use.doubt.fade(len(queries))
     return _traverse(index, queries, task, plan, allowed, scan, params)
 
 
@@ -204,7 +207,8 @@ def _search_sketched(
                 found = LoneScan(lone, sketch, vectors, allowed, inverse_norms, known, trace)(queries, reason)
             if found is not None:
                 return found
-    task = _unindexed(*counts, n_queries=len(queries), n_threads=n_threads())
+    doubt = allowed.use(sketch).doubt.share
+    task = replace(_unindexed(*counts), n_queries=len(queries), n_threads=n_threads(), sketch_doubt=doubt)
     scan = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
     if not is_tried:
         return scan(queries, reason)
@@ -212,11 +216,9 @@ def _search_sketched(
         return scan.by_sketch(sketch, queries, reason)
 
 
-def _unindexed(
-    n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int, *, n_queries: int = 1, n_threads: int = 1
-) -> Task:
-    """Return the task of searching rows that no index covers."""
-    return Task(n_rows, n_allowed, dim, k, 0, lambda width: n_rows, n_queries, n_threads, n_sketched=n_sketched)
+def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> Task:
+    """Return the task of searching rows that no index covers, for one query and thread."""
+    return Task(n_rows, n_allowed, dim, k, 0, lambda width: n_rows, n_sketched=n_sketched)
 
 
 @lru_cache(maxsize=256)

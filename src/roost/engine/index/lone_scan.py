@@ -21,6 +21,7 @@ from roost.engine.plan import (
     LISTED_PER_COMPARED,
     LoneTask,
     first_look,
+    further_look,
     is_complete,
     likely_look,
     next_look,
@@ -140,9 +141,9 @@ class LoneScan(NamedTuple):
         gap, growth = seeming.item(n_compared - 1) + off, _growth(seeming, n_compared)
         if is_complete(task, n_compared, gap, look.spread, growth):
             return n_compared
-        further = next_look(task, n_compared, n_most)
         if not is_bounded:
-            return further  # which is often enough, since it shows what belongs to the answer
+            return further_look(task, self.lone.n_first, n_compared, n_most, gap, look.spread, growth)
+        further = next_look(task, n_compared, n_most)
         while further is not None and further <= len(seeming):
             gap, growth = seeming.item(further - 1) + off, _growth(seeming, further)
             if is_complete(task, further, gap, look.spread, growth):

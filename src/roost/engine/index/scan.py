@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
+from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed, SketchUse
 from roost.engine.index.exact import (
     GATHER_FROM_QUERIES,
@@ -28,9 +28,9 @@ from roost.engine.plan import (
     Method,
     Task,
     first_look,
+    further_look,
     is_complete,
     most_compared,
-    next_look,
     plan_scan,
     stands_early,
 )
@@ -58,9 +58,8 @@ class Scan:
         task = self.task if len(queries) == self.task.n_queries else replace(self.task, n_queries=len(queries))
         if self.sketch is None:
             return self._exact(queries, reason)
-        use = self.allowed.use(self.sketch)
-        if plan_scan(task, use.doubt.share) is Method.EXACT:
-            use.doubt.note(len(queries), 0)
+        if plan_scan(task) is Method.EXACT:
+            self.allowed.use(self.sketch).doubt.fade(len(queries))
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
             return self.by_sketch(self.sketch, queries, reason)
@@ -92,13 +91,12 @@ class Scan:
         n_queries, k = len(queries), self.task.k
         use = self.allowed.use(sketch)
         answer = Neighbours(np.empty((n_queries, k), np.int64), np.empty((n_queries, k), np.float32))
-        still_open, blind = np.arange(n_queries), np.empty(0, np.int64)
-        n_next: int | None = first_look(self.task)
-        n_most = most_compared(self.task)
-        while n_next is not None and len(still_open):
-            asked = queries[still_open]
+        still_open, scanned = np.arange(n_queries), np.empty(0, np.int64)
+        n_next, n_most = first_look(self.task), most_compared(self.task)
+        while len(still_open):
+            n_compared, asked = n_next, queries[still_open]
             numbers, is_strange = sketch.turned(asked)
-            order, seeming = self._first(sketch, use, numbers, n_next)
+            order, seeming = self._first(sketch, use, numbers, n_compared)
             # Codes that are all equal may hide rows; and without rests, those near a strange query are not seen to be.
             is_blind = order[:, -1] < 0
             if not sketch.has_rests:
@@ -108,26 +106,29 @@ class Scan:
             places, row = nearest_slots(found, k), np.arange(len(seen))[:, None]
             nearest = Neighbours(order[row, places], found[row, places])
             _put(answer, seen, nearest)
-            is_open = self._is_open(found, seeming[~is_blind], places)
+            further = self._further(found, seeming[~is_blind], places, n_most)
+            is_kept, is_left = (np.array([n == which for n in further], bool) for which in (n_compared, None))
             if self.trace is not None:
-                self._note_look(np.concatenate([is_open, np.ones(len(asked) - len(seen), bool)]), n_next, reason)
-            blind, still_open = np.concatenate([blind, still_open[is_blind]]), seen[is_open]
-            n_next, reason = next_look(self.task, n_next, n_most), "answers not trusted: compared more"
-        scanned = np.concatenate([blind, still_open])
+                self.trace.note_scan(self.task, len(asked), n_compared, reason)
+                self.trace.note_kept(int(np.count_nonzero(is_kept)))
+            scanned = np.concatenate([scanned, still_open[is_blind], seen[is_left]])
+            still_open, reason = seen[~is_kept & ~is_left], "answers not trusted: compared more"
+            n_next = max((n for n in further if n is not None), default=n_compared)
         use.doubt.note(n_queries, len(scanned))
         if len(scanned):
             _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
         return answer
 
-    def _is_open(self, found: FloatArray, seeming: FloatArray, places: IntArray) -> Mask:
-        """Say of which queries more rows have to be compared.
+    def _further(self, found: FloatArray, seeming: FloatArray, places: IntArray, n_most: int) -> list[int | None]:
+        """Return for each query how many rows to compare: as many as were where these are complete; None for all rows.
 
         Args:
             found: (n_queries, n_compared) distances of the first rows of the sketch's order.
             seeming: the same by the sketch.
             places: (n_queries, k) of the nearest of these in the order.
+            n_most: as `most_compared` gives it.
         """
-        n_compared = found.shape[1]
+        task, n_compared = self.task, found.shape[1]
         farthest = found[np.arange(len(found)), places[:, -1]]
         beyond, last, half = found - seeming, seeming[:, -1:], n_compared // 2 - 1
         gaps = last[:, 0] + beyond.mean(axis=1) - farthest
@@ -135,19 +136,13 @@ class Scan:
         steps = np.maximum(np.count_nonzero(seeming < last, axis=1) - 1, half)
         growths = seeming[np.arange(len(seeming)), steps] - seeming[:, half]
         sums, spreads = places.sum(axis=1).tolist(), beyond.std(axis=1).tolist()
-        judged = zip(sums, gaps.tolist(), spreads, growths.tolist(), strict=True)
-        return np.array(
-            [
-                not (stands_early(self.task, total, n_compared) or is_complete(self.task, n_compared, *one))
-                for total, *one in judged
-            ],
-            bool,
-        )
-
-    def _note_look(self, is_doubted: Mask, n_compared: int, reason: str) -> None:
-        if self.trace is not None:
-            self.trace.note_scan(self.task, len(is_doubted), n_compared, reason)
-            self.trace.note_kept(int(np.count_nonzero(~is_doubted)))
+        further: list[int | None] = []
+        for total, *one in zip(sums, gaps.tolist(), spreads, growths.tolist(), strict=True):
+            if stands_early(task, total, n_compared) or is_complete(task, n_compared, *one):
+                further.append(n_compared)
+            else:
+                further.append(further_look(task, first_look(task), n_compared, n_most, *one))
+        return further
 
 
 def _put(answer: Neighbours, where: IntArray, found: Neighbours) -> None:
