@@ -609,6 +609,24 @@ def test_results_can_be_pickled(client: Any, filled: str) -> None:
     assert pickle.loads(pickle.dumps(rows)) == rows
 
 
+def test_a_hit_is_read_as_pymilvus_reads_it(client: Any, filled: str) -> None:
+    """By key, by attribute, and through its entity; what is in neither is missing."""
+    [[found]] = client.search(filled, [[1, 0]], limit=1, output_fields=["n"])
+    own, plain = found, Hit(dict(found), pk_name="id")
+    reads: list[Callable[[Any], Any]] = [
+        lambda hit: (hit["id"], hit["distance"], hit["entity"], hit["n"]),
+        lambda hit: (hit.id, hit.distance, hit.n, hit.entity["n"], hit.pk, hit.score, hit.fields),
+        lambda hit: (hit.get("n"), hit.get("none"), hit.get("none", 7), "n" in hit, dict(hit), str(hit)),
+    ]
+    for read in reads:
+        assert read(own) == read(plain)
+    for hit in (own, plain):
+        with pytest.raises(KeyError, match="none"):
+            hit["none"]
+        with pytest.raises(AttributeError):
+            hit.none  # noqa: B018 an attribute that is looked up
+
+
 def test_threads_share_a_client(client: Any, filled: str) -> None:
     stop, faults = threading.Event(), []
 

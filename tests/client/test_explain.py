@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from pymilvus import DataType
 
 import roost
+from roost.embedded.session import collection_of
+from roost.engine.segment import SegmentIndex
 from roost.errors import (
     CollectionNotFound,
     CollectionNotLoaded,
@@ -206,3 +209,21 @@ def test_what_is_refused(client: Any) -> None:
     client.release_collection("released")
     with pytest.raises(CollectionNotLoaded):
         client.explain("released", filter="id > 1")
+
+
+def test_the_time_of_a_search_is_without_that_of_opening_its_index(
+    client: Any, queries: npt.NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, load = [], SegmentIndex._load
+
+    def slow(index: SegmentIndex) -> Any:
+        time.sleep(2)
+        opened.append(index)
+        return load(index)
+
+    monkeypatch.setattr(SegmentIndex, "_load", slow)
+    for part in collection_of(client, "rows").snapshot().parts:
+        part.closed()
+    explained = client.explain("rows", data=queries, limit=7, quiet=True)
+    assert opened
+    assert max(part["time_ms"] for part in explained["parts"]) < 2_000

@@ -144,13 +144,24 @@ class _FoundResult(SearchResult):
 def _hit_type(primary: str) -> type[Hit]:
     """Return `Hit` for collections whose primary key has that name.
 
-    The name is the class's rather than each hit's, which halves the time to make a result.
+    The name is the class's rather than each hit's, and values are looked up as a dict's, which halves the time to make
+    a result, and to read it.
     """
 
     def reduce(hit: Hit) -> tuple[Any, ...]:
         return _plain_hit, (dict(hit), primary)
 
-    members = {"__init__": dict.__init__, "__reduce__": reduce, "_pk_name": primary, "__module__": __name__}
+    def of_entity(hit: Hit, key: str) -> Any:
+        return dict.__getitem__(hit, "entity")[key]
+
+    members = {
+        "__init__": dict.__init__,
+        "__getitem__": dict.__getitem__,
+        "__missing__": of_entity,
+        "__reduce__": reduce,
+        "_pk_name": primary,
+        "__module__": __name__,
+    }
     return type("Hit", (Hit,), members)
 
 

