@@ -210,8 +210,8 @@ def test_one_query_alone_is_planned_as_among_others(n_allowed: int, doubt: float
 @pytest.mark.parametrize("doubt", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
 def test_a_doubted_sketch_costs_the_looks_and_then_the_scan(doubt: float) -> None:
     task = replace(SKETCHED, sketch_doubt=doubt)
-    exact, (first, second, third) = exact_cost_ns(task), (sketch_cost_ns(task, n) for n in (100, 200, 400))
-    expected = first + doubt * (second + third + exact)
+    exact, (first, *further) = exact_cost_ns(task), (sketch_cost_ns(task, n) for n in (100, 200, 400, 800))
+    expected = first + doubt * (sum(further) + exact)
     assert scan_cost_ns(task) == pytest.approx(min(exact, expected))
     assert (plan_scan(task) is Method.SKETCH) == (expected < exact)
 
@@ -229,11 +229,12 @@ def test_a_graph_is_not_left_for_a_sketch_that_is_doubted() -> None:
     )
 
 
-def test_three_looks_show_that_none_will_do() -> None:
+def test_four_looks_show_that_none_will_do() -> None:
     n_most = most_compared(SKETCHED)
     hopeless, hopeful = (0.0, 1.0, 0.0), (2.0, 1.0, 2.0)
-    assert [further_look(SKETCHED, 100, n, n_most, *hopeless) for n in (100, 200, 400)] == [200, 400, None]
-    assert [further_look(SKETCHED, 100, n, n_most, *hopeful) for n in (100, 200, 400)] == [200, 400, 800]
+    looks = (100, 200, 400, 800)
+    assert [further_look(SKETCHED, 100, n, n_most, *hopeless) for n in looks] == [200, 400, 800, None]
+    assert [further_look(SKETCHED, 100, n, n_most, *hopeful) for n in looks] == [200, 400, 800, 1_600]
     assert further_look(SKETCHED, 100, n_most, n_most, *hopeful) is None
 
 

@@ -247,7 +247,7 @@ def further_look(
 ) -> int | None:
     """Return how many rows to compare next for a query whose nearest rows are not known; None to compare all allowed.
 
-    Twice as many are often enough, since they show what belongs to the answer. What three looks have shown of that will
+    Twice as many are often enough, since they show what belongs to the answer. What four looks have shown of that will
     do to tell that no further one is likely to.
 
     Args:
@@ -255,7 +255,7 @@ def further_look(
         n_most: as `most_compared` gives it.
         gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
     """
-    if n_compared >= 4 * n_first and likely_look(task, n_compared, n_most, gap, spread, growth) is None:
+    if n_compared >= 8 * n_first and likely_look(task, n_compared, n_most, gap, spread, growth) is None:
         return None
     return next_look(task, n_compared, n_most)
 
@@ -345,9 +345,9 @@ def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None, is_new: bool = 
 
 
 def _further_looks_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
-    """Return about how long the second and the third look take, after which most of the doubtful are scanned."""
+    """Return about how long the looks after the first take, until most of the doubtful queries are scanned."""
     n_first = first_look(task)
-    return sum(sketch_cost_ns(task, times * n_first, has_excerpt=has_excerpt) for times in (2, 4))
+    return sum(sketch_cost_ns(task, times * n_first, has_excerpt=has_excerpt) for times in (2, 4, 8))
 
 
 def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = None) -> float:

@@ -153,14 +153,24 @@ def test_bad_arguments_are_refused_whatever_the_plan(index: FaissHnsw, kept: flo
         search_segment(index, VECTORS, QUERIES[:, :8], K, index.metric, allowed, PARAMS)
 
 
-def test_doubt_follows_the_share_of_scans_and_fades() -> None:
-    allowed = Allowed(np.ones(8, bool))
-    for _ in range(200):
-        allowed.doubt.note(1, 1)
-    assert allowed.doubt.share > 0.9
-    for _ in range(200):
-        allowed.doubt.note(1, 0)
-    assert allowed.doubt.share < 0.1
+def test_doubt_follows_the_share_of_scans() -> None:
+    doubt = Doubt()
+    for _ in range(400):
+        doubt.note(1, 1)
+    assert doubt.share > 0.95
+    for _ in range(400):
+        doubt.note(1, 0)
+    assert doubt.share < 0.05
+
+
+def test_an_answer_weighs_less_the_more_there_were() -> None:
+    shares = []
+    for n_before in (0, 50, 10_000):
+        doubt = Doubt()
+        doubt.note(n_before, 0)
+        doubt.note(1, 1)
+        shares.append(doubt.share)
+    assert shares == pytest.approx([1 / 20, 1 / 70, 1 / 100])
 
 
 def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
@@ -170,9 +180,9 @@ def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
     for _ in range(20):
         doubt.note(1, 1)
     before = doubt.share
-    doubt.fade(20)
+    doubt.fade(100)
     assert 0.9 * before < doubt.share < before
-    doubt.fade(2_000)
+    doubt.fade(10_000)
     assert doubt.share < 0.01
 
 

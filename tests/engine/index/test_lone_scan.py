@@ -37,7 +37,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("n_first", [60, 15])
+@pytest.mark.parametrize("n_first", [60, 7])
 @pytest.mark.parametrize("metric", ["L2", "COSINE"])
 def test_one_query_is_judged_as_several_are(metric: str, n_first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On distances of any kind: off by much or little, with steps, and all equal."""

@@ -15,10 +15,13 @@ from roost.engine.plan import excerpt_cost_ns
 SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
 
-_NEWEST_WEIGHT = 0.05
-"""Of a query's answer in the share of those that could not be trusted."""
+_NEWEST_WEIGHT = 0.01
+"""Of an answer in the share of those that could not be trusted, once there were enough of them ..."""
 
-_FADING = 0.0025
+_FIRST_WEIGHT = 0.05
+"""... and of the first one."""
+
+_FADING = 0.0005
 """How much of a doubt is forgotten with each query that is answered in another way: a few in a hundred try again."""
 
 
@@ -30,12 +33,15 @@ class Doubt:
 
     def __init__(self) -> None:
         self.share = 0.0
+        self._n_noted = 0
 
     def note(self, n_queries: int, n_doubtful: int) -> None:
         """Move the share towards that of these queries."""
+        self._n_noted += n_queries
         if not (n_doubtful or self.share):
             return
-        kept = (1 - _NEWEST_WEIGHT) ** n_queries
+        weight = max(_NEWEST_WEIGHT, 1 / (1 / _FIRST_WEIGHT + self._n_noted - n_queries))
+        kept = (1 - weight) ** n_queries
         self.share = kept * self.share + (1 - kept) * n_doubtful / n_queries
 
     def fade(self, n_queries: int) -> None:
