@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "roost.engine.columns",
             "roost.engine.memory",
             "roost.engine.block_file",
+            "roost.engine.file_map",
             "roost.engine.plan",
             "roost.engine.trace",
         ),

@@ -598,6 +598,27 @@ def test_arguments_of_the_wrong_type(client: Any, filled: str, call: Callable[[A
     assert n_rows(client, filled) == 6 and client.list_databases() == ["default"]
 
 
+@pytest.mark.parametrize("is_indexed", [True, False])
+def test_many_vectors_of_zeros_hide_none_that_is_near_by_its_cosine(client: Any, is_indexed: bool) -> None:
+    """Their cosine to everything is 0; to a sketch they would lie nearer than what is unlike a query."""
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=(4_000, 64)).astype(np.float32)
+    vectors[::2] = 0
+    client.create_collection("zeros", 64, metric_type="COSINE")
+    client.insert("zeros", [{"id": i, "vector": vector, "group": i % 8} for i, vector in enumerate(vectors)])
+    client.search("zeros", vectors[1:3], limit=3)
+    if is_indexed:
+        client.flush("zeros")
+    lengths = np.linalg.norm(vectors, axis=1)
+    cosines = (vectors @ vectors[[1, 3, 5]].T).T / np.where(lengths > 0, lengths, 1)
+    for expression, is_allowed in (("group != 1", np.arange(4_000) % 8 != 1), ("", np.full(4_000, True))):
+        for number, query in enumerate(vectors[[1, 3, 5]]):
+            for _ in range(30):  # as a filter comes again, it may be searched in another way
+                [found] = client.search("zeros", [query], limit=5, filter=expression, search_params={"ef": 400})
+            best = np.argsort(-np.where(is_allowed, cosines[number], -2))[:5]
+            assert found.ids == best.tolist()
+
+
 def test_results_can_be_pickled(client: Any, filled: str) -> None:
     found = client.search(filled, [[1, 0]], limit=2, output_fields=["n"])
     again = pickle.loads(pickle.dumps(found))
@@ -625,6 +646,8 @@ def test_a_hit_is_read_as_pymilvus_reads_it(client: Any, filled: str) -> None:
             hit["none"]
         with pytest.raises(AttributeError):
             hit.none  # noqa: B018 an attribute that is looked up
+        hit.pop("entity")
+        assert hit.get("n", 7) == 7 and hit.fields is None and getattr(hit, "n", 7) == 7
 
 
 def test_threads_share_a_client(client: Any, filled: str) -> None:

@@ -12,8 +12,8 @@ from roost.engine.plan import (
     MISSED_SHARE,
     RETRY_BUDGET,
     SCAN,
+    SKETCH_CALL_NS,
     TRUSTED_RANK_PER_WIDTH,
-    LoneTask,
     Method,
     Task,
     exact_cost_ns,
@@ -27,6 +27,7 @@ from roost.engine.plan import (
     is_trusted,
     likely_look,
     most_compared,
+    most_doubt,
     next_look,
     plan_again,
     plan_scan,
@@ -203,8 +204,7 @@ def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough()
 @pytest.mark.parametrize("doubt", [0.0, 0.3, 0.6, 0.9, 1.0])
 def test_one_query_alone_is_planned_as_among_others(n_allowed: int, doubt: float) -> None:
     task = replace(SKETCHED, n_allowed=n_allowed, sketch_doubt=doubt)
-    assert (plan_scan(task) is Method.SKETCH) == (doubt < LoneTask.of(task).most_doubt)
-    assert LoneTask.of(task).n_first == first_look(task)
+    assert (plan_scan(task) is Method.SKETCH) == (doubt < most_doubt(task))
 
 
 @pytest.mark.parametrize("doubt", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
@@ -214,6 +214,16 @@ def test_a_doubted_sketch_costs_the_looks_and_then_the_scan(doubt: float) -> Non
     expected = first + doubt * (sum(further) + exact)
     assert scan_cost_ns(task) == pytest.approx(min(exact, expected))
     assert (plan_scan(task) is Method.SKETCH) == (expected < exact)
+
+
+@pytest.mark.parametrize(("n_allowed", "most"), [(60, 0.12), (600, 0.4), (6_000, 1.0), (60_000, 1.0)])
+def test_blocks_of_rows_that_are_not_allowed_cost_nothing(n_allowed: int, most: float) -> None:
+    """One in a thousand, one in a hundred, a tenth and all of the rows; random ones, in blocks of 32."""
+    task = replace(SKETCHED, n_rows=60_000, n_allowed=n_allowed, skips_blocks=True)
+    whole = replace(task, n_allowed=60_000)
+    read, read_whole = (sketch_cost_ns(each, 0) - SKETCH_CALL_NS for each in (task, whole))
+    assert 0.2 * most * read_whole < read <= most * read_whole
+    assert read < sketch_cost_ns(replace(task, skips_blocks=False), 0)
 
 
 def test_a_graph_is_not_left_for_a_sketch_that_is_doubted() -> None:

@@ -152,6 +152,8 @@ def _hit_type(primary: str) -> type[Hit]:
         return _plain_hit, (dict(hit), primary)
 
     def of_entity(hit: Hit, key: str) -> Any:
+        if key == "entity":
+            raise KeyError(key)
         return dict.__getitem__(hit, "entity")[key]
 
     members = {

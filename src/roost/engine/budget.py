@@ -37,8 +37,8 @@ DEFAULT_SHARE: Final = 0.8
 KEY_BYTES: Final = (16, 96)
 """For looking up a row by its key: a number, a string."""
 
-SKETCH_COPIES: Final = 3 + EXCERPTED_PER_ROW
-"""A sketch is held as it is stored, in the orders in which one query and several scan it, and in excerpts."""
+SKETCH_COPIES: Final = 3 + 2 * EXCERPTED_PER_ROW
+"""A sketch is held as it is stored and in the two orders in which one query and several scan it, excerpts in these."""
 
 EXCERPTED_ROW_BYTES: Final = 8 * EXCERPTED_PER_ROW
 """The numbers of the rows in excerpts, for each row of a sketch."""

@@ -70,6 +70,10 @@ def explain_search(snapshot: Snapshot, request: Request) -> tuple[Hits, list[Par
     Raises: Corruption: a file that the search needs is damaged.
     """
     parts = snapshot.parts
+    for part in parts:
+        held = None if request.spec is None or part.is_outside(request.partitions) else part.vector_index(request.spec)
+        if held is not None:
+            held.usable()  # to open an index is no part of a search, though the first one does
     filters = [_explain_filter(part, request.predicate, request.partitions) for part in parts]
     traces: list[Trace] = []
     hits = search(snapshot, request._replace(traces=traces))

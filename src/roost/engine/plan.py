@@ -67,6 +67,7 @@ class Task:
         n_sketched: numbers that the sketch of the segment keeps of a row; 0 where there is none.
         has_excerpt: whether a scan of the sketch reads the allowed rows alone.
         is_new: whether no search under the filter came before, so that its rows are in no cache.
+        skips_blocks: whether a scan of the sketch passes over blocks of rows of which none is allowed, and tests none.
         sketch_doubt: the fraction of recent queries under the filter whose scan of the sketch ended in one of the rows.
     """
 
@@ -82,6 +83,7 @@ class Task:
     n_sketched: int = 0
     has_excerpt: bool = False
     is_new: bool = False
+    skips_blocks: bool = False
     sketch_doubt: float = 0.0
 
 
@@ -93,20 +95,16 @@ class LoneTask:
         task: of one query.
         n_first: as `first_look` gives it where nothing is known.
         n_most: as `most_compared` gives it.
-        most_doubt: as `most_doubt` gives it.
     """
 
     task: Task
     n_first: int
     n_most: int
-    most_doubt: float
 
     @classmethod
     def of(cls, task: Task) -> LoneTask:
-        """Return what the counts of a task of one query say."""
-        if not task.n_sketched or task.n_allowed <= task.k:
-            return cls(task, first_look(task), 0, 0.0)
-        return cls(task, first_look(task), most_compared(task), most_doubt(task))
+        """Return what the counts of a task of one query say, for more allowed rows than it asks for."""
+        return cls(task, first_look(task), most_compared(task))
 
 
 # Width for a k-th allowed row of rank R is at least this times R ...
@@ -142,8 +140,9 @@ BATCH_FROM_QUERIES = 4
 SKETCHED_NUMBER_NS = 0.03
 COMPARED_ROW_NS = (100.0, 0.45)
 SKETCH_CALL_NS = 30_000.0
-# A row of a sketch that is tested against a filter; an excerpt, and a row that is copied for it.
+# A row of a sketch that is tested against a filter; rows that are passed over together; an excerpt, and a row of it.
 TESTED_ROW_NS = 1.2
+BLOCK_ROWS = 32
 EXCERPT_NS = 30_000.0
 EXCERPTED_ROW_NS = 40.0
 
@@ -156,6 +155,8 @@ EARLY_SHARE = 0.08
 EARLY_FROM = 5
 # ... or while at most this share of the neighbours is expected behind the compared rows.
 MISSED_SHARE = 0.01
+# Looks after the first that are taken whatever they show.
+_LOOKS_AFTER_FIRST = 3
 # About how much more a sketch's distance grows over each further doubling of the compared rows than over the last.
 GROWTH_PER_LOOK = 1.2
 
@@ -199,15 +200,17 @@ def plan_again(task: Task, searched: int, rank: float) -> Plan:
 
 def plan_scan(task: Task) -> Method:
     """Return how to scan the allowed rows: SKETCH where that costs less, else EXACT."""
-    if not task.n_sketched or task.n_allowed <= task.k or task.sketch_doubt >= most_doubt(task):
+    if not task.n_sketched or task.n_allowed <= task.k:
         return Method.EXACT
-    return Method.SKETCH
+    return Method.SKETCH if _doubted_cost_ns(task) < exact_cost_ns(task, is_new=task.is_new) else Method.EXACT
 
 
 def most_doubt(task: Task) -> float:
-    """Return from which `sketch_doubt` on comparing all rows costs less than the sketch and, for the doubtful, both."""
-    exact = exact_cost_ns(task, is_new=task.is_new)
-    return (exact - sketch_cost_ns(task, first_look(task))) / (exact + _further_looks_ns(task))
+    """Return from which `sketch_doubt` on all allowed rows are compared; 0 where they are in any case."""
+    if not task.n_sketched or task.n_allowed <= task.k:
+        return 0.0
+    exact, further = exact_cost_ns(task, is_new=task.is_new), _further_looks_ns(task)
+    return max(0.0, (exact - sketch_cost_ns(task, first_look(task))) / (exact + further))
 
 
 def first_look(task: Task, n_known: int = 0) -> int:
@@ -255,7 +258,10 @@ def further_look(
         n_most: as `most_compared` gives it.
         gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
     """
-    if n_compared >= 8 * n_first and likely_look(task, n_compared, n_most, gap, spread, growth) is None:
+    if (
+        n_compared >= n_first << _LOOKS_AFTER_FIRST
+        and likely_look(task, n_compared, n_most, gap, spread, growth) is None
+    ):
         return None
     return next_look(task, n_compared, n_most)
 
@@ -338,16 +344,27 @@ def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None, is_new: bool = 
         is_new: as in `exact_cost_ns`.
     """
     exact = exact_cost_ns(task, is_new=is_new)
-    if not task.n_sketched:
-        return exact
-    doubtful = task.sketch_doubt * (exact + _further_looks_ns(task, has_excerpt=has_excerpt))
-    return min(exact, sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt) + doubtful)
+    return min(exact, _doubted_cost_ns(task, has_excerpt=has_excerpt)) if task.n_sketched else exact
+
+
+def _doubted_cost_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
+    """Return about how long a scan of the sketch takes, with what follows where its answers are not trusted."""
+    first = sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)
+    if not task.sketch_doubt:
+        return first
+    further = _further_looks_ns(task, has_excerpt=has_excerpt) + exact_cost_ns(task, is_new=task.is_new)
+    return first + task.sketch_doubt * further
 
 
 def _further_looks_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
     """Return about how long the looks after the first take, until most of the doubtful queries are scanned."""
-    n_first = first_look(task)
-    return sum(sketch_cost_ns(task, times * n_first, has_excerpt=has_excerpt) for times in (2, 4, 8))
+    n_most, total, n_compared = most_compared(task), 0.0, first_look(task)
+    for _ in range(_LOOKS_AFTER_FIRST):
+        further = next_look(task, n_compared, n_most)
+        if further is None or further == n_compared:
+            break
+        total, n_compared = total + sketch_cost_ns(task, further, has_excerpt=has_excerpt), further
+    return total
 
 
 def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = None) -> float:
@@ -358,6 +375,9 @@ def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = No
     """
     if task.has_excerpt if has_excerpt is None else has_excerpt:
         one = task.n_allowed * task.n_sketched * SKETCHED_NUMBER_NS
+    elif task.skips_blocks:
+        is_passed_over = (1 - task.n_allowed / task.n_rows) ** BLOCK_ROWS
+        one = (1 - is_passed_over) * task.n_rows * task.n_sketched * SKETCHED_NUMBER_NS
     else:
         tested_ns = TESTED_ROW_NS if task.n_allowed < task.n_rows else 0.0
         one = task.n_rows * (task.n_sketched * SKETCHED_NUMBER_NS + tested_ns)

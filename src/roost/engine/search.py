@@ -23,6 +23,9 @@ from roost.engine.trace import Trace
 _LISTED_UPTO = 64
 """Rows that are merged by the interpreter rather than by NumPy."""
 
+_FEW_ZEROS = 20
+"""Vectors of zeros that a sketch may put first without hiding what is near: half of what is compared at least."""
+
 WIDTH_PER_ROW = 2
 """How much wider than the number of rows that it wants a search is made that looks behind the nearest ones."""
 
@@ -164,12 +167,9 @@ def _first(hits: Hits, k: int) -> Hits:
 
 
 def _search_traced(part: Part, request: Request, k: int, known: Known) -> Neighbours:
-    trace, held = Trace(), None if request.spec is None else part.vector_index(request.spec)
-    if held is not None:
-        held.usable()  # to open an index is no part of a search, though the first one does
+    trace, started = Trace(), time.perf_counter()
     if request.traces is not None:
         request.traces.append(trace)
-    started = time.perf_counter()
     found = _search_rows(part, request, k, known, trace)
     trace.time_ms = 1e3 * (time.perf_counter() - started)
     return found
@@ -194,12 +194,20 @@ def _search_rows(part: Part, request: Request, k: int, known: Known, trace: Trac
         vectors = part.rows.vectors(request.field)
     sketch = None
     if request.spec is not None and (allowed is not None or index is None):
-        sketch = part.sketch(request.spec)
+        sketch = None if norms is not None and _has_zeros(part, request.field, norms) else part.sketch(request.spec)
     if sketch is not None and allowed is None:
         allowed = part.all_rows
     return search_segment(
         index, vectors, request.queries, k, request.metric, allowed, request.params, norms, sketch, trace, known
     )
+
+
+def _has_zeros(part: Part, name: str, norms: FloatArray) -> bool:
+    """Whether more than a few vectors are zeros, which a sketch takes to be near to everything under a cosine."""
+    found = part.memo.get(("zeros", name))
+    if found is None:
+        found = part.memo["zeros", name] = len(norms) - np.count_nonzero(norms) > _FEW_ZEROS
+    return bool(found)
 
 
 def _merge(

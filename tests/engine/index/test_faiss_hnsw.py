@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gc
+import itertools
 import mmap
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -124,3 +128,24 @@ def test_a_file_that_holds_no_graph_is_damaged(content: bytes | None, mmap: bool
             FaissHnsw.load_from(np.frombuffer(content, np.uint8), path, "L2", {})
     with pytest.raises(Corruption, match="cannot be read as an index of type HNSW"):
         FaissHnsw.load(path, "L2", {}, mmap=mmap)
+
+
+def test_a_mapped_graph_holds_no_descriptor_and_reads_nothing_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("needs /proc")
+    monkeypatch.setattr(faiss_hnsw, "ALIGNED_FROM_BYTES", 1)
+    path = tmp_path / "index"
+    FaissHnsw.build(VECTORS, "L2", {"M": 4}).save(path)
+    index = FaissHnsw.load(path, "L2", {})
+    held = [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    assert str(path) not in held
+    maps = Path("/proc/self/smaps").read_text().split("VmFlags:")
+    flags = [after.split("\n")[0] for before, after in itertools.pairwise(maps) if before.find(str(path)) >= 0]
+    assert flags and all("rr" in each.split() for each in flags)
+    path.unlink()
+    assert index.search(VECTORS[:3], 1, None, {"ef": 16}).ids[:, 0].tolist() == [0, 1, 2]
+    del index
+    gc.collect()
+    assert str(path) not in Path("/proc/self/maps").read_text(), "it is mapped no longer than it is used"

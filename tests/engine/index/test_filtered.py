@@ -171,6 +171,8 @@ def test_an_answer_weighs_less_the_more_there_were() -> None:
         doubt.note(1, 1)
         shares.append(doubt.share)
     assert shares == pytest.approx([1 / 20, 1 / 70, 1 / 100])
+    doubt.note(1_000, 1_000)
+    assert doubt.share < 0.21, "answers of one call are often alike"
 
 
 def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
@@ -184,6 +186,29 @@ def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
     assert 0.9 * before < doubt.share < before
     doubt.fade(10_000)
     assert doubt.share < 0.01
+
+
+@pytest.mark.parametrize("way", ["traverse", "scan", "exact", "exact, several queries"])
+def test_what_was_doubted_is_tried_again_in_time(way: str) -> None:
+    """While queries are answered in another way, the doubt fades, and then the doubted way is taken."""
+    rng = np.random.default_rng(6)
+    vectors = rng.normal(size=(4_000, 200)).astype(np.float32) / np.sqrt(1 + np.arange(200, dtype=np.float32))
+    graph = None if way.startswith("exact") else FaissHnsw.build(vectors, "L2", {"M": 8, "efConstruction": 20})
+    sketch = None if way == "scan" else Sketch.build(vectors, "L2")
+    allowed = Allowed(rng.random(4_000) < 0.9)
+    doubt = allowed.doubt if sketch is None else allowed.use(sketch).doubt
+    doubt.share = 1.0
+    n_queries = 3 if "several" in way else 1
+
+    def ask() -> str:
+        trace = Trace()
+        search_segment(graph, vectors, vectors[:n_queries], K, "L2", allowed, {"ef": 16}, None, sketch, trace)
+        return trace.steps[0].method
+
+    assert [ask() for _ in range(3)] == [{"scan": "exact"}.get(way, way.partition(",")[0])] * 3
+    assert 0.99 < doubt.share < 1
+    doubt.share = 0.001
+    assert ask() == ("traverse" if way == "scan" else "sketch")
 
 
 def test_vectors_that_no_sketch_orders_are_searched_in_the_graph() -> None:

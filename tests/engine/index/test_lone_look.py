@@ -125,6 +125,27 @@ def test_only_allowed_rows_are_listed(share: float) -> None:
 
 
 @compiled
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("n_kept", [20, 31, 32, 33, 3_000])
+def test_an_excerpt_lists_what_the_whole_lists_of_its_rows(metric: str, n_kept: int) -> None:
+    vectors = rows_of(6_003, 100, 5)
+    sketch, norms = Sketch.build(vectors, metric), inverse_norms(vectors) if metric == "COSINE" else None
+    rows = np.sort(np.random.default_rng(6).choice(len(vectors), n_kept, replace=False))
+    allowed = np.zeros(len(vectors), bool)
+    allowed[rows] = True
+    assert sketch.compiled is not None
+    excerpt, n = sketch.compiled.excerpt(sketch._codes[rows], rows), min(n_kept, 150)
+    for query in rows_of(10, 100, 7):
+        of_whole = look(sketch, vectors, query, n, allowed)
+        expected = [each.copy() for each in (of_whole.rows, of_whole.seeming, of_whole.found)]
+        seen = excerpt.look(compared(query[None], metric), vectors, norms, None, n, n // 2)
+        assert seen is not None
+        for array, same in zip((seen.rows, seen.seeming, seen.found), expected, strict=True):
+            np.testing.assert_array_equal(array, same)
+        assert (seen.mean, seen.spread) == (of_whole.mean, of_whole.spread)
+
+
+@compiled
 @pytest.mark.parametrize("is_falling", [True, False])
 def test_rows_may_come_in_any_order(is_falling: bool) -> None:
     """Nearer and nearer, every row is listed for a time."""

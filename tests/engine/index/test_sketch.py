@@ -180,7 +180,10 @@ def test_the_excerpts_that_were_not_used_for_longest_are_taken_back() -> None:
     for number in (1, 0, 3):
         excerpt = holders[number].excerpt
         assert excerpt is not None
-        excerpt.first(sketch.turned(QUERIES[:1])[0], 5)
+        if number == 1:
+            excerpt.use_compiled()
+        else:
+            excerpt.first(sketch.turned(QUERIES[:1])[0], 5)
     assert lend(10) == [0, 1, 3, 4], "number 2 was used least recently"
     assert lend(quarter - 10) == [0, 1, 3, 4, 5], "there was room left"
     del excerpt
@@ -192,7 +195,7 @@ def test_the_excerpts_that_were_not_used_for_longest_are_taken_back() -> None:
 def test_room_that_a_failed_excerpt_took_is_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sketch, rows = Sketch.build(VECTORS, "L2"), np.arange(N_ROWS)
     with monkeypatch.context() as patch:
-        patch.setattr(faiss, "IndexPQFastScan", lambda listed: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr("roost.engine.index.sketch.Excerpt", lambda *_: (_ for _ in ()).throw(MemoryError()))
         for _ in range(3):
             with pytest.raises(MemoryError):
                 Holding(sketch, rows)

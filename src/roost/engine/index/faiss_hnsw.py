@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from mmap import MADV_RANDOM
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import faiss
 import numpy as np
 
 from roost.engine.columns import Bytes, VectorArray
+from roost.engine.file_map import advise, map_file
 from roost.engine.index import narrow
 from roost.engine.index.faiss_base import FaissIndex
 from roost.engine.index.narrow import FLOAT32, SCALARS, as_float32
@@ -97,6 +99,13 @@ def _n_zeros(first: bytes) -> int:
     return len(first) - len(first.lstrip(b"\0"))
 
 
+def _read_behind(path: Path, n_bytes: int) -> Any:
+    """Return the index whose file begins behind so many bytes."""
+    reader, skipped = faiss.FileIOReader(str(path)), np.empty(n_bytes, np.uint8)
+    reader(faiss.swig_ptr(skipped), 1, n_bytes)
+    return faiss.read_index(reader)
+
+
 class FaissHnsw(FaissIndex):
     """Hierarchical navigable small world graph.
 
@@ -135,15 +144,16 @@ class FaissHnsw(FaissIndex):
         try:
             with open(path, "rb") as file:
                 n_zeros = _n_zeros(file.read(_LINE_BYTES))
+            if n_zeros and mmap:
+                content = map_file(path, path.stat().st_size)
+                advise(content, MADV_RANDOM)
         except OSError as error:
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
         if not n_zeros:
             return super().load(path, metric, params, mmap=mmap)
         if mmap:
-            return cls.load_from(np.memmap(path, np.uint8, "r"), path, metric, params)
-        reader, skipped = faiss.FileIOReader(str(path)), np.empty(n_zeros, np.uint8)
-        reader(faiss.swig_ptr(skipped), 1, n_zeros)
-        return cls._read(lambda: faiss.read_index(reader), path, metric)
+            return cls.load_from(content, path, metric, params)
+        return cls._read(lambda: _read_behind(path, n_zeros), path, metric)
 
     @classmethod
     def load_from(cls, content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> FaissHnsw:

@@ -26,7 +26,18 @@ from roost.engine.index.lone_scan import NOTHING_KNOWN, Known, LoneScan
 from roost.engine.index.scan import Scan
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.threads import n_threads, one_thread
-from roost.engine.plan import SCAN, LoneTask, Method, Plan, Task, excerpt_saving_ns, is_trusted, plan_again, plan_search
+from roost.engine.plan import (
+    SCAN,
+    LoneTask,
+    Method,
+    Plan,
+    Task,
+    excerpt_saving_ns,
+    is_trusted,
+    most_doubt,
+    plan_again,
+    plan_search,
+)
 from roost.engine.trace import Trace
 
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
@@ -138,6 +149,7 @@ def _search_once(
         n_sketched=0 if sketch is None else sketch.n_numbers,
         has_excerpt=use is not None and use.excerpt is not None,
         is_new=allowed.is_new,
+        skips_blocks=sketch is not None and sketch.compiled is not None and len(queries) == 1 and in_memory(vectors),
         sketch_doubt=0.0 if use is None else use.doubt.share,
     )
     allowed.is_new = False
@@ -200,8 +212,8 @@ def _search_sketched(
     counts, reason = (len(vectors), allowed.count, vectors.shape[1], k, sketch.n_numbers), "no index covers the rows"
     is_tried = False
     if len(queries) == 1 and allowed.count > k and in_memory(vectors):
-        lone = _lone_task(*counts)
-        if allowed.use(sketch).doubt.share < lone.most_doubt:
+        lone, most = _lone_task(*counts)
+        if allowed.use(sketch).doubt.share < most:
             is_tried = True
             with one_thread():
                 found = LoneScan(lone, sketch, vectors, allowed, inverse_norms, known, trace)(queries, reason)
@@ -222,8 +234,10 @@ def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -
 
 
 @lru_cache(maxsize=256)
-def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> LoneTask:
-    return LoneTask.of(_unindexed(n_rows, n_allowed, dim, k, n_sketched))
+def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> tuple[LoneTask, float]:
+    """Return what the counts say of a scan of rows that no index covers, and from which doubt on they are compared."""
+    task = _unindexed(n_rows, n_allowed, dim, k, n_sketched)
+    return LoneTask.of(task), most_doubt(task)
 
 
 def _traverse(

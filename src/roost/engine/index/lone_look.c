@@ -21,6 +21,7 @@ typedef struct {
     const float *moved;    /* (n_numbers), added to a query's numbers */
     const float *levels;   /* (n_numbers, LEVELS) */
     const uint8_t *blocks; /* (ceil(n_rows / BLOCK), n_numbers rounded up to even, BLOCK / 2) */
+    const int64_t *rows;   /* (n_rows), which rows of the vectors these are; none where they are all of them */
     double rest;           /* a query is strange that lies farther from the axes */
     double shared;         /* of its way beyond the axes that is not */
 } Sketch;
@@ -169,6 +170,14 @@ static void sort_keys(uint64_t *keys, int64_t n, uint64_t *spare) {
     }
 }
 
+/* Say whether any row of a block, which a bitmap of all rows describes, is allowed. */
+static int is_open(const uint8_t *allowed, int64_t start, int64_t n_rows) {
+    uint32_t bits = 0;
+    int64_t n_bytes = (n_rows - start + 7) / 8;
+    memcpy(&bits, allowed + start / 8, (size_t)(n_bytes < BLOCK / 8 ? n_bytes : BLOCK / 8));
+    return bits != 0;
+}
+
 /* Keep the keys whose sum is below a bound, in their order. Returns how many they are. */
 static int64_t keep_below(uint64_t *keys, int64_t n_keys, uint32_t bound) {
     int64_t n_kept = 0;
@@ -192,6 +201,7 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
     for (int64_t start = 0; start < sketch->n_rows; start += BLOCK) {
         __m256i sums[2];
         uint16_t listed[BLOCK];
+        if (allowed && !is_open(allowed, start, sketch->n_rows)) continue;
         add_up(sketch->blocks + start * n_pairs, tables, n_pairs, sums);
         __m256i most = _mm256_set1_epi16((short)(range * STEP + STEP - 1));
         uint32_t masks[2];
@@ -237,7 +247,8 @@ FAST int64_t roost_look(const Sketch *sketch, const float *query, const float *v
     n_listed = list_rows(sketch, tables, allowed, n_listed, keys, keys + ROOM);
     if (n_listed < n_compared) return 0;
     for (int64_t i = 0; i < n_listed; i++) {
-        rows[i] = (int64_t)(uint32_t)keys[i];
+        int64_t place = (int64_t)(uint32_t)keys[i];
+        rows[i] = sketch->rows ? sketch->rows[place] : place;
         seeming[i] = scale * (common + step * (float)(keys[i] >> 32));
     }
     double sum = 0, squares = 0;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import zlib
+from copy import copy
 from pathlib import Path
 from threading import local
 from typing import Any, ClassVar, NamedTuple
@@ -47,7 +48,7 @@ class _Sketch(ctypes.Structure):
 
     _fields_: ClassVar[Any] = (
         *((name, ctypes.c_int64) for name in ("n_rows", "dim", "n_axes", "n_numbers", "metric")),
-        *((name, ctypes.c_void_p) for name in ("axes", "mean", "moved", "levels", "blocks")),
+        *((name, ctypes.c_void_p) for name in ("axes", "mean", "moved", "levels", "blocks", "rows")),
         *((name, ctypes.c_double) for name in ("rest", "shared")),
     )
 
@@ -114,14 +115,35 @@ class CompiledSketch:
             rest: a query is strange that lies farther from the axes (see `Sketch.turned`).
             shared: the share of its way beyond the axes that is kept of a query which is not.
         """
-        n_rows, n_numbers = len(codes), len(levels)
-        blocks = np.empty((-(-n_rows // _BLOCK), 2 * codes.shape[1], _BLOCK // 2), np.uint8)
+        self._described = tuple(np.ascontiguousarray(a, np.float32) for a in (axes, mean, moved, levels))
+        self._sizes = (axes.shape[1], len(axes), len(levels), _METRICS[metric])
+        self._rests = (rest, shared)
+        self._hold(codes, None)
+
+    def _hold(self, codes: Bytes, rows: IntArray | None) -> None:
+        n_numbers = self._sizes[2]
         codes = np.ascontiguousarray(codes)
-        LIBRARY.roost_pack(codes.ctypes.data, n_rows, n_numbers, blocks.ctypes.data)
-        self._held = (*(np.ascontiguousarray(a, np.float32) for a in (axes, mean, moved, levels)), blocks)
-        sizes = (n_rows, axes.shape[1], len(axes), n_numbers, _METRICS[metric])
-        self._sketch = _Sketch(*sizes, *(a.ctypes.data for a in self._held), rest, shared)
+        blocks = np.empty((-(-len(codes) // _BLOCK), 2 * codes.shape[1], _BLOCK // 2), np.uint8)
+        LIBRARY.roost_pack(codes.ctypes.data, len(codes), n_numbers, blocks.ctypes.data)
+        self._held = blocks, rows
+        places = (
+            *(a.ctypes.data for a in self._described),
+            blocks.ctypes.data,
+            None if rows is None else rows.ctypes.data,
+        )
+        self._sketch = _Sketch(len(codes), *self._sizes, *places, *self._rests)
         self._place = ctypes.addressof(self._sketch)
+
+    def excerpt(self, codes: Bytes, rows: IntArray) -> CompiledSketch:
+        """Return the sketch of some rows.
+
+        Args:
+            codes: of these.
+            rows: (m,) int64, C-contiguous, their numbers among the vectors, which a look lists; not modified, and kept.
+        """
+        made = copy(self)
+        made._hold(codes, rows)
+        return made
 
     def look(
         self,
@@ -136,9 +158,9 @@ class CompiledSketch:
 
         Args:
             query: (1, dim) float32, C-contiguous; normalised for a cosine.
-            vectors: (n_rows, dim) float32, C-contiguous.
+            vectors: (n_rows, dim) float32, C-contiguous; of an excerpt all rows, of which it lists its own.
             inverse_norms: (n_rows,) float32, for a cosine, and for that alone.
-            allowed: (ceil(n_rows / 8),), the rows that may be listed; None for all.
+            allowed: (ceil(n_rows / 8),), the rows that may be listed; None for all, and of an excerpt.
             n_listed: up to `MAX_LISTED` and the number of allowed rows.
             n_compared: from 1 to n_listed.
         Returns: None where rows cannot be ordered by the sketch, or too many of them seem equally far.

@@ -97,17 +97,18 @@ class LoneScan(NamedTuple):
 
     def _look(self, use: SketchUse, asked: FloatArray, n_listed: int, n_compared: int) -> Look | None:
         """List the rows that seem nearest and compare the first; None where the order says nothing."""
-        sketch, compiled, excerpt, selector = self.sketch, self.sketch.compiled, use.excerpt, self.allowed.selector
+        sketch, excerpt, is_all = self.sketch, use.excerpt, self.allowed.count == len(self.vectors)
         norms = self.inverse_norms if sketch.metric == "COSINE" else None
         has_norms = norms is not None or sketch.metric != "COSINE"
-        if compiled is not None and excerpt is None and has_norms and n_listed <= MAX_LISTED:
-            allowed = None if selector is None else self.allowed.bitmap
+        compiled = sketch.compiled if excerpt is None else excerpt.use_compiled()
+        if compiled is not None and has_norms and n_listed <= MAX_LISTED:
+            allowed = None if is_all or excerpt is not None else self.allowed.bitmap
             return compiled.look(asked, self.vectors, norms, allowed, n_listed, n_compared)
         numbers = sketch.turned_one(asked)
         if numbers is None:
             return None
         if excerpt is None:
-            rows, seeming = sketch.first(numbers, n_listed, selector)
+            rows, seeming = sketch.first(numbers, n_listed, self.allowed.selector)
         else:
             rows, seeming = excerpt.first(numbers, n_listed)
         if rows.item(-1) < 0:

@@ -210,8 +210,7 @@ class Sketch:
                 return
             self._n_packing += len(rows)
         try:
-            packed = faiss.IndexPQFastScan(_listed(self._levels, self._codes[rows], self.metric))
-            holder.excerpt = Excerpt(self, rows, packed)
+            holder.excerpt = Excerpt(self, rows)
         finally:
             with self._lending:
                 self._n_packing -= len(rows)
@@ -278,15 +277,24 @@ class Excerpt:
         last_used: by a clock that ticks with every use of any excerpt.
     """
 
-    def __init__(self, sketch: Sketch, rows: IntArray, packed: Any) -> None:
+    def __init__(self, sketch: Sketch, rows: IntArray) -> None:
         self.last_used = next(_uses)
         self._sketch = sketch
-        self._rows = rows
-        self._packed = packed
+        self._rows = np.ascontiguousarray(rows, np.int64)
+        self._compiled: CompiledSketch | None = None
+        if sketch.compiled is None:
+            self._packed = self._pack()
+        else:
+            self._compiled = sketch.compiled.excerpt(sketch._codes[rows], self._rows)
 
     @property
     def n_rows(self) -> int:
         return len(self._rows)
+
+    def use_compiled(self) -> CompiledSketch | None:
+        """Return what answers a lone query in one call; None where nothing is compiled."""
+        self.last_used = next(_uses)
+        return self._compiled
 
     def first(self, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
         """Return the n rows that seem nearest to queries, and their distances, as `Sketch.first` does."""
@@ -296,6 +304,15 @@ class Excerpt:
         if found[:, -1].min() < 0:
             rows[found < 0] = -1
         return rows, seeming
+
+    @cached_property
+    def _packed(self) -> Any:
+        """As Faiss scans it, which a lone query may never need."""
+        return self._pack()
+
+    def _pack(self) -> Any:
+        sketch = self._sketch
+        return faiss.IndexPQFastScan(_listed(sketch._levels, sketch._codes[self._rows], sketch.metric))
 
 
 class Holder(Protocol):

@@ -8,20 +8,16 @@ are not too long are read into anonymous memory, which is given large pages wher
 
 from __future__ import annotations
 
-import ctypes
 import mmap
-import os
 import re
 import sys
 import threading
-import weakref
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from roost.engine.columns import Bytes
+from roost.engine.file_map import advise, map_file
 from roost.engine.memory import available_bytes
 from roost.engine.storage.durable import FileRecord, digest_file, digest_pieces, verify
 from roost.errors import StorageFailure
@@ -93,7 +89,7 @@ def _map(path: Path, record: FileRecord) -> Bytes | None:
     """Map the file, whose bytes are counted in, all of it; None where the system cannot."""
     try:
         content = _region(path, record.size_bytes)
-        _advise(content, mmap.MADV_HUGEPAGE)
+        advise(content, mmap.MADV_HUGEPAGE)
         verify(path, record, lambda _: digest_pieces(len(content), lambda start, end: _populated(content[start:end])))
     except (OSError, StorageFailure):  # reading says what is wrong with the file
         return None
@@ -101,49 +97,21 @@ def _map(path: Path, record: FileRecord) -> Bytes | None:
 
 
 def _region(path: Path, size: int) -> Bytes:
-    """Map a file until the last view of it is gone, which gives back its bytes. Python's own maps hold it open.
+    """Map a file, whose bytes are given back when the last view of it is gone, or it cannot be mapped.
 
     Raises: OSError.
     """
     try:
-        with open(path, "rb") as file:
-            address = _libc().mmap(None, size, mmap.PROT_READ, mmap.MAP_PRIVATE, file.fileno(), 0)
-        if address == ctypes.c_void_p(-1).value:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return map_file(path, size, lambda: _mapped.give_back(size))
     except OSError:
         _mapped.give_back(size)
         raise
-    held: Any = (ctypes.c_uint8 * size).from_address(address)
-    weakref.finalize(held, _unmap, address, size).atexit = False  # threads may still search then
-    return np.frombuffer(memoryview(held).toreadonly(), np.uint8)
-
-
-def _unmap(address: int, size: int) -> None:
-    _libc().munmap(address, size)
-    _mapped.give_back(size)
 
 
 def _populated(content: Bytes) -> memoryview:
     """Raises: OSError: the pages cannot be read, or the system does not know how to ask for them."""
-    _advise(content, _POPULATE_READ)
+    advise(content, _POPULATE_READ)
     return content.data
-
-
-def _advise(content: Bytes, advice: int) -> None:
-    """Give the system advice on mapped memory that begins with a page, and others the interpreter. Raises: OSError."""
-    if _libc().madvise(content.ctypes.data, len(content), advice):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-@cache
-def _libc() -> Any:
-    library = ctypes.CDLL(None, use_errno=True)
-    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    library.madvise.argtypes = (pointer, size, number)
-    library.munmap.argtypes = (pointer, size)
-    library.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_int64)
-    library.mmap.restype = pointer
-    return library
 
 
 def _in_large_pages(content: Bytes) -> int:
