@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import mmap
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, MutableMapping
+from collections.abc import Callable, Hashable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from roost.engine.columns import FloatArray, ScalarIndex, StoredVectors, VectorArray
+from roost.engine.columns import Bytes, FloatArray, ScalarIndex, StoredVectors, VectorArray
+from roost.engine.file_map import advise, map_file
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.exact import inverse_norms
 from roost.engine.index.registry import check_definition, resolve_index, resolve_params
@@ -24,11 +26,25 @@ from roost.engine.keys import KeyArray, KeyLookup, key_array
 from roost.engine.scalar.built import load_scalar_index
 from roost.engine.scalar.types import check_scalar_index
 from roost.engine.schema import Field, Schema
-from roost.engine.storage.column_files import FIELDS_FILE, read_scalars, read_vectors, vectors_file
-from roost.engine.storage.durable import FileRecord, verify
-from roost.engine.storage.large_pages import read_in_large_pages
+from roost.engine.storage.column_files import (
+    FIELDS_FILE,
+    map_vectors,
+    read_scalars,
+    read_vectors,
+    vectors_file,
+    verified_vectors,
+)
+from roost.engine.storage.durable import FileRecord, is_as_written, storage_errors, verify
+from roost.engine.storage.large_pages import Unwanted, read_in_large_pages
 from roost.engine.storage.vector_file import VectorFile
-from roost.errors import Corruption
+from roost.errors import Corruption, StorageFailure
+
+VERIFIED_LATER_FROM: Final = 256 << 20
+"""Bytes of a file that is used before it is verified, where the system says that it is as it was written: reading all
+of it takes longer than anybody waits for a first answer."""
+
+VERIFIED_AFTER_S: Final = 2.0
+"""Which leaves the disk to the first searches."""
 
 _T = TypeVar("_T")
 
@@ -130,6 +146,10 @@ class SegmentRecord:
         return next(f for f in self.files if f.name == name)
 
 
+def _is_verified_later(path: Path, record: FileRecord) -> bool:
+    return record.size_bytes >= VERIFIED_LATER_FROM and is_as_written(path, record)
+
+
 class Segment:
     """The columns of a sealed segment. Any thread may read; nothing in it changes.
 
@@ -166,6 +186,19 @@ class Segment:
         """Return the vectors of a field as they are stored, mapped into memory."""
         found: VectorArray = self._once(("vectors", name), lambda: self._read_vectors(self.schema.field(name)))
         return found
+
+    def hold_vectors(self, name: str) -> None:
+        """See to it that the vectors of a field can be read when their file is removed.
+
+        They are verified now, or where that takes long and the system says that they are as written, when they are
+        first read.
+        """
+        field = self.schema.field(name)
+        record = self.record.file(vectors_file(field.field_id)) if field.is_matrix else None
+        if record is None or not _is_verified_later(self.directory / record.name, record):
+            self.vectors(name)
+        else:
+            self._once(("content", name), lambda: map_vectors(self.directory, record))
 
     def vector_file(self, name: str) -> VectorFile:
         """Return the vectors of a field as they are stored, left on disk; the file stays open."""
@@ -210,7 +243,10 @@ class Segment:
     def _read_vectors(self, field: Field) -> VectorArray:
         if not field.is_matrix:
             return sparse_column(self.scalar(field.name))
-        return read_vectors(self.directory, self.record.file(vectors_file(field.field_id)))
+        record, content = self.record.file(vectors_file(field.field_id)), self._held.get(("content", field.name))
+        if content is not None:
+            return verified_vectors(content, self.directory, record)
+        return read_vectors(self.directory, record)
 
     def _open_vectors(self, name: str) -> VectorFile:
         record = self.record.file(vectors_file(self.schema.field(name).field_id))
@@ -261,6 +297,9 @@ class Derived(ABC, Generic[_T]):
         """Let go of what was opened; what is needed again is opened again."""
         self._opened = None
 
+    def settle(self) -> None:
+        """Return when what is open is verified, or found to be damaged."""
+
     @abstractmethod
     def _load(self) -> _T:
         """Return what the file holds, verified. Raises: Corruption: it is damaged, or missing."""
@@ -269,10 +308,13 @@ class Derived(ABC, Generic[_T]):
         try:
             self._opened = self._load()
         except Corruption as error:
-            self.is_damaged = True
-            _log.warning("%s; %s until it is built again", error.message.partition(";")[0], self.without)
-            if self.on_damage is not None:
-                self.on_damage()
+            self._give_up(error)
+
+    def _give_up(self, error: Corruption) -> None:
+        self.is_damaged = True
+        _log.warning("%s; %s until it is built again", error.message.partition(";")[0], self.without)
+        if self.on_damage is not None:
+            self.on_damage()
 
 
 class SegmentSketch(Derived[Sketch]):
@@ -303,15 +345,70 @@ class SegmentIndex(Derived[VectorIndex]):
     def __init__(self, path: Path, record: FileRecord, spec: IndexSpec) -> None:
         super().__init__(path, record)
         self.spec = spec
+        self._unverified: tuple[VectorIndex, Bytes] | None = None
+        self._is_awaited = threading.Event()
+        self._verifying: threading.Thread | None = None
+        self._swapping = threading.Lock()
+
+    def _open(self) -> None:
+        super()._open()
+        if self._unverified is not None:
+            self._is_awaited.clear()
+            self._verifying = threading.Thread(
+                target=self._verify, args=self._unverified, name="roost-verify", daemon=True
+            )
+            self._unverified = None
+            self._verifying.start()
 
     def _load(self) -> VectorIndex:
         kind = resolve_index(self.spec.index_type)
-        params = resolve_params(self.spec.index_type, self.spec.params)
-        content = read_in_large_pages(self.path, self.record) if kind.in_place else None
+        if not kind.in_place or not _is_verified_later(self.path, self.record):
+            return self._load_verified()
+        with storage_errors(self.path):
+            content = map_file(self.path, self.record.size_bytes)
+            index = kind.load_from(content, self.path, self.spec.metric, self._params)
+            advise(content, mmap.MADV_RANDOM)  # what loading reads lies together, what searches read does not
+        self._unverified = index, content
+        return index
+
+    def _load_verified(self, mapped: Bytes | None = None, is_wanted: Callable[[], bool] = lambda: True) -> VectorIndex:
+        kind = resolve_index(self.spec.index_type)
+        content = read_in_large_pages(self.path, self.record, mapped, is_wanted) if kind.in_place else None
         if content is not None:
-            return kind.load_from(content, self.path, self.spec.metric, params)
+            return kind.load_from(content, self.path, self.spec.metric, self._params)
         verify(self.path, self.record)
-        return kind.load(self.path, self.spec.metric, params, mmap=True)
+        return kind.load(self.path, self.spec.metric, self._params, mmap=True)
+
+    @property
+    def _params(self) -> Mapping[str, Any]:
+        return resolve_params(self.spec.index_type, self.spec.params)
+
+    def _verify(self, unverified: VectorIndex, content: Bytes) -> None:
+        """Put the verified index in the place of the one that is searched meanwhile, unless that was closed."""
+        self._is_awaited.wait(VERIFIED_AFTER_S)
+        verified: VectorIndex | None = None
+        try:
+            verified = self._load_verified(content, lambda: self._opened is unverified)
+        except Unwanted:
+            return
+        except Corruption as error:
+            self._give_up(error)
+        except (StorageFailure, MemoryError) as error:
+            _log.warning("%s could not be verified: %s", self.path, error)
+            return
+        with self._swapping:
+            if self._opened is unverified:
+                self._opened = verified
+
+    def close(self) -> None:
+        with self._swapping:
+            self._opened = None
+        self._is_awaited.set()
+
+    def settle(self) -> None:
+        if self._verifying is not None:
+            self._is_awaited.set()
+            self._verifying.join()
 
 
 class SegmentScalarIndex(Derived[ScalarIndex]):

@@ -148,16 +148,23 @@ class Part:
             _keep(masks, predicate.key, found)
         return found
 
-    def open_files(self) -> None:
-        """Open and verify every file of the rows and their indexes, as reading them would.
+    def open_files(self, *, verified: bool = True) -> None:
+        """Open every file of the rows and their indexes, so that they can be read when they are removed.
 
+        Args:
+            verified: all of them are; otherwise large ones may be verified later, as `Segment.hold_vectors` says.
         Raises: Corruption: a file of the rows is damaged or missing.
         """
         for vector in self.rows.schema.vectors:
-            self.rows.vectors(vector.name)
+            if verified or not isinstance(self.rows, Segment):
+                self.rows.vectors(vector.name)
+            else:
+                self.rows.hold_vectors(vector.name)
         self.rows.scalar(PARTITION_FIELD)
         for held in self.derived:
             opened = held.usable()
+            if verified:
+                held.settle()
             if isinstance(opened, VectorIndex) and opened.on_disk and isinstance(self.rows, Segment):
                 self.rows.vector_file(held.spec.field)
 

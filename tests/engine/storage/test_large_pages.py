@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from roost.engine import file_map
 from roost.engine.block_file import BLOCK_BYTES
 from roost.engine.columns import Bytes
 from roost.engine.index.binary_flat import BinaryFlat
@@ -48,7 +49,7 @@ def give(monkeypatch: pytest.MonkeyPatch) -> Give:
         if pages in in_large:
             monkeypatch.setattr(large_pages, "_in_large_pages", in_large[pages])
         else:
-            monkeypatch.setattr(large_pages, "_POPULATE_READ", -7)
+            monkeypatch.setattr(file_map, "_POPULATE_READ", -7)
 
     return give
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from mmap import MADV_RANDOM
+from contextlib import suppress
+from mmap import MADV_RANDOM, PAGESIZE
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,16 +145,18 @@ class FaissHnsw(FaissIndex):
         try:
             with open(path, "rb") as file:
                 n_zeros = _n_zeros(file.read(_LINE_BYTES))
-            if n_zeros and mmap:
-                content = map_file(path, path.stat().st_size)
-                advise(content, MADV_RANDOM)
+            content = map_file(path, path.stat().st_size) if n_zeros and mmap else None
         except OSError as error:
             raise Corruption(f"{path} cannot be read as an index of type {cls.index_type}: {error}") from error
         if not n_zeros:
             return super().load(path, metric, params, mmap=mmap)
-        if mmap:
-            return cls.load_from(content, path, metric, params)
-        return cls._read(lambda: _read_behind(path, n_zeros), path, metric)
+        if content is None:
+            return cls._read(lambda: _read_behind(path, n_zeros), path, metric)
+        loaded = cls.load_from(content, path, metric, params)
+        first_page = -(-(len(content) - loaded._vector_bytes) // PAGESIZE) * PAGESIZE
+        with suppress(OSError):
+            advise(content[first_page:], MADV_RANDOM)  # the vectors; the links before them are read in their order
+        return loaded
 
     @classmethod
     def load_from(cls, content: Bytes, path: Path, metric: str, params: Mapping[str, Any]) -> FaissHnsw:
@@ -164,8 +167,7 @@ class FaissHnsw(FaissIndex):
         size = _Counter()
         super()._write(size.add)
         if size.n_bytes >= ALIGNED_FROM_BYTES:
-            n_before = size.n_bytes - self.n_rows * int(faiss.downcast_index(self._index.storage).code_size)
-            write(bytes(-n_before % _LINE_BYTES))
+            write(bytes((self._vector_bytes - size.n_bytes) % _LINE_BYTES))
         super()._write(write)
 
     @classmethod
@@ -217,8 +219,12 @@ class FaissHnsw(FaissIndex):
         return cached
 
     @property
+    def _vector_bytes(self) -> int:
+        return self.n_rows * int(faiss.downcast_index(self._index.storage).code_size)
+
+    @property
     def memory_bytes(self) -> int:
-        return 4 * self.n_rows * self.dim + graph_bytes(self._index)
+        return self._vector_bytes + graph_bytes(self._index)
 
 
 class NarrowHnsw(FaissHnsw):
@@ -227,10 +233,6 @@ class NarrowHnsw(FaissHnsw):
     def add(self, vectors: VectorArray) -> None:
         for block in narrow.blocks(*vectors.shape):
             super().add(as_float32(vectors[block]))
-
-    @property
-    def memory_bytes(self) -> int:
-        return self.n_rows * int(faiss.downcast_index(self._index.storage).code_size) + graph_bytes(self._index)
 
 
 class NarrowHnswOfCosine(NarrowHnsw):

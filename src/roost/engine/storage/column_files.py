@@ -6,6 +6,7 @@ plain Arrow files that any Arrow reader opens; vectors become NumPy arrays witho
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from roost.engine.block_file import BlockFile
-from roost.engine.columns import VectorArray
-from roost.engine.storage.durable import FileRecord, storage_errors, verify, write_durable
+from roost.engine.columns import Bytes, VectorArray
+from roost.engine.file_map import map_file, populated
+from roost.engine.storage.durable import FileRecord, digest_pieces, storage_errors, verify, write_durable
 from roost.errors import Corruption, StorageFailure
 
 FIELDS_FILE = "fields.arrow"
@@ -74,6 +76,40 @@ def read_vectors(directory: Path, record: FileRecord) -> VectorArray:
     Raises: Corruption: the file does not match its record.
     """
     return _vectors_in(_read(directory, record))
+
+
+def map_vectors(directory: Path, record: FileRecord) -> Bytes:
+    """Return the file of vectors, not verified and mapped into memory, where it stays when it is removed.
+
+    Raises: Corruption: there is none, or it has another length.
+    """
+    path = directory / record.name
+    with storage_errors(path):
+        if path.stat().st_size != record.size_bytes:
+            raise Corruption(f"{path} is damaged: it is not {record.size_bytes} bytes long; restore it from a copy")
+        return map_file(path, record.size_bytes)
+
+
+def verified_vectors(content: Bytes, directory: Path, record: FileRecord) -> VectorArray:
+    """Return the vectors of a mapped file as `read_vectors` does.
+
+    Raises: Corruption: the file does not match its record.
+    """
+    path = directory / record.name
+
+    def read(start: int, end: int) -> memoryview:
+        try:
+            return populated(content[start:end])
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # the system does not know how
+                raise
+            return content[start:end].data
+
+    with storage_errors(path):
+        found = digest_pieces(len(content), read)
+        if found != record.digest:
+            raise Corruption(f"{path} is damaged: its checksum does not match; restore it from a copy")
+        return _vectors_in(_batch(path, pa.BufferReader(pa.py_buffer(content))))
 
 
 def mapped_vectors(directory: Path, field_id: int) -> VectorArray:
@@ -142,7 +178,11 @@ def _read(directory: Path, record: FileRecord) -> pa.RecordBatch:
 
 def _map(path: Path) -> pa.RecordBatch:
     with storage_errors(path):
-        reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        if reader.num_record_batches != 1:
-            raise Corruption(f"{path} holds {reader.num_record_batches} record batches instead of one")
-        return reader.get_batch(0)
+        return _batch(path, pa.memory_map(str(path), "r"))
+
+
+def _batch(path: Path, source: pa.NativeFile) -> pa.RecordBatch:
+    reader = pa.ipc.open_file(source)
+    if reader.num_record_batches != 1:
+        raise Corruption(f"{path} holds {reader.num_record_batches} record batches instead of one")
+    return reader.get_batch(0)

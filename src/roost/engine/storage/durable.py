@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,11 +46,30 @@ class FileRecord:
         name: file name inside the segment's directory.
         size_bytes: length of the file.
         digest: xxh3-128 of the content, hexadecimal.
+        stamp: of the file when it was written (`stamp_of`); "" where that is not known.
     """
 
     name: str
     size_bytes: int
     digest: str
+    stamp: str = field(default="", compare=False)
+
+
+def stamp_of(path: Path) -> str:
+    """Return what the system changes whenever a file is written to, copied or restored, and nobody can set.
+
+    Raises: OSError: there is no such file.
+    """
+    found = path.stat()
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def is_as_written(path: Path, record: FileRecord) -> bool:
+    """Whether the system says that a file was not changed since it was written: damage of the disk it does not see."""
+    try:
+        return stamp_of(path) == record.stamp
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -171,7 +190,8 @@ def write_durable(path: Path, write: Callable[[Path], None]) -> FileRecord:
             write(path)
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-            return FileRecord(path.name, path.stat().st_size, digest_file(path))
+            stamp = stamp_of(path)  # before the content is read, so that a change meanwhile shows
+            return FileRecord(path.name, path.stat().st_size, digest_file(path), stamp)
         except BaseException:
             path.unlink(missing_ok=True)
             raise

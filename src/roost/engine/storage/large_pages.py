@@ -9,15 +9,17 @@ are not too long are read into anonymous memory, which is given large pages wher
 from __future__ import annotations
 
 import mmap
+import os
 import re
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from roost.engine.columns import Bytes
-from roost.engine.file_map import advise, map_file
+from roost.engine.file_map import advise, map_file, populated
 from roost.engine.memory import available_bytes
 from roost.engine.storage.durable import FileRecord, digest_file, digest_pieces, verify
 from roost.errors import StorageFailure
@@ -33,9 +35,6 @@ MAX_COPIED_BYTES, MAX_COPIED_SHARE = 1 << 30, 0.25
 
 MIN_SHARE_IN_LARGE_PAGES = 0.5
 """Of a mapped file; with less a copy is better."""
-
-_POPULATE_READ = 22
-"""Linux's advice to map all pages now; unlike a touch it returns where they cannot be read (from 5.14 on)."""
 
 _MAPS = Path("/proc/self/smaps")
 _RANGE = re.compile(rb"([0-9a-f]+)-[0-9a-f]+ ")
@@ -65,32 +64,55 @@ class _Mapped:
 _mapped = _Mapped()
 
 
-def read_in_large_pages(path: Path, record: FileRecord) -> Bytes | None:
+class Unwanted(Exception):
+    """What was read is not wanted any more."""
+
+
+def read_in_large_pages(
+    path: Path, record: FileRecord, mapped: Bytes | None = None, is_wanted: Callable[[], bool] = lambda: True
+) -> Bytes | None:
     """Return a file's content, verified and read-only, in large pages.
 
     It stays valid when the file is removed.
 
+    Args:
+        mapped: the same file as it is read meanwhile, page by page. What lies in the cache in small pieces for that is
+            read again, in large ones.
+        is_wanted: is asked while a file is mapped, which may take long.
     Returns: (size,) uint8; None where large pages gain little, or there are none to be had: then nothing is verified.
-    Raises: Corruption: the file is missing, or does not match its record. StorageFailure: it cannot be read.
+    Raises: Corruption: the file is missing, or does not match its record. StorageFailure: it cannot be read. Unwanted.
     """
     size = record.size_bytes
     if not hasattr(mmap, "MADV_HUGEPAGE") or sys.maxsize < 1 << 32 or size < MIN_BYTES:
         return None
     room = available_bytes()
     if _mapped.take(size, MAX_MAPPED_SHARE * room):
-        content = _map(path, record)
+        content = _map(path, record, mapped, is_wanted)
         if content is not None and _in_large_pages(content) >= MIN_SHARE_IN_LARGE_PAGES * size:
             return content
         del content
     return _copy(path, record) if size <= min(MAX_COPIED_BYTES, MAX_COPIED_SHARE * room) else None
 
 
-def _map(path: Path, record: FileRecord) -> Bytes | None:
+def _map(
+    path: Path, record: FileRecord, mapped: Bytes | None = None, is_wanted: Callable[[], bool] = lambda: True
+) -> Bytes | None:
     """Map the file, whose bytes are counted in, all of it; None where the system cannot."""
+
+    def read(start: int, end: int) -> memoryview:
+        if not is_wanted():
+            raise Unwanted
+        if mapped is not None:
+            advise(mapped[start:end], mmap.MADV_DONTNEED)  # what is mapped stays in the cache
+            os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+        return populated(content[start:end])
+
     try:
         content = _region(path, record.size_bytes)
         advise(content, mmap.MADV_HUGEPAGE)
-        verify(path, record, lambda _: digest_pieces(len(content), lambda start, end: _populated(content[start:end])))
+        with open(path, "rb") as file:
+            descriptor = file.fileno()
+            verify(path, record, lambda _: digest_pieces(len(content), read))
     except (OSError, StorageFailure):  # reading says what is wrong with the file
         return None
     return content
@@ -106,12 +128,6 @@ def _region(path: Path, size: int) -> Bytes:
     except OSError:
         _mapped.give_back(size)
         raise
-
-
-def _populated(content: Bytes) -> memoryview:
-    """Raises: OSError: the pages cannot be read, or the system does not know how to ask for them."""
-    advise(content, _POPULATE_READ)
-    return content.data
 
 
 def _in_large_pages(content: Bytes) -> int:
