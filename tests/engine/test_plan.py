@@ -20,6 +20,7 @@ from roost.engine.plan import (
     excerpt_cost_ns,
     excerpt_saving_ns,
     expected_here,
+    extra_time,
     first_look,
     further_look,
     graph_cost_ns,
@@ -27,7 +28,7 @@ from roost.engine.plan import (
     is_trusted,
     likely_look,
     most_compared,
-    most_doubt,
+    most_extra,
     next_look,
     plan_again,
     plan_scan,
@@ -201,19 +202,26 @@ def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough()
 
 
 @pytest.mark.parametrize("n_allowed", [10, 11, 500, 40_000])
-@pytest.mark.parametrize("doubt", [0.0, 0.3, 0.6, 0.9, 1.0])
-def test_one_query_alone_is_planned_as_among_others(n_allowed: int, doubt: float) -> None:
-    task = replace(SKETCHED, n_allowed=n_allowed, sketch_doubt=doubt)
-    assert (plan_scan(task) is Method.SKETCH) == (doubt < most_doubt(task))
+@pytest.mark.parametrize("extra", [0.0, 0.3, 1.0, 3.0, 100.0])
+def test_one_query_alone_is_planned_as_among_others(n_allowed: int, extra: float) -> None:
+    task = replace(SKETCHED, n_allowed=n_allowed, sketch_extra=extra)
+    assert (plan_scan(task) is Method.SKETCH) == (extra < most_extra(task))
 
 
-@pytest.mark.parametrize("doubt", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-def test_a_doubted_sketch_costs_the_looks_and_then_the_scan(doubt: float) -> None:
-    task = replace(SKETCHED, sketch_doubt=doubt)
-    exact, (first, *further) = exact_cost_ns(task), (sketch_cost_ns(task, n) for n in (100, 200, 400, 800))
-    expected = first + doubt * (sum(further) + exact)
+@pytest.mark.parametrize("extra", [0.0, 0.2, 1.0, 3.0, 100.0])
+def test_a_sketch_costs_what_follows_its_first_look_as_well(extra: float) -> None:
+    task = replace(SKETCHED, sketch_extra=extra)
+    exact, expected = exact_cost_ns(task), (1 + extra) * sketch_cost_ns(task, 100)
     assert scan_cost_ns(task) == pytest.approx(min(exact, expected))
     assert (plan_scan(task) is Method.SKETCH) == (expected < exact)
+
+
+def test_what_follows_a_first_look_is_counted_in_first_looks() -> None:
+    first, second, third = (sketch_cost_ns(SKETCHED, n) for n in (100, 200, 400))
+    assert extra_time(SKETCHED, [], 0) == 0
+    assert extra_time(SKETCHED, [(1, 200)], 0) == pytest.approx(second / first)
+    total = 5 * second + 2 * third + exact_cost_ns(SKETCHED)
+    assert extra_time(SKETCHED, [(5, 200), (2, 400)], 1) == pytest.approx(total / first)
 
 
 @pytest.mark.parametrize(("n_allowed", "most"), [(60, 0.12), (600, 0.4), (6_000, 1.0), (60_000, 1.0)])
@@ -230,12 +238,12 @@ def test_a_graph_is_not_left_for_a_sketch_that_is_doubted() -> None:
     """As under a filter that keeps nearly all rows, of which a sketch would be read a little faster."""
     task = replace(SKETCHED, n_allowed=int(0.96 * SKETCHED.n_rows), width=64, has_excerpt=True)
     assert plan_search(task) == SCAN
-    assert plan_search(replace(task, sketch_doubt=0.2)).method is Method.TRAVERSE
-    doubted = replace(task, has_excerpt=False, sketch_doubt=0.2)
+    assert plan_search(replace(task, sketch_extra=20.0)).method is Method.TRAVERSE
+    doubted = replace(task, has_excerpt=False, sketch_extra=20.0)
     assert (
         excerpt_saving_ns(doubted, plan_search(doubted))
         == 0
-        < excerpt_saving_ns(replace(doubted, sketch_doubt=0), SCAN)
+        < excerpt_saving_ns(replace(doubted, sketch_extra=0), SCAN)
     )
 
 

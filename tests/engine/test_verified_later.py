@@ -41,13 +41,13 @@ def of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Verification begins when it is set."""
-    gate, load = threading.Event(), SegmentIndex._load_verified
+    gate, load = threading.Event(), segment._verified_index
 
-    def waiting(index: SegmentIndex, *arguments: Any) -> VectorIndex:
+    def waiting(*arguments: Any) -> VectorIndex:
         assert gate.wait(60)
-        return load(index, *arguments)
+        return load(*arguments)
 
-    monkeypatch.setattr(SegmentIndex, "_load_verified", waiting)
+    monkeypatch.setattr(segment, "_verified_index", waiting)
     return gate
 
 
@@ -121,7 +121,7 @@ def test_damage_that_the_system_does_not_see_is_found_meanwhile(
     assert "its checksum does not match" in caplog.text and "compared one by one" in caplog.text
 
 
-def test_a_file_that_cannot_be_read_now_stays_in_use(
+def test_a_file_that_cannot_be_read_now_is_opened_again(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: Any) -> None:
@@ -130,10 +130,71 @@ def test_a_file_that_cannot_be_read_now_stays_in_use(
     monkeypatch.setattr(segment, "read_in_large_pages", fails)
     held = SegmentIndex(tmp_path / "index", written(tmp_path / "index"), SPEC)
     first = held.usable()
-    with caplog.at_level(logging.WARNING):
-        gate.set()
+    gate.set()
+    with caplog.at_level(logging.WARNING), pytest.raises(StorageFailure, match="too many"):
         held.settle()
-    assert held.usable() is first and is_right(first) and "could not be verified" in caplog.text
+    assert is_right(first) and "could not be verified" in caplog.text
+    monkeypatch.undo()
+    assert is_right(held.usable()) and not held.is_damaged, "it is opened again"
+
+
+def test_a_file_that_a_writer_removed_is_no_damage(
+    tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = SegmentIndex(tmp_path / "index", written(tmp_path / "index"), SPEC)
+    first = held.usable()
+    (tmp_path / "index").unlink()
+    gate.set()
+    with caplog.at_level(logging.WARNING):
+        held.settle()
+    assert held.usable() is first and is_right(first) and not held.is_damaged and not caplog.text
+
+
+def test_a_removed_file_that_was_damaged_is_given_up(tmp_path: Path, gate: threading.Event) -> None:
+    path = tmp_path / "index"
+    record = written(path)
+    flipped(path)
+    held = SegmentIndex(path, replace(record, stamp=stamp_of(path)), SPEC)
+    assert held.usable() is not None
+    path.unlink()
+    gate.set()
+    held.settle()
+    assert held.usable() is None and held.is_damaged
+
+
+def test_where_no_thread_is_to_be_had_it_is_verified_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "index"
+    record = written(path)
+    flipped(path)
+    start = threading.Thread.start
+    monkeypatch.setattr(
+        threading.Thread, "start", lambda thread: (fails if thread.name == "roost-verify" else start)(thread)
+    )
+    held = SegmentIndex(path, replace(record, stamp=stamp_of(path)), SPEC)
+    assert held.usable() is None and held.is_damaged
+    held.settle()
+
+
+def test_what_nobody_holds_any_more_is_not_verified(
+    tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, path = large_pages._mapped.n_bytes, tmp_path / "index"
+    held = SegmentIndex(path, written(path), SPEC)
+    held.usable()
+    verifying = held._verifying
+    assert verifying is not None
+    held._is_awaited.set()
+    del held
+    gate.set()
+    with caplog.at_level(logging.WARNING):
+        path.unlink()
+        verifying.join()
+    gc.collect()
+    assert not caplog.text and large_pages._mapped.n_bytes == before
+    assert str(path) not in Path("/proc/self/maps").read_text()
 
 
 def test_it_is_verified_by_itself_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,16 +251,16 @@ def test_loading_waits_for_the_verification(tmp_path: Path, monkeypatch: pytest.
         client.flush("rows")
     [path] = (tmp_path / "db").rglob("index-*.bin")
     flipped(path)
-    ended, verify = [], SegmentIndex._verify
+    ended, verify = [], segment._verify_later
 
-    def slow(index: SegmentIndex, *arguments: Any) -> None:
+    def slow(*arguments: Any) -> None:
         time.sleep(0.5)
-        verify(index, *arguments)
-        ended.append(index)
+        verify(*arguments)
+        ended.append(True)
 
     with monkeypatch.context() as patch:
         patch.setattr(segment, "is_as_written", lambda *_: True)
-        patch.setattr(SegmentIndex, "_verify", slow)
+        patch.setattr(segment, "_verify_later", slow)
         with roost.connect(tmp_path / "db") as client:
             client.release_collection("rows")
             client.load_collection("rows")
@@ -238,6 +299,18 @@ def test_a_reader_reads_large_vectors_when_they_are_needed(
         np.testing.assert_array_equal(np.array(row["vector"], np.float32), VECTORS[7])
         reader.query("rows", ids=[8], output_fields=["vector"])
         assert read == [path]
+
+
+def test_a_reader_measures_large_vectors_that_a_writer_removed(tmp_path: Path) -> None:
+    with roost.connect(tmp_path / "db") as client:
+        client.create_collection("rows", 24, metric_type="COSINE")
+        client.insert("rows", [{"id": i, "vector": vector, "n": i} for i, vector in enumerate(VECTORS)])
+        client.flush("rows")
+    with roost.connect(tmp_path / "db", read_only=True) as reader:
+        for path in (tmp_path / "db").rglob("vectors-*.arrow"):
+            path.unlink()
+        [hits] = reader.search("rows", VECTORS[9:10], limit=1, filter="n < 50")
+        assert hits.ids == [9]
 
 
 def test_a_reader_finds_damaged_vectors_when_they_are_needed(

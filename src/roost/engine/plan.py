@@ -10,7 +10,7 @@ by one costs less. docs/decisions/0003-filtered-search.md has the measurements b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -68,7 +68,7 @@ class Task:
         has_excerpt: whether a scan of the sketch reads the allowed rows alone.
         is_new: whether no search under the filter came before, so that its rows are in no cache.
         skips_blocks: whether a scan of the sketch passes over blocks of rows of which none is allowed, and tests none.
-        sketch_doubt: the fraction of recent queries under the filter whose scan of the sketch ended in one of the rows.
+        sketch_extra: what recent scans of the sketch under the filter took after their first look, as a share of that.
     """
 
     n_rows: int
@@ -84,7 +84,7 @@ class Task:
     has_excerpt: bool = False
     is_new: bool = False
     skips_blocks: bool = False
-    sketch_doubt: float = 0.0
+    sketch_extra: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +202,28 @@ def plan_scan(task: Task) -> Method:
     """Return how to scan the allowed rows: SKETCH where that costs less, else EXACT."""
     if not task.n_sketched or task.n_allowed <= task.k:
         return Method.EXACT
-    return Method.SKETCH if _doubted_cost_ns(task) < exact_cost_ns(task, is_new=task.is_new) else Method.EXACT
+    return Method.SKETCH if _all_looks_ns(task) < exact_cost_ns(task, is_new=task.is_new) else Method.EXACT
 
 
-def most_doubt(task: Task) -> float:
-    """Return from which `sketch_doubt` on all allowed rows are compared; 0 where they are in any case."""
+def most_extra(task: Task) -> float:
+    """Return from which `sketch_extra` on all allowed rows are compared; 0 where they are in any case."""
     if not task.n_sketched or task.n_allowed <= task.k:
         return 0.0
-    exact, further = exact_cost_ns(task, is_new=task.is_new), _further_looks_ns(task)
-    return max(0.0, (exact - sketch_cost_ns(task, first_look(task))) / (exact + further))
+    return max(0.0, exact_cost_ns(task, is_new=task.is_new) / sketch_cost_ns(task, first_look(task)) - 1)
+
+
+def extra_time(task: Task, looks: Sequence[tuple[int, int]], n_scanned: int) -> float:
+    """Return what queries took after their first look, all together, in first looks of one query.
+
+    Args:
+        looks: after the first: for how many queries, and how many rows were compared with each.
+        n_scanned: queries with which all rows were compared in the end.
+    """
+    if not looks and not n_scanned:
+        return 0.0
+    scanned = n_scanned * exact_cost_ns(task, is_new=task.is_new) if n_scanned else 0.0
+    further = sum(n_queries * sketch_cost_ns(task, n_compared) for n_queries, n_compared in looks)
+    return (further + scanned) / sketch_cost_ns(task, first_look(task))
 
 
 def first_look(task: Task, n_known: int = 0) -> int:
@@ -344,27 +357,12 @@ def scan_cost_ns(task: Task, *, has_excerpt: bool | None = None, is_new: bool = 
         is_new: as in `exact_cost_ns`.
     """
     exact = exact_cost_ns(task, is_new=is_new)
-    return min(exact, _doubted_cost_ns(task, has_excerpt=has_excerpt)) if task.n_sketched else exact
+    return min(exact, _all_looks_ns(task, has_excerpt=has_excerpt)) if task.n_sketched else exact
 
 
-def _doubted_cost_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
-    """Return about how long a scan of the sketch takes, with what follows where its answers are not trusted."""
-    first = sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)
-    if not task.sketch_doubt:
-        return first
-    further = _further_looks_ns(task, has_excerpt=has_excerpt) + exact_cost_ns(task, is_new=task.is_new)
-    return first + task.sketch_doubt * further
-
-
-def _further_looks_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
-    """Return about how long the looks after the first take, until most of the doubtful queries are scanned."""
-    n_most, total, n_compared = most_compared(task), 0.0, first_look(task)
-    for _ in range(_LOOKS_AFTER_FIRST):
-        further = next_look(task, n_compared, n_most)
-        if further is None or further == n_compared:
-            break
-        total, n_compared = total + sketch_cost_ns(task, further, has_excerpt=has_excerpt), further
-    return total
+def _all_looks_ns(task: Task, *, has_excerpt: bool | None = None) -> float:
+    """Return about how long a scan of the sketch takes, with what follows the first look."""
+    return (1 + task.sketch_extra) * sketch_cost_ns(task, first_look(task), has_excerpt=has_excerpt)
 
 
 def sketch_cost_ns(task: Task, n_compared: int, *, has_excerpt: bool | None = None) -> float:

@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import mmap
 import threading
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
@@ -34,7 +35,7 @@ from roost.engine.storage.column_files import (
     vectors_file,
     verified_vectors,
 )
-from roost.engine.storage.durable import FileRecord, is_as_written, storage_errors, verify
+from roost.engine.storage.durable import FileRecord, digest_pieces, is_as_written, storage_errors, verify
 from roost.engine.storage.large_pages import Unwanted, read_in_large_pages
 from roost.engine.storage.vector_file import VectorFile
 from roost.errors import Corruption, StorageFailure
@@ -260,7 +261,7 @@ class Segment:
             if held in self._held:
                 found: StoredVectors = self._held[held]
                 return found
-        return self._open_vectors(name)
+        return self.vectors(name) if ("content", name) in self._held else self._open_vectors(name)
 
 
 class Derived(ABC, Generic[_T]):
@@ -348,67 +349,111 @@ class SegmentIndex(Derived[VectorIndex]):
         self._unverified: tuple[VectorIndex, Bytes] | None = None
         self._is_awaited = threading.Event()
         self._verifying: threading.Thread | None = None
+        self._failure: Exception | None = None
         self._swapping = threading.Lock()
 
     def _open(self) -> None:
         super()._open()
-        if self._unverified is not None:
-            self._is_awaited.clear()
-            self._verifying = threading.Thread(
-                target=self._verify, args=self._unverified, name="roost-verify", daemon=True
-            )
-            self._unverified = None
-            self._verifying.start()
+        if self._unverified is None:
+            return
+        self._is_awaited = threading.Event()
+        given = weakref.ref(self), self._is_awaited
+        try:
+            verifying = threading.Thread(target=_verify_later, args=given, name="roost-verify", daemon=True)
+            verifying.start()
+            self._verifying = verifying
+        except RuntimeError:  # there are as many threads as the system gives
+            self._is_awaited.set()
+            _verify_later(*given)
 
     def _load(self) -> VectorIndex:
         kind = resolve_index(self.spec.index_type)
         if not kind.in_place or not _is_verified_later(self.path, self.record):
-            return self._load_verified()
+            return _verified_index(self.path, self.record, self.spec)
         with storage_errors(self.path):
             content = map_file(self.path, self.record.size_bytes)
-            index = kind.load_from(content, self.path, self.spec.metric, self._params)
+            params = resolve_params(self.spec.index_type, self.spec.params)
+            index = kind.load_from(content, self.path, self.spec.metric, params)
             advise(content, mmap.MADV_RANDOM)  # what loading reads lies together, what searches read does not
         self._unverified = index, content
         return index
 
-    def _load_verified(self, mapped: Bytes | None = None, is_wanted: Callable[[], bool] = lambda: True) -> VectorIndex:
-        kind = resolve_index(self.spec.index_type)
-        content = read_in_large_pages(self.path, self.record, mapped, is_wanted) if kind.in_place else None
-        if content is not None:
-            return kind.load_from(content, self.path, self.spec.metric, self._params)
-        verify(self.path, self.record)
-        return kind.load(self.path, self.spec.metric, self._params, mmap=True)
-
-    @property
-    def _params(self) -> Mapping[str, Any]:
-        return resolve_params(self.spec.index_type, self.spec.params)
-
-    def _verify(self, unverified: VectorIndex, content: Bytes) -> None:
+    def _replace(self, unverified: VectorIndex, verified: VectorIndex | None, problem: Exception | None) -> None:
         """Put the verified index in the place of the one that is searched meanwhile, unless that was closed."""
-        self._is_awaited.wait(VERIFIED_AFTER_S)
-        verified: VectorIndex | None = None
-        try:
-            verified = self._load_verified(content, lambda: self._opened is unverified)
-        except Unwanted:
-            return
-        except Corruption as error:
-            self._give_up(error)
-        except (StorageFailure, MemoryError) as error:
-            _log.warning("%s could not be verified: %s", self.path, error)
-            return
         with self._swapping:
-            if self._opened is unverified:
-                self._opened = verified
+            if self._opened is not unverified:
+                return
+            self.is_damaged = isinstance(problem, Corruption)
+            self._failure = None if self.is_damaged else problem
+            self._opened, self._unverified = verified, None
+        if isinstance(problem, Corruption):
+            self._give_up(problem)
+        elif problem is not None:
+            _log.warning("%s could not be verified, and is opened again when it is needed: %s", self.path, problem)
 
     def close(self) -> None:
         with self._swapping:
-            self._opened = None
+            self._opened = self._unverified = None
         self._is_awaited.set()
 
     def settle(self) -> None:
-        if self._verifying is not None:
-            self._is_awaited.set()
-            self._verifying.join()
+        with self._opening:
+            verifying = self._verifying
+        self._is_awaited.set()
+        if verifying is not None:
+            verifying.join()
+        with self._swapping:
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+
+def _verified_index(
+    path: Path,
+    record: FileRecord,
+    spec: IndexSpec,
+    mapped: Bytes | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> VectorIndex:
+    """Return the index that a file holds. Raises: Corruption, StorageFailure; Unwanted, as `read_in_large_pages`."""
+    kind, params = resolve_index(spec.index_type), resolve_params(spec.index_type, spec.params)
+    content = read_in_large_pages(path, record, mapped, is_wanted) if kind.in_place else None
+    if content is not None:
+        return kind.load_from(content, path, spec.metric, params)
+    verify(path, record)
+    return kind.load(path, spec.metric, params, mmap=True)
+
+
+def _verify_later(ref: weakref.ref[SegmentIndex], is_awaited: threading.Event) -> None:
+    """Verify the index that is searched meanwhile; what nobody holds or wants any more is read no further."""
+    is_awaited.wait(VERIFIED_AFTER_S)
+    held = ref()
+    opened = None if held is None else held._unverified
+    if held is None or opened is None:
+        return
+    (index, content), path, record, spec = opened, held.path, held.record, held.spec
+    del held, opened
+
+    def is_wanted() -> bool:
+        held = ref()
+        return held is not None and held._opened is index
+
+    verified: VectorIndex | None = None
+    problem: Exception | None = None
+    try:
+        verified = _verified_index(path, record, spec, content, is_wanted)
+    except Unwanted:
+        return
+    except Corruption as error:
+        # A writer may have removed the file of one who only reads; what is mapped stays.
+        if path.exists() or digest_pieces(len(content), lambda start, end: content[start:end].data) != record.digest:
+            problem = error
+        else:
+            verified = index
+    except (StorageFailure, MemoryError) as error:
+        problem = error
+    if (held := ref()) is not None:
+        held._replace(index, verified, problem)
 
 
 class SegmentScalarIndex(Derived[ScalarIndex]):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
-from roost.engine.index.allowed import Allowed, Doubt
+from roost.engine.index.allowed import Allowed, Recent
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
@@ -154,38 +154,40 @@ def test_bad_arguments_are_refused_whatever_the_plan(index: FaissHnsw, kept: flo
 
 
 def test_doubt_follows_the_share_of_scans() -> None:
-    doubt = Doubt()
+    doubt = Recent()
     for _ in range(400):
         doubt.note(1, 1)
-    assert doubt.share > 0.95
+    assert doubt.mean > 0.95
     for _ in range(400):
         doubt.note(1, 0)
-    assert doubt.share < 0.05
+    assert doubt.mean < 0.05
 
 
 def test_an_answer_weighs_less_the_more_there_were() -> None:
     shares = []
     for n_before in (0, 50, 10_000):
-        doubt = Doubt()
+        doubt = Recent()
         doubt.note(n_before, 0)
         doubt.note(1, 1)
-        shares.append(doubt.share)
+        shares.append(doubt.mean)
     assert shares == pytest.approx([1 / 20, 1 / 70, 1 / 100])
     doubt.note(1_000, 1_000)
-    assert doubt.share < 0.21, "answers of one call are often alike"
+    assert doubt.mean < 0.21, "answers of one call are often alike"
 
 
 def test_doubt_fades_slowly_where_another_way_is_taken() -> None:
-    doubt = Doubt()
-    doubt.fade(5)
-    assert doubt.share == 0
+    doubt = Recent()
+    doubt.fade()
+    assert doubt.mean == 0
     for _ in range(20):
         doubt.note(1, 1)
-    before = doubt.share
-    doubt.fade(100)
-    assert 0.9 * before < doubt.share < before
-    doubt.fade(10_000)
-    assert doubt.share < 0.01
+    before = doubt.mean
+    for _ in range(50):
+        doubt.fade()
+    assert 0.9 * before < doubt.mean < before
+    for _ in range(10_000):
+        doubt.fade()
+    assert doubt.mean < 0.01
 
 
 @pytest.mark.parametrize("way", ["traverse", "scan", "exact", "exact, several queries"])
@@ -196,8 +198,8 @@ def test_what_was_doubted_is_tried_again_in_time(way: str) -> None:
     graph = None if way.startswith("exact") else FaissHnsw.build(vectors, "L2", {"M": 8, "efConstruction": 20})
     sketch = None if way == "scan" else Sketch.build(vectors, "L2")
     allowed = Allowed(rng.random(4_000) < 0.9)
-    doubt = allowed.doubt if sketch is None else allowed.use(sketch).doubt
-    doubt.share = 1.0
+    doubt = allowed.doubt if sketch is None else allowed.use(sketch).extra
+    before = doubt.mean = 1.0 if sketch is None else 1_000.0
     n_queries = 3 if "several" in way else 1
 
     def ask() -> str:
@@ -206,8 +208,8 @@ def test_what_was_doubted_is_tried_again_in_time(way: str) -> None:
         return trace.steps[0].method
 
     assert [ask() for _ in range(3)] == [{"scan": "exact"}.get(way, way.partition(",")[0])] * 3
-    assert 0.99 < doubt.share < 1
-    doubt.share = 0.001
+    assert 0.99 * before < doubt.mean < before
+    doubt.mean = 0.001
     assert ask() == ("traverse" if way == "scan" else "sketch")
 
 
@@ -221,8 +223,10 @@ def test_vectors_that_no_sketch_orders_are_searched_in_the_graph() -> None:
         trace = Trace()
         search_segment(graph, vectors, query[None], K, "L2", allowed, {"ef": 64}, None, sketch, trace)
         ways.append(trace.steps[0].method)
-    assert allowed.use(sketch).doubt.share > 0, "the sketch was tried"
+    assert allowed.use(sketch).extra.mean > 0, "the sketch was tried"
     assert ways[100:].count("traverse") > 190
+    calls = [search_segment(graph, vectors, queries[:60], K, "L2", allowed, {"ef": 64}, None, sketch) for _ in range(3)]
+    assert all(np.array_equal(call.ids, calls[0].ids) for call in calls)
 
 
 def test_eight_threads_share_a_filter(index: FaissHnsw) -> None:

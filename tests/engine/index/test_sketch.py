@@ -292,7 +292,7 @@ def test_rows_that_no_axes_describe_are_compared_one_by_one() -> None:
     parts = [scan(queries[q : q + 1]) for q in range(40)]
     found = Neighbours(np.concatenate([p.ids for p in parts]), np.concatenate([p.distances for p in parts]))
     assert recall(found, queries, mask, "L2", vectors) >= 0.98
-    assert allowed.use(scan.sketch).doubt.share > 0
+    assert allowed.use(scan.sketch).extra.mean > 0
 
 
 @pytest.mark.parametrize("name", ["half of the space", "far from one query"])

@@ -16,56 +16,55 @@ SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
 
 _NEWEST_WEIGHT = 0.01
-"""Of an answer in the share of those that could not be trusted, once there were enough of them ..."""
+"""Of a query in a mean over recent ones, once there were enough of them ..."""
 
 _FIRST_WEIGHT = 0.05
 """... of the first one ..."""
 
 _CALL_WEIGHT = 0.2
-"""... and of all answers of a call at most: they are often alike."""
+"""... and of all queries of a call at most: they are often alike."""
 
 _FADING = 0.001
-"""How much of a doubt is forgotten with each query that is answered in another way, so that a few in a thousand try
-again where the other way is about as quick, and a few in a hundred where it is not."""
+"""How much is forgotten with each call that is answered in another way, so that this one is tried again in time."""
 
 
-class Doubt:
-    """The share of recent queries whose answers could not be trusted.
+class Recent:
+    """A mean over recent queries, for example of those that could not be trusted (1) among others (0).
 
-    Threads may lose an update to each other: it is an average all the same.
+    Threads may lose an update to each other: it is a mean all the same.
     """
 
     def __init__(self) -> None:
-        self.share = 0.0
+        self.mean = 0.0
         self._n_noted = 0
 
-    def note(self, n_queries: int, n_doubtful: int) -> None:
-        """Move the share towards that of these queries."""
+    def note(self, n_queries: int, total: float) -> None:
+        """Move the mean towards that of these queries, of one call."""
         n_before = self._n_noted
         self._n_noted = n_before + n_queries
-        if not (n_doubtful or self.share):
+        if not (total or self.mean):
             return
         weight = max(_NEWEST_WEIGHT, 1 / (1 / _FIRST_WEIGHT + n_before))
         kept = max(1 - _CALL_WEIGHT, (1 - weight) ** n_queries)
-        self.share = kept * self.share + (1 - kept) * n_doubtful / n_queries
+        self.mean = kept * self.mean + (1 - kept) * total / n_queries
 
-    def fade(self, n_queries: int) -> None:
-        """Note queries that were answered in another way."""
-        if self.share:
-            self.share *= (1 - _FADING) ** n_queries
+    def fade(self) -> None:
+        """Note a call that was answered in another way."""
+        if self.mean:
+            self.mean *= 1 - _FADING
 
 
 class SketchUse:
     """What searches under one filter have shown of one sketch. It holds the sketch, so that no other takes its place.
 
     Attributes:
-        doubt: of scans of the sketch.
+        extra: what scans of the sketch took after their first look, as a share of that.
         excerpt: the rows of the sketch that the filter keeps, once searches have paid for the copy. It may be taken
             back at any time, so read the attribute once for each use.
     """
 
     def __init__(self, sketch: Sketch) -> None:
-        self.doubt = Doubt()
+        self.extra = Recent()
         self.excerpt: Excerpt | None = None
         self._sketch = sketch
         self._missed_ns = 0.0
@@ -89,13 +88,13 @@ class Allowed:
     segment stay the same. Safe for any number of threads; the mask must not change.
 
     Attributes:
-        doubt: of traversals of the graph.
+        doubt: the share of queries whose traversal of the graph ended in a scan.
         is_new: whether no search has used it yet.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
-        self.doubt = Doubt()
+        self.doubt = Recent()
         self.is_new = True
         self._uses: dict[int, SketchUse] = {}
         self._firsts: dict[int, Allowed] = {}

@@ -34,7 +34,7 @@ from roost.engine.plan import (
     Task,
     excerpt_saving_ns,
     is_trusted,
-    most_doubt,
+    most_extra,
     plan_again,
     plan_search,
 )
@@ -150,25 +150,25 @@ def _search_once(
         has_excerpt=use is not None and use.excerpt is not None,
         is_new=allowed.is_new,
         skips_blocks=sketch is not None and sketch.compiled is not None and len(queries) == 1 and in_memory(vectors),
-        sketch_doubt=0.0 if use is None else use.doubt.share,
+        sketch_extra=0.0 if use is None else use.extra.mean,
     )
     allowed.is_new = False
-    plan = plan_search(task, allowed.doubt.share)
-    if use is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.share)):
+    plan = plan_search(task, allowed.doubt.mean)
+    if use is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.mean)):
         use.miss(allowed, saving_ns)
         if use.excerpt is not None:
             task = replace(task, has_excerpt=True)
-            plan = plan_search(task, allowed.doubt.share)
+            plan = plan_search(task, allowed.doubt.mean)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
     scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
     if plan == SCAN:
-        allowed.doubt.fade(len(queries))
+        allowed.doubt.fade()
         return scan(queries)
     if use is not None:
-        use.doubt.fade(len(queries))
+        use.extra.fade()
     return _traverse(index, queries, task, plan, allowed, scan, params)
 
 
@@ -213,14 +213,14 @@ def _search_sketched(
     is_tried = False
     if len(queries) == 1 and allowed.count > k and in_memory(vectors):
         lone, most = _lone_task(*counts)
-        if allowed.use(sketch).doubt.share < most:
+        if allowed.use(sketch).extra.mean < most:
             is_tried = True
             with one_thread():
                 found = LoneScan(lone, sketch, vectors, allowed, inverse_norms, known, trace)(queries, reason)
             if found is not None:
                 return found
-    doubt = allowed.use(sketch).doubt.share
-    task = replace(_unindexed(*counts), n_queries=len(queries), n_threads=n_threads(), sketch_doubt=doubt)
+    extra = allowed.use(sketch).extra.mean
+    task = replace(_unindexed(*counts), n_queries=len(queries), n_threads=n_threads(), sketch_extra=extra)
     scan = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
     if not is_tried:
         return scan(queries, reason)
@@ -235,9 +235,9 @@ def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -
 
 @lru_cache(maxsize=256)
 def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> tuple[LoneTask, float]:
-    """Return what the counts say of a scan of rows that no index covers, and from which doubt on they are compared."""
+    """Return what the counts say of a scan of rows that no index covers, and what `most_extra` gives for it."""
     task = _unindexed(n_rows, n_allowed, dim, k, n_sketched)
-    return LoneTask.of(task), most_doubt(task)
+    return LoneTask.of(task), most_extra(task)
 
 
 def _traverse(

@@ -20,6 +20,7 @@ from roost.engine.index.sketch import Sketch
 from roost.engine.plan import (
     LISTED_PER_COMPARED,
     LoneTask,
+    extra_time,
     first_look,
     further_look,
     is_complete,
@@ -74,6 +75,7 @@ class LoneScan(NamedTuple):
         use = self.allowed.use(sketch)
         n_first = first_look(task, self.known.n_rows if bound < math.inf else 0)
         look = self._look(use, asked, min(LISTED_PER_COMPARED * n_first, task.n_allowed), n_first)
+        looks: list[tuple[int, int]] = []
         while look is not None:
             n_compared, places = len(look.found), nearest_of_one(look.found, task.k, bound)
             n_next = self._further(look, places)
@@ -81,14 +83,15 @@ class LoneScan(NamedTuple):
                 self.trace.note_scan(task, 1, n_compared, reason)
                 self.trace.note_kept(int(n_next == n_compared))
             if n_next == n_compared:
-                use.doubt.note(1, 0)
+                use.extra.note(1, extra_time(task, looks, 0))
                 return Neighbours(look.rows[None, places], look.found[None, places])
             if n_next is None:
-                use.doubt.note(1, 1)
+                use.extra.note(1, extra_time(task, looks, 1))
                 if self.trace is not None:
                     self.trace.note_scan(task, 1, None, "answers not trusted: scanned")
                 return exact_search(self.vectors, query, task.k, sketch.metric, self.allowed.listed, self.inverse_norms)
             reason = "answers not trusted: compared more"
+            looks.append((1, n_next))
             if n_next <= len(look.rows):
                 look = self._compared(asked, look, n_next)
             else:

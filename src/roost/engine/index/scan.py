@@ -27,6 +27,7 @@ from roost.engine.plan import (
     LoneTask,
     Method,
     Task,
+    extra_time,
     first_look,
     further_look,
     is_complete,
@@ -59,7 +60,7 @@ class Scan:
         if self.sketch is None:
             return self._exact(queries, reason)
         if plan_scan(task) is Method.EXACT:
-            self.allowed.use(self.sketch).doubt.fade(len(queries))
+            self.allowed.use(self.sketch).extra.fade()
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
             return self.by_sketch(self.sketch, queries, reason)
@@ -93,6 +94,7 @@ class Scan:
         answer = Neighbours(np.empty((n_queries, k), np.int64), np.empty((n_queries, k), np.float32))
         still_open, scanned = np.arange(n_queries), np.empty(0, np.int64)
         n_next, n_most = first_look(self.task), most_compared(self.task)
+        looks: list[tuple[int, int]] = []
         while len(still_open):
             n_compared, asked = n_next, queries[still_open]
             numbers, is_strange = sketch.turned(asked)
@@ -114,7 +116,9 @@ class Scan:
             scanned = np.concatenate([scanned, still_open[is_blind], seen[is_left]])
             still_open, reason = seen[~is_kept & ~is_left], "answers not trusted: compared more"
             n_next = max((n for n in further if n is not None), default=n_compared)
-        use.doubt.note(n_queries, len(scanned))
+            if len(still_open):
+                looks.append((len(still_open), n_next))
+        use.extra.note(n_queries, extra_time(self.task, looks, len(scanned)))
         if len(scanned):
             _put(answer, scanned, self._exact(queries[scanned], "answers not trusted: scanned"))
         return answer

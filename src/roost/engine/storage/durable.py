@@ -67,7 +67,7 @@ def stamp_of(path: Path) -> str:
 def is_as_written(path: Path, record: FileRecord) -> bool:
     """Whether the system says that a file was not changed since it was written: damage of the disk it does not see."""
     try:
-        return stamp_of(path) == record.stamp
+        return stamp_of(path) == record.stamp and path.stat().st_size == record.size_bytes
     except OSError:
         return False
 
