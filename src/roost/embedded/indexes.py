@@ -144,7 +144,7 @@ class IndexMethods(Session):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> int:
-        """Merge segments, and rewrite those with many deleted rows, now and not in the background; returns a job's number.
+        """Merge segments, and rewrite those with many deleted rows, in the foreground; returns a job's number.
 
         Raises: CollectionNotFound, Timeout. NotSupported: clustering, or a target size.
         """
