@@ -181,6 +181,7 @@ def test_where_no_thread_is_to_be_had_it_is_verified_at_once(tmp_path: Path, mon
 def test_what_nobody_holds_any_more_is_not_verified(
     tmp_path: Path, gate: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
+    gc.collect()  # what other tests left
     before, path = large_pages._mapped.n_bytes, tmp_path / "index"
     held = SegmentIndex(path, written(path), SPEC)
     held.usable()
@@ -230,6 +231,7 @@ def test_what_lies_in_small_pieces_is_read_again_in_large_ones(tmp_path: Path) -
 
 
 def test_what_is_closed_is_not_read_further(tmp_path: Path, gate: threading.Event) -> None:
+    gc.collect()  # what other tests left
     before = large_pages._mapped.n_bytes
     held = SegmentIndex(tmp_path / "index", written(tmp_path / "index"), SPEC)
     held.usable()
