@@ -16,8 +16,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = Path("src/roost/engine/index/lone_look.c")
-LIBRARY = SOURCE.with_name("_lone_look.so")
+SOURCE = Path("src/roost/engine/index/compiled_sketch.c")
+LIBRARY = SOURCE.with_name("_compiled_sketch.so")
 FLAGS = ("-O3", "-fPIC", "-shared", "-Wall", "-Wextra")
 
 

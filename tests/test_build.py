@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from roost.engine.index import lone_look
+from roost.engine.index import compiled_sketch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +46,7 @@ def test_the_library_is_made_and_goes_into_the_wheel(build: ModuleType, tree: Pa
     assert not build_data["pure_python"] and build_data["tag"].startswith("py3-none-linux_")
     made = tree / build.LIBRARY
     assert sorted(os.listdir(made.parent)) == sorted([build.SOURCE.name, build.LIBRARY.name])
-    assert (lone_look._load(made) is None) == (lone_look.LIBRARY is None)
+    assert (compiled_sketch._load(made) is None) == (compiled_sketch.LIBRARY is None)
 
 
 @pytest.mark.parametrize("compiler", ["/there/is/none", "false"])

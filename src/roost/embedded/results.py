@@ -180,7 +180,7 @@ def search_result(hits: Hits, metric: str, output: Output, offset: int = 0, roun
     schema = hits.snapshot.schema
     primary = schema.primary.name
     make = _hit_type(primary)
-    ids = hits.keys.tolist()
+    ids = hits.listed_keys
     distances = (-hits.distances if metric in SIMILARITIES else hits.distances).tolist()
     if round_decimal > 0:
         distances = [round(distance, round_decimal) for distance in distances]

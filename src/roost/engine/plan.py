@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-_LARGEST_EXPONENT = 700.0
+LARGEST_EXPONENT = 700.0
 
 
 class Method(Enum):
@@ -87,26 +87,6 @@ class Task:
     sketch_extra: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class LoneTask:
-    """What the counts say of a scan by a sketch for one query: worked out once for many of them.
-
-    Attributes:
-        task: of one query.
-        n_first: as `first_look` gives it where nothing is known.
-        n_most: as `most_compared` gives it.
-    """
-
-    task: Task
-    n_first: int
-    n_most: int
-
-    @classmethod
-    def of(cls, task: Task) -> LoneTask:
-        """Return what the counts of a task of one query say, for more allowed rows than it asks for."""
-        return cls(task, first_look(task), most_compared(task))
-
-
 # Width for a k-th allowed row of rank R is at least this times R ...
 WIDTH_PER_RANK = 0.84
 # ... and at least the width asked for times (R / k) to this power, for data whose recall is still rising.
@@ -156,7 +136,7 @@ EARLY_FROM = 5
 # ... or while at most this share of the neighbours is expected behind the compared rows.
 MISSED_SHARE = 0.01
 # Looks after the first that are taken whatever they show.
-_LOOKS_AFTER_FIRST = 3
+LOOKS_AFTER_FIRST = 3
 # About how much more a sketch's distance grows over each further doubling of the compared rows than over the last.
 GROWTH_PER_LOOK = 1.2
 
@@ -272,7 +252,7 @@ def further_look(
         gap, spread, growth: as in `is_complete`, which `n_compared` rows are not.
     """
     if (
-        n_compared >= n_first << _LOOKS_AFTER_FIRST
+        n_compared >= n_first << LOOKS_AFTER_FIRST
         and likely_look(task, n_compared, n_most, gap, spread, growth) is None
     ):
         return None
@@ -317,7 +297,7 @@ def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: 
     Args:
         n_compared: how many rows were compared.
         gap: how far off the distance of the last compared row would have to be for such a row to belong to the answer.
-        spread: standard deviation of how far off the distances were.
+        spread: standard deviation of how far off the distances were, by those that were nearer than they seemed.
         growth: how much the distance grew over the second half of the compared rows, its last step left out.
     """
     n_behind = task.n_allowed - n_compared
@@ -328,7 +308,7 @@ def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: 
     if growth > 0:
         rate = math.log(2) * spread / growth
         exponent = rate * (rate / 2 - z)
-        if exponent < _LARGEST_EXPONENT:
+        if exponent < LARGEST_EXPONENT:
             n_missed = min(n_missed, n_compared * (math.exp(exponent) * _tail(z - rate) - _tail(z)))
     return n_missed <= MISSED_SHARE * task.k
 

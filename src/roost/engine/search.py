@@ -87,6 +87,16 @@ class Hits(NamedTuple):
             found[here] = parts[number].rows.key_column[self.row[here]]
         return found
 
+    @property
+    def listed_keys(self) -> list[Any]:
+        """The primary keys of the hits as Python's values, those of a few in fewer steps."""
+        if self.part is None or len(self.row) > _LISTED_UPTO:
+            keys: list[Any] = self.keys.tolist()
+            return keys
+        numbers, parts = self.part.tolist(), self.snapshot.parts
+        columns = {number: parts[number].rows.key_column for number in set(numbers)}
+        return [columns[number].item(row) for number, row in zip(numbers, self.row.tolist(), strict=True)]
+
     def take(self, name: str) -> pa.Array | VectorArray:
         """Return a field of the hits: Arrow for scalars, an array as it is stored for vectors."""
         return gather(self.snapshot.parts, self.part, self.row, name, self.snapshot)
@@ -243,9 +253,9 @@ def _merge_few(answers: Sequence[Neighbours], numbers: Sequence[int], k: int) ->
         parts += [number] * len(here)
     first = sorted(range(len(ids)), key=distances.__getitem__)[:k]
     merged = Neighbours(
-        np.array([[ids[i] for i in first]], np.int64), np.array([[distances[i] for i in first]], np.float32)
+        np.array([ids[i] for i in first], np.int64)[None], np.array([distances[i] for i in first], np.float32)[None]
     )
-    return merged, np.array([[parts[i] for i in first]])
+    return merged, np.array([parts[i] for i in first], np.int64)[None]
 
 
 def gather(

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
+from roost.engine.index import filtered
 from roost.engine.index.allowed import Allowed, Recent
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.engine.index.filtered import _search_graph, search_segment
 from roost.engine.index.sketch import Sketch
+from roost.engine.plan import Plan, Task
 from roost.engine.trace import Trace
 from roost.errors import DimensionMismatch, InvalidArgument
 
@@ -211,6 +213,34 @@ def test_what_was_doubted_is_tried_again_in_time(way: str) -> None:
     assert 0.99 * before < doubt.mean < before
     doubt.mean = 0.001
     assert ask() == ("traverse" if way == "scan" else "sketch")
+
+
+def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned, plan_search = [], filtered.plan_search
+
+    def noted(task: Task, doubt: float) -> Plan:
+        planned.append((task.k, doubt))
+        return plan_search(task, doubt)
+
+    monkeypatch.setattr(filtered, "plan_search", noted)
+    allowed = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.99)
+
+    def ask(k: int = K, ef: int = 32, n_queries: int = 1) -> Neighbours:
+        asked = QUERIES[:n_queries]
+        return search_segment(index, VECTORS, asked, k, index.metric, allowed, {"ef": ef})
+
+    found = [ask().ids.tolist() for _ in range(20)]
+    assert all(ids == found[0] for ids in found)
+    assert planned == [(K, 0.0)] * 2, "the first search knows less than those after it"
+    for other in ({"k": 5}, {"ef": 33}, {"n_queries": 2}):
+        planned.clear()
+        ask(**other)
+        assert planned, f"{other} needs a plan of its own"
+    ask()
+    planned.clear()
+    allowed.doubt.note(1, 1)
+    ask()
+    assert planned and planned[0][1] > 0
 
 
 def test_vectors_that_no_sketch_orders_are_searched_in_the_graph() -> None:

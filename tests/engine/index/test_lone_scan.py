@@ -1,24 +1,36 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from roost.engine.columns import FloatArray
+from roost.engine.columns import FloatArray, IntArray
+from roost.engine.index import compiled_sketch
 from roost.engine.index.allowed import Allowed
-from roost.engine.index.exact import exact_search, inverse_norms
+from roost.engine.index.compiled_sketch import LIBRARY, MAX_LISTED, CompiledSketch, Judge, Scanned
+from roost.engine.index.exact import exact_search, inverse_norms, normalised
 from roost.engine.index.filtered import search_segment
-from roost.engine.index.lone_look import Look
-from roost.engine.index.lone_scan import Known, LoneScan
-from roost.engine.index.scan import Scan
+from roost.engine.index.lone_scan import LoneScan
+from roost.engine.index.scan import lower_spread
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.sketch_frame import MAX_NUMBERS
-from roost.engine.plan import LoneTask, Task
+from roost.engine.plan import (
+    LISTED_PER_COMPARED,
+    Task,
+    first_look,
+    further_look,
+    is_complete,
+    likely_look,
+    most_compared,
+    next_look,
+    stands_early,
+)
 from roost.engine.trace import Trace
 from tests.engine.index.image_data import DIM, images
 
+compiled = pytest.mark.skipif(LIBRARY is None, reason="needs a C compiler when Roost is installed, and AVX2")
 N_ROWS, K = 12_000, 10
 METRICS = ("L2", "IP", "COSINE")
 
@@ -37,35 +49,90 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("n_first", [60, 7])
-@pytest.mark.parametrize("metric", ["L2", "COSINE"])
-def test_one_query_is_judged_as_several_are(metric: str, n_first: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On distances of any kind: off by much or little, with steps, and all equal."""
-    rng = np.random.default_rng(3)
-    task = Task(N_ROWS, N_ROWS, DIM, K, 16, lambda width: 10**9, 1, 1, n_sketched=MAX_NUMBERS)
-    sketch, allowed = Sketch.build(VECTORS, metric), Allowed(ALL)
-    scan = Scan(VECTORS, task, metric, allowed, None, sketch)
-    of_task = replace(LoneTask.of(task), n_first=n_first)
-    monkeypatch.setattr("roost.engine.index.scan.first_look", lambda task: n_first)
-    lone = LoneScan(of_task, sketch, VECTORS, allowed)
-    seen: list[int | None] = []
-    for _ in range(400):
-        seeming = np.sort(rng.choice([5.0, 0.2, 0.0]) * rng.random((1, 60)), axis=1).astype(np.float32)
-        seeming = np.round(seeming, rng.integers(1, 4))
-        found = (seeming + 7 + rng.choice([0.01, 0.3, 3.0]) * rng.normal(size=(1, 60))).astype(np.float32)
-        places = found.argsort(axis=1, kind="stable")[:, :K]
-        off = found[0] - seeming[0]
-        look = Look(np.arange(60), seeming[0], found[0], float(off.mean()), float(off.std()))
-        seen.append(lone._further(look, places[0]))
-        assert [seen[-1]] == scan._further(found, seeming, places, of_task.n_most)
-    assert set(seen) == ({60, 120} if n_first == 60 else {60, 120, None})
-    assert all(seen.count(n) > 20 for n in set(seen))
+def order_of(sketch: Sketch, query: FloatArray, vectors: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Return all rows in the order in which they seem near, at what distance they seem to be, and are."""
+    assert sketch.compiled is not None
+    n, norms = len(vectors), inverse_norms(vectors) if sketch.metric == "COSINE" else None
+    asked = normalised(query) if sketch.metric == "COSINE" else query
+    whole = Judge(1, n, n, n, 0)
+    assert sketch.compiled.scan(asked, vectors, norms, None, whole, math.inf) is not None
+    _, rows, seeming, found, _ = compiled_sketch._room._held
+    return rows[0, :n].copy(), seeming[0, :n].copy(), found[0, :n].copy()
 
 
-@pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
-def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str, way: str) -> None:
+def expected_looks(task: Task, n_known: int, seeming: FloatArray, found: FloatArray, bound: float) -> list[int]:
+    """Return how many rows a scan compares by the end of each look, as the planner's own functions say; 0 for all."""
+    n_first, n_most = first_look(task, n_known), most_compared(task)
+    n, n_listed, looks = n_first, min(LISTED_PER_COMPARED * n_first, task.n_allowed), [n_first]
+    while True:
+        off = found[:n].astype(np.float64) - seeming[:n]
+        spread, near = float(lower_spread(off.astype(np.float32))), [i for i in range(n) if found[i] < bound]
+        places = sorted(near, key=lambda i: found[i])[: task.k]
+        if bound == math.inf and stands_early(task, sum(places), n):
+            return looks
+        farthest = float(found[places[-1]]) if len(places) == task.k else bound
+
+        def judged(n: int, off: float = off.mean() - farthest, spread: float = spread) -> tuple[float, float, float]:
+            last, half = int(np.searchsorted(seeming[:n], seeming[n - 1])) - 1, n // 2 - 1
+            return float(seeming[n - 1]) + off, spread, float(seeming[max(last, half)]) - float(seeming[half])
+
+        if is_complete(task, n, *judged(n)):
+            return looks
+        if bound == math.inf:
+            further: int | None = further_look(task, n_first, n, n_most, *judged(n))
+        else:
+            before = n
+            further = next_look(task, n, n_most)
+            while further and further <= n_listed and not is_complete(task, further, *judged(further)):
+                further, before = next_look(task, further, n_most), further
+            if further and further > n_listed and n_listed == task.n_allowed:
+                further = likely_look(task, before, n_most, *judged(before))
+        if not further:
+            return [*looks, 0]
+        if further > n_listed:
+            n_listed = min(2_048 if further <= 2_048 else MAX_LISTED, task.n_allowed)
+        n = further
+        looks.append(n)
+
+
+@compiled
+@pytest.mark.parametrize("metric", METRICS)
+def test_rows_are_judged_as_the_planner_says(metric: str) -> None:
+    """With a bound and without one, of data that a sketch orders well, less well, and not at all."""
+    rng, seen = np.random.default_rng(3), set()
+    for noise in (0.0, 0.3, 0.6, 1.0, 3.0):
+        vectors = VECTORS[:6_000] + noise * rng.normal(size=(6_000, DIM)).astype(np.float32)
+        sketch, norms = Sketch.build(vectors, metric), inverse_norms(vectors) if metric == "COSINE" else None
+        task = Task(len(vectors), len(vectors), DIM, K, 0, lambda width: 10**9, 1, 1, n_sketched=sketch.n_numbers)
+        assert sketch.compiled is not None
+        for query in QUERIES + noise * rng.normal(size=QUERIES.shape).astype(np.float32):
+            if sketch.turned(query[None])[1].all() and not sketch.has_rests:
+                continue
+            asked = normalised(query[None]) if metric == "COSINE" else query[None]
+            rows, seeming, found = order_of(sketch, query[None], vectors)
+            nearest = np.sort(found)
+            for bound, n_known in ((math.inf, 0), *((float(nearest[i]), 40 * N_ROWS) for i in (0, 3, 40))):
+                scanned = sketch.compiled.scan(asked, vectors, norms, None, Judge.of(task, n_known), bound)
+                assert scanned is not None
+                looks = expected_looks(task, n_known, seeming, found, bound)
+                seen.update(looks)
+                if looks[-1] == 0:
+                    assert (scanned.looks, scanned.neighbours) == (looks[:-1], None)
+                    continue
+                assert scanned.looks == looks and scanned.neighbours is not None
+                places = [i for i in np.argsort(found[: looks[-1]], kind="stable").tolist() if found[i] < bound][:K]
+                assert scanned.neighbours.ids[0].tolist() == rows[places].tolist()
+                assert scanned.neighbours.distances[0].tolist() == found[places].tolist()
+    assert 0 in seen, "some queries were compared with all rows"
+    assert len(seen) >= 8 and max(seen) > 4 * max(first_look(task), 100), "and some had a longer list"
+
+
+@compiled
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str) -> None:
     sketch, norms, allowed = Sketch.build(VECTORS, metric), inverse_norms(VECTORS), Allowed(ALL)
-    lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, 60, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
+    task = Task(N_ROWS, N_ROWS, DIM, 60, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS)
+    judge = Judge.of(task, 40 * N_ROWS)
     compared, shared = {}, []
     for rank in (5, 60):
         n_compared = []
@@ -73,8 +140,8 @@ def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str, way
             asked = query[None]
             true = exact_search(VECTORS, asked, rank, metric, None, norms)
             farthest = float(true.distances[0, -1])
-            trace, known = Trace(), Known(farthest + 1e-6 * abs(farthest), 40 * N_ROWS)
-            found = LoneScan(lone, sketch, VECTORS, allowed, norms, known, trace)(asked, "")
+            trace, bound = Trace(), farthest + 1e-6 * abs(farthest)
+            found = LoneScan(task, judge, sketch, VECTORS, allowed, norms, bound, trace)(asked, "")
             assert found is not None
             shared.append(len(set(found.ids[0].tolist()) & set(true.ids[0].tolist())) / rank)
             n_compared.append(max(step.comparisons for step in trace.steps))
@@ -83,18 +150,19 @@ def test_the_farther_rows_may_lie_the_more_of_them_are_compared(metric: str, way
     assert compared[5] < compared[60]
 
 
+@compiled
 @pytest.mark.parametrize("metric", ["L2", "COSINE"])
-def test_no_row_at_the_bound_or_beyond_is_found(metric: str, way: str) -> None:
+def test_no_row_at_the_bound_or_beyond_is_found(metric: str) -> None:
     sketch, norms, allowed = Sketch.build(VECTORS, metric), inverse_norms(VECTORS), Allowed(ALL)
-    lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, K, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
-    shared = []
+    task = Task(N_ROWS, N_ROWS, DIM, K, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS)
+    judge, shared = Judge.of(task, 40 * N_ROWS), []
     for n_within in (0, 1, K - 1):
         for query in QUERIES[:40]:
             asked = query[None]
             true = exact_search(VECTORS, asked, K, metric, None, norms)
             bound = float(true.distances[0, n_within])
-            known = Known(bound - 1e-6 * abs(bound), 40 * N_ROWS)
-            found = LoneScan(lone, sketch, VECTORS, allowed, norms, known)(asked, "")
+            bound -= 1e-6 * abs(bound)
+            found = LoneScan(task, judge, sketch, VECTORS, allowed, norms, bound)(asked, "")
             assert found is not None and found.distances.shape == found.ids.shape
             assert set(found.ids[0].tolist()) <= set(true.ids[0, :n_within].tolist())
             shared.append(found.ids.shape[1] / max(n_within, 1))
@@ -121,20 +189,20 @@ def test_rows_behind_the_sketch_are_found_once(metric: str, way: str) -> None:
     assert allowed.first(8_000).use(sketch).extra.mean > 0, "the last way was taken"
 
 
-def test_an_order_that_says_nothing_is_asked_for_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@compiled
+def test_an_order_that_says_nothing_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.repeat(VECTORS[:1], 40_000, axis=0)
-    sketch, asked = Sketch.build(VECTORS, "L2").of(vectors), []
-    looked = LoneScan._look
+    sketch, scanned = Sketch.build(VECTORS, "L2").of(vectors), []
+    scan = CompiledSketch.scan
 
-    def noted(self: LoneScan, *arguments: Any) -> Look | None:
-        asked.append(looked(self, *arguments))
-        return asked[-1]
+    def noted(self: CompiledSketch, *arguments: Any) -> Scanned | None:
+        scanned.append(scan(self, *arguments))
+        return scanned[-1]
 
-    monkeypatch.setattr(LoneScan, "_look", noted)
+    monkeypatch.setattr(CompiledSketch, "scan", noted)
     found = search_segment(None, vectors, VECTORS[:1], K, "L2", Allowed(np.ones(40_000, bool)), {}, None, sketch)
     assert len(set(found.ids[0].tolist())) == K and not found.distances.any()
-    assert len(asked) <= 2
-    assert way == "by steps" or asked == [None]
+    assert scanned == [None]
 
 
 def test_a_cosine_without_lengths_computes_those_of_the_compared_rows_alone(
@@ -147,9 +215,17 @@ def test_a_cosine_without_lengths_computes_those_of_the_compared_rows_alone(
         return inverse_norms(vectors)
 
     monkeypatch.setattr("roost.engine.index.exact.inverse_norms", noted)
-    lone = LoneTask.of(Task(N_ROWS, N_ROWS, DIM, K, 0, lambda width: N_ROWS, 1, 1, n_sketched=MAX_NUMBERS))
-    found = LoneScan(lone, sketch, VECTORS, allowed)(QUERIES[:1], "")
-    assert found is not None and max(measured) < 2_000
-    assert (
-        found.ids.tolist() == exact_search(VECTORS, QUERIES[:1], K, "COSINE", None, inverse_norms(VECTORS)).ids.tolist()
-    )
+    found = search_segment(None, VECTORS, QUERIES[:1], K, "COSINE", allowed, {}, None, sketch)
+    assert max(measured) < 2_000
+    true = exact_search(VECTORS, QUERIES[:1], K, "COSINE", None, inverse_norms(VECTORS))
+    assert found.ids.tolist() == true.ids.tolist()
+
+
+@compiled
+@pytest.mark.parametrize("k", [1, 78, 1_000, 11_999])
+def test_any_number_of_neighbours_is_found(k: int) -> None:
+    """Of some there is no room for the list, so they are found by steps."""
+    sketch, allowed = Sketch.build(VECTORS, "L2"), Allowed(ALL)
+    true = exact_search(VECTORS, QUERIES[:1], k, "L2")
+    found = search_segment(None, VECTORS, QUERIES[:1], k, "L2", allowed, {}, None, sketch)
+    assert len(set(found.ids[0].tolist()) & set(true.ids[0].tolist())) >= 0.99 * k

@@ -9,8 +9,9 @@ import faiss
 import numpy as np
 
 from roost.engine.columns import Bitmap, IntArray, Mask
+from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import Excerpt, Sketch
-from roost.engine.plan import excerpt_cost_ns
+from roost.engine.plan import Plan, Task, excerpt_cost_ns
 
 SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
@@ -90,12 +91,15 @@ class Allowed:
     Attributes:
         doubt: the share of queries whose traversal of the graph ended in a scan.
         is_new: whether no search has used it yet.
+        settled: an index, k and width, and the task and the plan of one query that asks for these: while searches show
+            nothing that speaks against the plan, it is not made again.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Recent()
         self.is_new = True
+        self.settled: tuple[VectorIndex, int, int, Task, Plan] | None = None
         self._uses: dict[int, SketchUse] = {}
         self._firsts: dict[int, Allowed] = {}
 

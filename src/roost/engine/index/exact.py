@@ -5,7 +5,6 @@ Nothing here holds state: the functions read memory-mapped vectors in place.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TypeGuard, cast
 
@@ -24,8 +23,6 @@ from roost.errors import DimensionMismatch, InvalidArgument
 GATHER_FROM_QUERIES = 4
 # Candidates beyond k whose distances are computed again, so that rounding does not decide who is k-th.
 SPARE_CANDIDATES = 8
-# Up to so many distances are sorted by the interpreter, in about 10 us.
-_SORTED_HERE = 64
 # Floats in one block of scores or of gathered rows: 16 MiB.
 BLOCK_FLOATS = 1 << 22
 
@@ -146,43 +143,6 @@ def compare(
         np.negative(distances, out=distances)
     distances[missing] = np.inf
     return distances
-
-
-def compare_one(
-    vectors: FloatArray, query: FloatArray, rows: IntArray, metric: str, inverse_norms: FloatArray | None = None
-) -> FloatArray:
-    """Return the (1, n) distances of one query to rows, as `compare` does, in fewer steps.
-
-    Args:
-        vectors: `in_memory`.
-        query: (1, dim) float32, C-contiguous; normalised for a cosine.
-        rows: (1, n) int64, none of them negative.
-    """
-    scores, rows = np.empty(rows.shape, np.float32), np.ascontiguousarray(rows)
-    out, x, y, listed = (faiss.swig_ptr(a) for a in (scores, query, vectors, rows))
-    if metric == "L2":
-        faiss.fvec_L2sqr_by_idx(out, x, y, listed, vectors.shape[1], 1, rows.size)
-        return scores
-    faiss.fvec_inner_products_by_idx(out, x, y, listed, vectors.shape[1], 1, rows.size)
-    if metric == "COSINE":
-        scores *= _inverse_of(vectors, rows) if inverse_norms is None else inverse_norms[rows]
-    return np.negative(scores, out=scores)
-
-
-def nearest_of_one(distances: FloatArray, k: int, bound: float = math.inf) -> IntArray | list[int]:
-    """Return the slots of the k smallest of few distances ((n,) float32), nearest first, ties in their order.
-
-    NumPy's sort gives up the interpreter lock, and then may wait for it longer than this takes.
-
-    Args:
-        bound: distances that are not below it are left out, unless it is infinite.
-    """
-    if len(distances) > _SORTED_HERE:
-        first = distances.argsort(kind="stable")[:k]
-        return first if bound == math.inf else first[distances[first] < bound]
-    listed = distances.tolist()
-    slots = range(len(listed)) if bound == math.inf else [i for i, one in enumerate(listed) if one < bound]
-    return sorted(slots, key=listed.__getitem__)[:k]
 
 
 def nearest_slots(distances: FloatArray, k: int) -> IntArray:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
-from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed
+from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed, SketchUse
 from roost.engine.index.base import VectorIndex
+from roost.engine.index.compiled_sketch import Judge
 from roost.engine.index.exact import check_queries, exact_search, in_memory, merge, rank_again
 from roost.engine.index.lone_scan import NOTHING_KNOWN, Known, LoneScan
 from roost.engine.index.scan import Scan
@@ -28,7 +29,6 @@ from roost.engine.index.sketch import Sketch
 from roost.engine.index.threads import n_threads, one_thread
 from roost.engine.plan import (
     SCAN,
-    LoneTask,
     Method,
     Plan,
     Task,
@@ -136,29 +136,7 @@ def _search_once(
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.listed, inverse_norms)
     use = None if sketch is None else allowed.use(sketch)
-    task = Task(
-        len(vectors),
-        allowed.count,
-        vectors.shape[1],
-        k,
-        width,
-        partial(index.comparisons, k=k, params=params),
-        len(queries),
-        n_threads(),
-        is_rough=index.compresses and index.n_refined(1, {}) > 1,
-        n_sketched=0 if sketch is None else sketch.n_numbers,
-        has_excerpt=use is not None and use.excerpt is not None,
-        is_new=allowed.is_new,
-        skips_blocks=sketch is not None and sketch.compiled is not None and len(queries) == 1 and in_memory(vectors),
-        sketch_extra=0.0 if use is None else use.extra.mean,
-    )
-    allowed.is_new = False
-    plan = plan_search(task, allowed.doubt.mean)
-    if use is not None and (saving_ns := excerpt_saving_ns(task, plan, allowed.doubt.mean)):
-        use.miss(allowed, saving_ns)
-        if use.excerpt is not None:
-            task = replace(task, has_excerpt=True)
-            plan = plan_search(task, allowed.doubt.mean)
+    task, plan = _planned(index, vectors, len(queries), k, width, params, allowed, sketch, use)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
@@ -170,6 +148,51 @@ def _search_once(
     if use is not None:
         use.extra.fade()
     return _traverse(index, queries, task, plan, allowed, scan, params)
+
+
+def _planned(
+    index: VectorIndex,
+    vectors: StoredVectors,
+    n_queries: int,
+    k: int,
+    width: int,
+    params: Mapping[str, Any],
+    allowed: Allowed,
+    sketch: Sketch | None,
+    use: SketchUse | None,
+) -> tuple[Task, Plan]:
+    """Return what the counts say of a search under a filter, and how to do it; make an excerpt where that is due."""
+    shown_nothing = not allowed.doubt.mean and (use is None or not (use.excerpt or use.extra.mean))
+    settled = allowed.settled
+    if settled is not None and n_queries == 1 and shown_nothing and settled[:3] == (index, k, width):
+        return settled[3:]
+    task = Task(
+        len(vectors),
+        allowed.count,
+        vectors.shape[1],
+        k,
+        width,
+        partial(index.comparisons, k=k, params=params),
+        n_queries,
+        n_threads(),
+        is_rough=index.compresses and index.n_refined(1, {}) > 1,
+        n_sketched=0 if sketch is None else sketch.n_numbers,
+        has_excerpt=use is not None and use.excerpt is not None,
+        is_new=allowed.is_new,
+        skips_blocks=sketch is not None and sketch.compiled is not None and n_queries == 1 and in_memory(vectors),
+        sketch_extra=0.0 if use is None else use.extra.mean,
+    )
+    plan = plan_search(task, allowed.doubt.mean)
+    saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan, allowed.doubt.mean)
+    if n_queries == 1 and shown_nothing and not (allowed.is_new or saving_ns) and plan.method is Method.TRAVERSE:
+        allowed.settled = index, k, width, task, plan
+    allowed.is_new = False
+    if use is not None and saving_ns:
+        use.miss(allowed, saving_ns)
+        if use.excerpt is not None:
+            task = replace(task, has_excerpt=True)
+            plan = plan_search(task, allowed.doubt.mean)
+    return task, plan
 
 
 def _search_unindexed(
@@ -211,21 +234,20 @@ def _search_sketched(
     """Search rows that no index covers and that all are in the sketch."""
     counts, reason = (len(vectors), allowed.count, vectors.shape[1], k, sketch.n_numbers), "no index covers the rows"
     is_tried = False
-    if len(queries) == 1 and allowed.count > k and in_memory(vectors):
-        lone, most = _lone_task(*counts)
+    if len(queries) == 1 and sketch.compiled is not None and allowed.count > k and in_memory(vectors):
+        lone, judge, most = _lone_task(*counts, known.n_rows if known.bound < math.inf else 0)
         if allowed.use(sketch).extra.mean < most:
             is_tried = True
-            with one_thread():
-                found = LoneScan(lone, sketch, vectors, allowed, inverse_norms, known, trace)(queries, reason)
-            if found is not None:
+            scan = LoneScan(lone, judge, sketch, vectors, allowed, inverse_norms, known.bound, trace)
+            if (found := scan(queries, reason)) is not None:
                 return found
     extra = allowed.use(sketch).extra.mean
     task = replace(_unindexed(*counts), n_queries=len(queries), n_threads=n_threads(), sketch_extra=extra)
-    scan = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
+    steps = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
     if not is_tried:
-        return scan(queries, reason)
+        return steps(queries, reason)
     with one_thread():
-        return scan.by_sketch(sketch, queries, reason)
+        return steps.by_sketch(sketch, queries, reason)
 
 
 def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> Task:
@@ -234,10 +256,16 @@ def _unindexed(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -
 
 
 @lru_cache(maxsize=256)
-def _lone_task(n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int) -> tuple[LoneTask, float]:
-    """Return what the counts say of a scan of rows that no index covers, and what `most_extra` gives for it."""
+def _lone_task(
+    n_rows: int, n_allowed: int, dim: int, k: int, n_sketched: int, n_known: int
+) -> tuple[Task, Judge, float]:
+    """Return what the counts say of a scan of rows that no index covers, and what `most_extra` gives for it.
+
+    Args:
+        n_known: rows that were searched before for the same neighbours.
+    """
     task = _unindexed(n_rows, n_allowed, dim, k, n_sketched)
-    return LoneTask.of(task), most_extra(task)
+    return task, Judge.of(task, n_known), most_extra(task)
 
 
 def _traverse(

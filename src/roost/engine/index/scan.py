@@ -13,6 +13,7 @@ import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Neighbours, StoredVectors
 from roost.engine.index.allowed import Allowed, SketchUse
+from roost.engine.index.compiled_sketch import Judge
 from roost.engine.index.exact import (
     GATHER_FROM_QUERIES,
     compare,
@@ -20,11 +21,10 @@ from roost.engine.index.exact import (
     in_memory,
     nearest_slots,
 )
-from roost.engine.index.lone_scan import NOTHING_KNOWN, LoneScan
+from roost.engine.index.lone_scan import LoneScan
 from roost.engine.index.sketch import Sketch
 from roost.engine.index.threads import one_thread
 from roost.engine.plan import (
-    LoneTask,
     Method,
     Task,
     extra_time,
@@ -75,11 +75,10 @@ class Scan:
 
     def _for_one(self, sketch: Sketch, query: FloatArray, reason: str) -> Neighbours | None:
         """Answer one query in few steps; None where its order says nothing."""
-        if not in_memory(self.vectors):
+        if not in_memory(self.vectors) or sketch.compiled is None:
             return None
         task = self.task if self.task.n_queries == 1 else replace(self.task, n_queries=1)
-        lone = LoneTask.of(task)
-        scan = LoneScan(lone, sketch, self.vectors, self.allowed, self.inverse_norms, NOTHING_KNOWN, self.trace)
+        scan = LoneScan(task, Judge.of(task), sketch, self.vectors, self.allowed, self.inverse_norms, trace=self.trace)
         return scan(query, reason)
 
     def _first(self, sketch: Sketch, use: SketchUse, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
@@ -139,7 +138,7 @@ class Scan:
         # The distances have steps: what is equal to the last may go on behind it, so growth is up to the step before.
         steps = np.maximum(np.count_nonzero(seeming < last, axis=1) - 1, half)
         growths = seeming[np.arange(len(seeming)), steps] - seeming[:, half]
-        sums, spreads = places.sum(axis=1).tolist(), beyond.std(axis=1).tolist()
+        sums, spreads = places.sum(axis=1).tolist(), lower_spread(beyond).tolist()
         further: list[int | None] = []
         for total, *one in zip(sums, gaps.tolist(), spreads, growths.tolist(), strict=True):
             if stands_early(task, total, n_compared) or is_complete(task, n_compared, *one):
@@ -151,3 +150,15 @@ class Scan:
 
 def _put(answer: Neighbours, where: IntArray, found: Neighbours) -> None:
     answer.ids[where], answer.distances[where] = found.ids, found.distances
+
+
+def lower_spread(off: FloatArray) -> FloatArray:
+    """Return the root mean square of what is below the mean of (..., n) numbers, which is (...).
+
+    Of a normal distribution that is the standard deviation. The errors of a sketch have a long tail of rows that are
+    farther than they seem; what rows behind the compared ones may belong to the answer is told by the others.
+    Source: Fechner 1897, "Kollektivmasslehre": a distribution of two normal halves.
+    """
+    below = np.minimum(off - off.mean(axis=-1, keepdims=True), 0)
+    spread: FloatArray = np.sqrt(np.square(below).sum(axis=-1) / np.maximum(np.count_nonzero(below, axis=-1), 1))
+    return spread

@@ -9,7 +9,6 @@ vectors. A filter costs little, whichever rows it keeps, and that is what a sket
 from __future__ import annotations
 
 import itertools
-import math
 import threading
 import weakref
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
-from roost.engine.index.lone_look import LIBRARY, MAX_ROWS, CompiledSketch
+from roost.engine.index.compiled_sketch import LIBRARY, MAX_ROWS, CompiledSketch
 from roost.engine.index.narrow import as_float32
 from roost.engine.index.sketch_frame import MAX_NUMBERS, Frame, beyond_axes, compared
 from roost.errors import Corruption
@@ -79,7 +78,7 @@ class Sketch:
         self.has_rests = frame.has_rest
         self._frame = frame
         self._transform = frame.for_queries()
-        self._matrix, self._moved = frame.turn()
+        self._moved = frame.turn()[1]
         self._levels = levels
         self._codes = codes
         self._rest = rest
@@ -177,27 +176,6 @@ class Sketch:
         if self.has_rests:
             numbers[:, -1] = np.where(is_strange, 1, _SHARED) * rests
         return numbers, is_strange
-
-    def turned_one(self, query: FloatArray) -> FloatArray | None:
-        """Return the numbers of one query as `turned` does, in fewer steps; None where rows cannot be ordered by them.
-
-        Args:
-            query: (1, dim) float32, C-contiguous; normalised for a cosine.
-        """
-        frame = self._frame
-        numbers: FloatArray = np.matmul(query, self._matrix)
-        numbers += self._moved
-        asked, dim, n_axes = faiss.swig_ptr(query), query.shape[1], len(frame.axes)
-        along = numbers[0, :n_axes]
-        along_axes = float(np.vdot(along, along))
-        if self.metric == "IP":
-            is_strange = faiss.fvec_norm_L2sqr(asked, dim) * (1 - self._rest**2) > along_axes
-        else:
-            rest = math.sqrt(max(0.0, faiss.fvec_L2sqr(asked, faiss.swig_ptr(frame.mean), dim) - along_axes))
-            is_strange = rest > self._rest
-            if self.has_rests:
-                numbers[0, -1] = rest if is_strange else _SHARED * rest
-        return None if is_strange and not self.has_rests else numbers
 
     def lend(self, rows: IntArray, holder: Holder) -> None:
         """Give a holder a copy of some rows; those of others that were not used for longest make room for it.

@@ -1,17 +1,21 @@
-/* One query's look at a sketch: its rows in the order in which they seem near, and the distances of the first of them.
+/* One query answered from a sketch: its rows in the order in which they seem near, of which the first are compared in
+   full, and more until the nearest are among them.
 
-   `lone_look.py` describes the arguments and sees to it that they fit; nothing is checked here. All memory is the
+   `compiled_sketch.py` describes the arguments and sees to it that they fit; nothing is checked here. All memory is the
    caller's, and any number of threads may call at once.
 
    Source: André, Kermarrec and Le Scouarnec 2015, "Cache locality is not enough: high-performance nearest neighbor
    search with product quantization fast scan". */
 
 #include <math.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 enum { BLOCK = 32, LEVELS = 16, MAX_NUMBERS = 64 };
-enum { MAX_LISTED = 2048, ROOM = 4 * MAX_LISTED };
+enum { LONGER_LIST = 2048, MAX_LISTED = 8192, ROOM = 4 * MAX_LISTED, MAX_LOOKS = 16 };
+enum { UNORDERED = -1, ALL_ROWS = -2 };
+enum { FETCHED = 2 }; /* how many rows ahead memory is told which is compared */
 enum { L2 = 0, INNER_PRODUCT = 1, COSINE = 2 };
 
 typedef struct {
@@ -25,6 +29,33 @@ typedef struct {
     double rest;           /* a query is strange that lies farther from the axes */
     double shared;         /* of its way beyond the axes that is not */
 } Sketch;
+
+/* How the rows that were compared are judged; `plan.py` tells of the numbers. */
+typedef struct {
+    int64_t k, n_allowed;          /* more than k */
+    int64_t n_first, n_listed;     /* rows to compare first, and to list for that */
+    int64_t n_most;                /* rows to compare before all of them cost less */
+    int64_t early_from, looks_after_first;
+    double early_share, most_missed, growth_per_look, largest_exponent;
+} Judge;
+
+typedef struct {
+    const float *query;         /* (dim) */
+    const float *vectors;       /* (any number, dim) */
+    const float *inverse_norms; /* of the vectors, for a cosine; otherwise none */
+    const uint8_t *allowed;     /* a bit for each row of the sketch that may be found; none where all may be */
+    double bound;               /* rows at this distance and beyond are not found */
+} Query;
+
+/* Where a scan puts what it finds. */
+typedef struct {
+    uint64_t *keys;                    /* (2 * ROOM) */
+    int64_t *rows;                     /* (MAX_LISTED), those that seem nearest, nearest first */
+    float *seeming, *found;            /* (MAX_LISTED), their distances by the sketch, and in full */
+    int64_t *places, *ids;             /* (MAX_LISTED), of the answer: where its rows are listed, and their numbers */
+    float *distances;                  /* (MAX_LISTED) */
+    int64_t n_looks, looks[MAX_LOOKS]; /* how many looks it took, and rows that were compared by the end of each */
+} Room;
 
 #ifndef ROOST_SOURCE
 #define ROOST_SOURCE 0
@@ -61,10 +92,15 @@ FAST static inline float sum_of(__m256 v) {
     return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
-FAST static float product(const float *a, const float *b, int64_t n) {
+/* Have the n floats from i on, of what is read soon, fetched into the cache; none where there is none. */
+static inline void fetch(const float *soon, int64_t i, int64_t n) {
+    for (int64_t j = i; soon && j < i + n; j += 16) __builtin_prefetch(soon + j);
+}
+
+FAST static float product(const float *a, const float *b, int64_t n, const float *soon) {
     __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
     int64_t i = 0;
-    for (; i + 32 <= n; i += 32)
+    for (; i + 32 <= n; fetch(soon, i, 32), i += 32)
         for (int j = 0; j < 4; j++)
             sums[j] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8 * j), _mm256_loadu_ps(b + i + 8 * j), sums[j]);
     for (; i + 8 <= n; i += 8) sums[0] = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), sums[0]);
@@ -73,10 +109,10 @@ FAST static float product(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-FAST static float squared_distance(const float *a, const float *b, int64_t n) {
+FAST static float squared_distance(const float *a, const float *b, int64_t n, const float *soon) {
     __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
     int64_t i = 0;
-    for (; i + 32 <= n; i += 32)
+    for (; i + 32 <= n; fetch(soon, i, 32), i += 32)
         for (int j = 0; j < 4; j++) {
             __m256 d = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8 * j), _mm256_loadu_ps(b + i + 8 * j));
             sums[j] = _mm256_fmadd_ps(d, d, sums[j]);
@@ -94,12 +130,12 @@ FAST static float squared_distance(const float *a, const float *b, int64_t n) {
 FAST static int turn(const Sketch *sketch, const float *query, float *numbers) {
     double along = 0;
     for (int64_t i = 0; i < sketch->n_axes; i++) {
-        numbers[i] = product(sketch->axes + i * sketch->dim, query, sketch->dim) + sketch->moved[i];
+        numbers[i] = product(sketch->axes + i * sketch->dim, query, sketch->dim, NULL) + sketch->moved[i];
         along += (double)numbers[i] * numbers[i];
     }
     if (sketch->metric == INNER_PRODUCT)
-        return !((1 - sketch->rest * sketch->rest) * product(query, query, sketch->dim) > along);
-    double beyond = squared_distance(query, sketch->mean, sketch->dim) - along;
+        return !((1 - sketch->rest * sketch->rest) * product(query, query, sketch->dim, NULL) > along);
+    double beyond = squared_distance(query, sketch->mean, sketch->dim, NULL) - along;
     double rest = beyond > 0 ? sqrt(beyond) : 0;
     int is_strange = rest > sketch->rest;
     if (sketch->n_numbers == sketch->n_axes) return !is_strange;
@@ -233,43 +269,154 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
     return n_keys < n ? n_keys : n;
 }
 
-/* List the rows that seem nearest to a query, and compare the first of them.
+/* Say how much of a normal distribution lies beyond so many standard deviations. */
+static double tail_of(double z) { return 0.5 * erfc(z / sqrt(2.0)); }
 
-   `keys` has room for twice ROOM numbers; `off` becomes the mean and the standard deviation of the distances less what
-   they seem to be. Returns n_listed; less where the order says nothing. */
-FAST int64_t roost_look(const Sketch *sketch, const float *query, const float *vectors, const float *inverse_norms,
-                        const uint8_t *allowed, int64_t n_listed, int64_t n_compared, uint64_t *keys, int64_t *rows,
-                        float *seeming, float *found, double *off) {
+/* As `is_complete` in `plan.py`. */
+static int is_complete(const Judge *judge, int64_t n_compared, double gap, double spread, double growth) {
+    int64_t n_behind = judge->n_allowed - n_compared;
+    if (n_behind <= 0 || spread <= 0) return n_behind <= 0 || gap >= 0;
+    double z = gap / spread, n_missed = (double)n_behind * tail_of(z);
+    if (growth > 0) {
+        double rate = log(2.0) * spread / growth, exponent = rate * (rate / 2 - z);
+        if (exponent < judge->largest_exponent)
+            n_missed = fmin(n_missed, (double)n_compared * (exp(exponent) * tail_of(z - rate) - tail_of(z)));
+    }
+    return n_missed <= judge->most_missed;
+}
+
+/* As `next_look` in `plan.py`; 0 for all rows. */
+static int64_t next_look(const Judge *judge, int64_t n_compared) {
+    int64_t further = 2 * n_compared < judge->n_allowed ? 2 * n_compared : judge->n_allowed;
+    return further > judge->n_most ? 0 : further;
+}
+
+/* As `likely_look` in `plan.py`; 0 for all rows. */
+static int64_t likely_look(const Judge *judge, int64_t n_compared, double gap, double spread, double growth) {
+    int64_t further = next_look(judge, n_compared);
+    while (further && further < judge->n_allowed) {
+        growth *= judge->growth_per_look;
+        gap += growth;
+        if (is_complete(judge, further, gap, spread, growth)) break;
+        further = next_look(judge, further);
+    }
+    return further;
+}
+
+/* Give how much the distances of the first n rows, ascending, grew over their second half, the last step left out. */
+static double growth_of(const float *seeming, int64_t n) {
+    int64_t half = n / 2 - 1, step = n - 1;
+    while (step > half && seeming[step] >= seeming[n - 1]) step--;
+    return (double)seeming[step] - seeming[half];
+}
+
+/* What the rows that were compared with a query have shown. */
+typedef struct {
+    int64_t n_listed, n_compared, n_found;
+    double mean, spread; /* of the distances less what they seem to be; the spread by what is below the mean */
+} Seen;
+
+/* Compare rows of the list up to the n-th; keep the k nearest below the bound, nearest first, ties in their order. */
+FAST static void compare(const Sketch *sketch, const Judge *judge, const Query *asked, Room *room, Seen *seen,
+                         int64_t n) {
+    for (int64_t i = seen->n_compared; i < n; i++) {
+        const float *row = asked->vectors + room->rows[i] * sketch->dim;
+        const float *soon = i + FETCHED < n ? asked->vectors + room->rows[i + FETCHED] * sketch->dim : NULL;
+        float distance = sketch->metric == L2 ? squared_distance(asked->query, row, sketch->dim, soon)
+                                              : -product(asked->query, row, sketch->dim, soon);
+        if (asked->inverse_norms) distance *= asked->inverse_norms[room->rows[i]];
+        room->found[i] = distance;
+        int64_t slot = seen->n_found, k = judge->k;
+        if (!(distance < asked->bound) || (slot == k && !(distance < room->distances[k - 1]))) continue;
+        if (slot == k) slot--;
+        else seen->n_found++;
+        for (; slot > 0 && room->distances[slot - 1] > distance; slot--) {
+            room->distances[slot] = room->distances[slot - 1];
+            room->places[slot] = room->places[slot - 1];
+        }
+        room->distances[slot] = distance;
+        room->places[slot] = i;
+    }
+    seen->n_compared = n;
+    double sum = 0, squares = 0, n_below = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)room->found[i] - room->seeming[i];
+    seen->mean = sum / (double)n;
+    for (int64_t i = 0; i < n; i++) {
+        double off = (double)room->found[i] - room->seeming[i] - seen->mean;
+        if (off < 0) squares += off * off, n_below++;
+    }
+    seen->spread = n_below > 0 ? sqrt(squares / n_below) : 0;
+}
+
+/* Give how many rows to compare: as many as were where these hold the nearest; 0 for all rows. */
+static int64_t further_of(const Judge *judge, const Query *asked, const Room *room, const Seen *seen) {
+    int64_t n = seen->n_compared, k = judge->k;
+    int is_bounded = asked->bound < INFINITY;
+    if (!is_bounded) {
+        if (seen->n_found < k) return 0;
+        double places = 0;
+        for (int64_t i = 0; i < k; i++) places += (double)room->places[i];
+        /* As `stands_early` in `plan.py`. Of rows behind others few belong to the answer: places say little there. */
+        if (k >= judge->early_from && places / (double)k - (double)(k - 1) / 2 <= judge->early_share * (double)n)
+            return n;
+    }
+    double off = seen->mean - (seen->n_found == k ? (double)room->distances[k - 1] : asked->bound);
+    double gap = room->seeming[n - 1] + off, growth = growth_of(room->seeming, n), spread = seen->spread;
+    if (is_complete(judge, n, gap, spread, growth)) return n;
+    int64_t further = next_look(judge, n);
+    if (!is_bounded) { /* as `further_look` in `plan.py` */
+        int is_late = n >= judge->n_first << judge->looks_after_first;
+        return is_late && !likely_look(judge, n, gap, spread, growth) ? 0 : further;
+    }
+    for (; further && further <= seen->n_listed; further = next_look(judge, n)) {
+        gap = room->seeming[further - 1] + off;
+        growth = growth_of(room->seeming, further);
+        if (is_complete(judge, further, gap, spread, growth)) return further;
+        n = further;
+    }
+    /* A longer list shows better than what is known how many rows it takes. */
+    int64_t longest = MAX_LISTED < judge->n_allowed ? MAX_LISTED : judge->n_allowed;
+    return seen->n_listed < longest ? further : likely_look(judge, n, gap, spread, growth);
+}
+
+/* Find the nearest rows to a query, below its bound, in looks at longer and longer beginnings of their order.
+
+   Returns how many were found: their numbers in `room->ids`, nearest first, and their distances; UNORDERED where the
+   order says nothing; ALL_ROWS where it takes a comparison of all. `room->looks` says how many rows were compared by
+   the end of each look, and `room->n_looks` how many there were. */
+FAST int64_t roost_scan(const Sketch *sketch, const Judge *judge, const Query *asked, Room *room) {
     float numbers[MAX_NUMBERS], step;
     uint8_t tables[MAX_NUMBERS * LEVELS] = {0};
-    if (!turn(sketch, query, numbers)) return 0;
+    Seen seen = {0};
+    room->n_looks = 0;
+    if (!turn(sketch, asked->query, numbers)) return UNORDERED;
     float common = tabulate(sketch, numbers, tables, &step), scale = sketch->metric == COSINE ? 0.5f : 1.0f;
-    n_listed = list_rows(sketch, tables, allowed, n_listed, keys, keys + ROOM);
-    if (n_listed < n_compared) return 0;
-    for (int64_t i = 0; i < n_listed; i++) {
-        int64_t place = (int64_t)(uint32_t)keys[i];
-        rows[i] = sketch->rows ? sketch->rows[place] : place;
-        seeming[i] = scale * (common + step * (float)(keys[i] >> 32));
+    int64_t n_next = judge->n_first, n_wanted = judge->n_listed;
+    while (room->n_looks < MAX_LOOKS) {
+        if (n_next > seen.n_listed) {
+            if (n_next > n_wanted) n_wanted = n_next <= LONGER_LIST ? LONGER_LIST : MAX_LISTED;
+            if (n_wanted > judge->n_allowed) n_wanted = judge->n_allowed;
+            if (n_next > n_wanted) return ALL_ROWS;
+            seen.n_listed = list_rows(sketch, tables, asked->allowed, n_wanted, room->keys, room->keys + ROOM);
+            if (seen.n_listed < n_wanted) return UNORDERED;
+            for (int64_t i = 0; i < n_wanted; i++) {
+                int64_t place = (int64_t)(uint32_t)room->keys[i];
+                room->rows[i] = sketch->rows ? sketch->rows[place] : place;
+                room->seeming[i] = scale * (common + step * (float)(room->keys[i] >> 32));
+            }
+        }
+        compare(sketch, judge, asked, room, &seen, n_next);
+        room->looks[room->n_looks++] = n_next;
+        n_next = further_of(judge, asked, room, &seen);
+        if (n_next == seen.n_compared) {
+            for (int64_t i = 0; i < seen.n_found; i++) room->ids[i] = room->rows[room->places[i]];
+            return seen.n_found;
+        }
+        if (!n_next) return ALL_ROWS;
     }
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < n_compared; i++) {
-        const float *row = vectors + rows[i] * sketch->dim;
-        if (i + 1 < n_compared)
-            for (int j = 0; j < 8; j++) __builtin_prefetch((const char *)(vectors + rows[i + 1] * sketch->dim) + 64 * j);
-        if (sketch->metric == L2) found[i] = squared_distance(query, row, sketch->dim);
-        else found[i] = -product(query, row, sketch->dim);
-        if (inverse_norms) found[i] *= inverse_norms[rows[i]];
-        sum += (double)found[i] - seeming[i];
-    }
-    off[0] = sum / (double)n_compared;
-    for (int64_t i = 0; i < n_compared; i++) {
-        double beyond = (double)found[i] - seeming[i] - off[0];
-        squares += beyond * beyond;
-    }
-    off[1] = sqrt(squares / (double)n_compared);
-    return n_listed;
+    return ALL_ROWS;
 }
 #else
 int roost_is_supported(void) { return 0; }
-void roost_look(void) {}
+void roost_scan(void) {}
 #endif
