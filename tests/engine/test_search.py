@@ -50,6 +50,25 @@ def test_more_hits_asked_for_than_there_are_rows(collection: Collection) -> None
     assert sorted(hits.keys[:70].tolist()) == sorted(MODEL)
 
 
+@pytest.mark.parametrize("n_queries", [1, 9])
+@pytest.mark.parametrize("is_string", [False, True])
+def test_keys_are_listed_as_they_are_in_the_column(db_path: Path, n_queries: int, is_string: bool) -> None:
+    database = Database.open(db_path)
+    try:
+        schema = make_schema(string_keys=is_string)
+        collection = database.create_collection("default", "c", schema)
+        for start in (0, 40):
+            collection.flush()
+            numbers = range(start, start + 40)
+            collection.insert(make_batch(schema, [f"k{i}" for i in numbers] if is_string else numbers, 1))
+        hits = nearest(collection, vectors_of(range(36, 36 + n_queries), [1] * n_queries), 12)
+        assert hits.part is not None and len(set(hits.part.tolist())) > 1
+        assert hits.listed_keys == hits.keys.tolist()
+        assert {type(key) for key in hits.listed_keys} == {str if is_string else int}
+    finally:
+        database.close()
+
+
 @pytest.mark.parametrize(("low", "high"), [(None, 0.5), (0.2, None), (0.2, 0.5), (0.5, 0.2), (-1e9, 1e9)])
 def test_a_ring_of_distances(collection: Collection, low: float | None, high: float | None) -> None:
     metric = metric_of(collection)

@@ -29,6 +29,15 @@ def test_views_stay_as_they_were() -> None:
         views[0][0, 0] = 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.uint8])
+def test_vectors_begin_with_a_cache_line(dtype: type) -> None:
+    buffer = VectorBuffer((3,), np.dtype(dtype))
+    for n_rows in (1, 300, 5_000, 20_000):
+        buffer.append(rows(0, n_rows).astype(dtype))
+        laid = buffer.first(n_rows)
+        assert laid.ctypes.data % 64 == 0 and laid.flags.c_contiguous and laid.dtype == dtype
+
+
 def test_an_empty_buffer_has_its_dimension() -> None:
     assert VectorBuffer((3,), np.dtype(np.float32)).first(0).shape == (0, 3)
 

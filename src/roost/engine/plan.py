@@ -135,6 +135,8 @@ EARLY_SHARE = 0.08
 EARLY_FROM = 5
 # ... or while at most this share of the neighbours is expected behind the compared rows.
 MISSED_SHARE = 0.01
+# Rows at fewer distances by the sketch say nothing of those behind them: most are equal to others.
+DISTINCT_FROM = 24
 # Looks after the first that are taken whatever they show.
 LOOKS_AFTER_FIRST = 3
 # About how much more a sketch's distance grows over each further doubling of the compared rows than over the last.
@@ -276,13 +278,23 @@ def likely_look(task: Task, n_compared: int, n_most: int, gap: float, spread: fl
     return further
 
 
-def stands_early(task: Task, sum_of_places: float, n_compared: int) -> bool:
+def is_judged(task: Task, n_compared: int, n_distinct: int) -> bool:
+    """Say whether the rows of a sketch's order that were compared tell anything of those behind them.
+
+    Args:
+        n_distinct: at how many different distances they seem to be.
+    """
+    return n_distinct >= DISTINCT_FROM or n_compared >= task.n_allowed
+
+
+def stands_early(task: Task, sum_of_places: float, n_compared: int, n_distinct: int) -> bool:
     """Say whether the nearest rows stand so early in a sketch's order that few can stand behind the compared rows.
 
     Args:
         sum_of_places: of the k nearest in the order, from 0.
+        n_distinct: at how many different distances these are.
     """
-    return task.k >= EARLY_FROM and sum_of_places / task.k - (task.k - 1) / 2 <= EARLY_SHARE * n_compared
+    return n_distinct >= EARLY_FROM and sum_of_places / task.k - (task.k - 1) / 2 <= EARLY_SHARE * n_compared
 
 
 def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: float) -> bool:

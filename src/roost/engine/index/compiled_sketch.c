@@ -35,7 +35,7 @@ typedef struct {
     int64_t k, n_allowed;          /* more than k */
     int64_t n_first, n_listed;     /* rows to compare first, and to list for that */
     int64_t n_most;                /* rows to compare before all of them cost less */
-    int64_t early_from, looks_after_first;
+    int64_t distinct_from, early_from, looks_after_first;
     double early_share, most_missed, growth_per_look, largest_exponent;
 } Judge;
 
@@ -310,6 +310,13 @@ static double growth_of(const float *seeming, int64_t n) {
     return (double)seeming[step] - seeming[half];
 }
 
+/* Give how many different numbers there are among n that ascend. */
+static int64_t n_distinct_of(const float *ascending, int64_t n) {
+    int64_t n_distinct = n > 0;
+    for (int64_t i = 1; i < n; i++) n_distinct += ascending[i] != ascending[i - 1];
+    return n_distinct;
+}
+
 /* What the rows that were compared with a query have shown. */
 typedef struct {
     int64_t n_listed, n_compared, n_found;
@@ -352,12 +359,15 @@ FAST static void compare(const Sketch *sketch, const Judge *judge, const Query *
 static int64_t further_of(const Judge *judge, const Query *asked, const Room *room, const Seen *seen) {
     int64_t n = seen->n_compared, k = judge->k;
     int is_bounded = asked->bound < INFINITY;
+    int64_t n_distinct = n_distinct_of(room->seeming, n);
+    if (n_distinct < judge->distinct_from && n < judge->n_allowed) return next_look(judge, n); /* as `is_judged` */
     if (!is_bounded) {
         if (seen->n_found < k) return 0;
         double places = 0;
         for (int64_t i = 0; i < k; i++) places += (double)room->places[i];
         /* As `stands_early` in `plan.py`. Of rows behind others few belong to the answer: places say little there. */
-        if (k >= judge->early_from && places / (double)k - (double)(k - 1) / 2 <= judge->early_share * (double)n)
+        int is_clear = n_distinct_of(room->distances, k) >= judge->early_from;
+        if (is_clear && places / (double)k - (double)(k - 1) / 2 <= judge->early_share * (double)n)
             return n;
     }
     double off = seen->mean - (seen->n_found == k ? (double)room->distances[k - 1] : asked->bound);

@@ -19,6 +19,7 @@ import numpy as np
 
 from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray, Neighbours
 from roost.engine.plan import (
+    DISTINCT_FROM,
     EARLY_FROM,
     EARLY_SHARE,
     GROWTH_PER_LOOK,
@@ -60,7 +61,7 @@ class Judge(ctypes.Structure):
     """How the rows that a scan compares are judged: `Judge` in `compiled_sketch.c`."""
 
     _fields_: ClassVar[Any] = _fields(
-        integers="k n_allowed n_first n_listed n_most early_from looks_after_first",
+        integers="k n_allowed n_first n_listed n_most distinct_from early_from looks_after_first",
         reals="early_share most_missed growth_per_look largest_exponent",
     )
 
@@ -75,7 +76,8 @@ class Judge(ctypes.Structure):
         n_first, missed = first_look(task, n_known), MISSED_SHARE * task.k
         n_listed = min(LISTED_PER_COMPARED * n_first, task.n_allowed)
         counts = (task.k, task.n_allowed, n_first, n_listed, most_compared(task))
-        return cls(*counts, EARLY_FROM, LOOKS_AFTER_FIRST, EARLY_SHARE, missed, GROWTH_PER_LOOK, LARGEST_EXPONENT)
+        when = (DISTINCT_FROM, EARLY_FROM, LOOKS_AFTER_FIRST)
+        return cls(*counts, *when, EARLY_SHARE, missed, GROWTH_PER_LOOK, LARGEST_EXPONENT)
 
     @property
     def fits(self) -> bool:

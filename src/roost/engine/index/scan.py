@@ -31,7 +31,9 @@ from roost.engine.plan import (
     first_look,
     further_look,
     is_complete,
+    is_judged,
     most_compared,
+    next_look,
     plan_scan,
     stands_early,
 )
@@ -139,9 +141,15 @@ class Scan:
         steps = np.maximum(np.count_nonzero(seeming < last, axis=1) - 1, half)
         growths = seeming[np.arange(len(seeming)), steps] - seeming[:, half]
         sums, spreads = places.sum(axis=1).tolist(), lower_spread(beyond).tolist()
+        nearest = found[np.arange(len(found))[:, None], places]
+        distinct = zip(_n_distinct(seeming), _n_distinct(nearest), strict=True)
         further: list[int | None] = []
-        for total, *one in zip(sums, gaps.tolist(), spreads, growths.tolist(), strict=True):
-            if stands_early(task, total, n_compared) or is_complete(task, n_compared, *one):
+        for total, (n_seeming, n_nearest), *one in zip(
+            sums, distinct, gaps.tolist(), spreads, growths.tolist(), strict=True
+        ):
+            if not is_judged(task, n_compared, n_seeming):
+                further.append(next_look(task, n_compared, n_most))
+            elif stands_early(task, total, n_compared, n_nearest) or is_complete(task, n_compared, *one):
                 further.append(n_compared)
             else:
                 further.append(further_look(task, first_look(task), n_compared, n_most, *one))
@@ -150,6 +158,12 @@ class Scan:
 
 def _put(answer: Neighbours, where: IntArray, found: Neighbours) -> None:
     answer.ids[where], answer.distances[where] = found.ids, found.distances
+
+
+def _n_distinct(ascending: FloatArray) -> list[int]:
+    """Return how many different numbers each row of (n, m) holds."""
+    counts: list[int] = (1 + np.count_nonzero(np.diff(ascending, axis=1), axis=1)).tolist()
+    return counts
 
 
 def lower_spread(off: FloatArray) -> FloatArray:
