@@ -206,12 +206,22 @@ static void sort_keys(uint64_t *keys, int64_t n, uint64_t *spare) {
     }
 }
 
-/* Say whether any row of a block, which a bitmap of all rows describes, is allowed. */
-static int is_open(const uint8_t *allowed, int64_t start, int64_t n_rows) {
-    uint32_t bits = 0;
-    int64_t n_bytes = (n_rows - start + 7) / 8;
-    memcpy(&bits, allowed + start / 8, (size_t)(n_bytes < BLOCK / 8 ? n_bytes : BLOCK / 8));
-    return bits != 0;
+/* Give a bit for each row of a block that is there and that a bitmap of all rows allows, if there is one. */
+static uint32_t open_rows(const uint8_t *allowed, int64_t start, int64_t n_rows) {
+    int64_t n_here = n_rows - start < BLOCK ? n_rows - start : BLOCK;
+    uint32_t bits = n_here < BLOCK ? ((uint32_t)1 << n_here) - 1 : UINT32_MAX, given = 0;
+    if (!allowed) return bits;
+    memcpy(&given, allowed + start / 8, (size_t)(n_here + 7) / 8);
+    return bits & given;
+}
+
+/* Give a bit for each row of a block whose sum is at most so much. */
+FAST static inline uint32_t rows_upto(const __m256i sums[2], uint32_t most) {
+    __m256i bound = _mm256_set1_epi16((short)most);
+    __m256i first = _mm256_cmpeq_epi16(_mm256_min_epu16(sums[0], bound), sums[0]);
+    __m256i second = _mm256_cmpeq_epi16(_mm256_min_epu16(sums[1], bound), sums[1]);
+    __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(first, second), 0xd8);
+    return (uint32_t)_mm256_movemask_epi8(both);
 }
 
 /* Keep the keys whose sum is below a bound, in their order. Returns how many they are. */
@@ -237,28 +247,21 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
     for (int64_t start = 0; start < sketch->n_rows; start += BLOCK) {
         __m256i sums[2];
         uint16_t listed[BLOCK];
-        if (allowed && !is_open(allowed, start, sketch->n_rows)) continue;
+        uint32_t rows = open_rows(allowed, start, sketch->n_rows);
+        if (!rows) continue;
         add_up(sketch->blocks + start * n_pairs, tables, n_pairs, sums);
-        __m256i most = _mm256_set1_epi16((short)(range * STEP + STEP - 1));
-        uint32_t masks[2];
-        for (int half = 0; half < 2; half++)
-            masks[half] = (uint32_t)_mm256_movemask_epi8(
-                _mm256_cmpeq_epi16(_mm256_min_epu16(sums[half], most), sums[half]));
-        if (!(masks[0] | masks[1])) continue;
+        rows &= rows_upto(sums, range * STEP + STEP - 1);
+        if (!rows) continue;
         _mm256_storeu_si256((__m256i *)listed, sums[0]);
         _mm256_storeu_si256((__m256i *)(listed + 16), sums[1]);
-        for (int half = 0; half < 2; half++)
-            for (uint32_t mask = masks[half] & 0x55555555u; mask; mask &= mask - 1) {
-                int place = 16 * half + __builtin_ctz(mask) / 2;
-                int64_t row = start + place;
-                if (row >= sketch->n_rows) break;
-                if (allowed && !(allowed[row >> 3] >> (row & 7) & 1)) continue;
-                if (listed[place] / STEP > range) continue;
-                keys[n_keys++] = (uint64_t)listed[place] << 32 | (uint64_t)row;
-                counts[listed[place] / STEP]++;
-                n_near++;
-                while (n_near - counts[range] >= n) n_near -= counts[range--];
-            }
+        for (; rows; rows &= rows - 1) {
+            int place = __builtin_ctz(rows);
+            if (listed[place] / STEP > range) continue;
+            keys[n_keys++] = (uint64_t)listed[place] << 32 | (uint64_t)(start + place);
+            counts[listed[place] / STEP]++;
+            n_near++;
+            while (n_near - counts[range] >= n) n_near -= counts[range--];
+        }
         if (n_keys > ROOM - BLOCK) {
             n_keys = keep_below(keys, n_keys, (range + 1) * STEP);
             if (n_keys > ROOM / 2) return 0;
