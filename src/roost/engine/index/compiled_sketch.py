@@ -133,7 +133,7 @@ if LIBRARY is None:
 
 
 class _Room(local):
-    """What the scans of a thread are asked and where they put what they find."""
+    """Where the scans of a thread put what they find."""
 
     def __init__(self) -> None:
         self.ids = np.empty((1, MAX_LISTED), np.int64)
@@ -142,8 +142,7 @@ class _Room(local):
         seeming, found = np.empty_like(self.distances), np.empty_like(self.distances)
         self._held = (keys, rows, seeming, found, places)
         self.answer = _Answer(*(a.ctypes.data for a in (*self._held, self.ids, self.distances)))
-        self.query = _Query()
-        self.places = ctypes.addressof(self.query), ctypes.addressof(self.answer)
+        self.place = ctypes.addressof(self.answer)
 
 
 _room = _Room()
@@ -229,17 +228,21 @@ class CompiledSketch:
             raise ValueError(
                 "a scan needs contiguous float32, and a judge of more than k rows that lists no more than fit"
             )
-        asked, answer = _room.query, _room.answer
-        asked.query, asked.vectors, asked.bound = query.ctypes.data, vectors.ctypes.data, bound
-        asked.inverse_norms = None if inverse_norms is None else inverse_norms.ctypes.data
-        asked.allowed = None if allowed is None else allowed.ctypes.data
-        n_found = LIBRARY.roost_scan(self._place, ctypes.addressof(judge), *_room.places)
+        asked = _Query(
+            query.ctypes.data,
+            vectors.ctypes.data,
+            None if inverse_norms is None else inverse_norms.ctypes.data,
+            None if allowed is None else allowed.ctypes.data,
+            bound,
+        )
+        room, at = _room, ctypes.addressof
+        n_found, answer = LIBRARY.roost_scan(self._place, at(judge), at(asked), room.place), room.answer
         if n_found == _UNORDERED:
             return None
         looks = answer.looks[: answer.n_looks]
         if n_found == _ALL_ROWS:
             return Scanned(looks, None)
-        return Scanned(looks, Neighbours(_room.ids[:, :n_found].copy(), _room.distances[:, :n_found].copy()))
+        return Scanned(looks, Neighbours(room.ids[:, :n_found].copy(), room.distances[:, :n_found].copy()))
 
 
 def _fits(array: FloatArray) -> bool:
