@@ -133,7 +133,8 @@ LISTED_PER_COMPARED = 4
 # what was compared ...
 EARLY_SHARE = 0.08
 EARLY_FROM = 5
-# ... or while at most this share of the neighbours is expected behind the compared rows.
+# ... or while at most this share of the neighbours is expected behind the compared rows; half of it for twice as many
+# rows as are compared first, and so on: each look is another chance to be wrong.
 MISSED_SHARE = 0.01
 # Rows at fewer distances by the sketch say nothing of those behind them: most are equal to others.
 DISTINCT_FROM = 24
@@ -322,7 +323,7 @@ def is_complete(task: Task, n_compared: int, gap: float, spread: float, growth: 
         exponent = rate * (rate / 2 - z)
         if exponent < LARGEST_EXPONENT:
             n_missed = min(n_missed, n_compared * (math.exp(exponent) * _tail(z - rate) - _tail(z)))
-    return n_missed <= MISSED_SHARE * task.k
+    return n_missed <= MISSED_SHARE * task.k * min(1.0, first_look(task) / n_compared)
 
 
 def _tail(z: float) -> float:

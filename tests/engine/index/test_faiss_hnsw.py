@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from roost.engine.index import faiss_hnsw
+from roost.engine.index.exact import exact_search
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
 from roost.errors import Corruption, InvalidArgument
@@ -149,3 +150,24 @@ def test_a_mapped_graph_holds_no_descriptor_and_reads_nothing_ahead(
     del index
     gc.collect()
     assert str(path) not in Path("/proc/self/maps").read_text(), "it is mapped no longer than it is used"
+
+
+@pytest.mark.parametrize("metric", ["L2", "IP", "COSINE"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_as_many_rows_are_found_as_there_are_where_equal_ones_part_the_graph(metric: str, dtype: type) -> None:
+    rng = np.random.default_rng(1)
+    distinct = rng.normal(size=(40, 64)).astype(dtype)
+    vectors = np.ascontiguousarray(distinct[rng.integers(0, 40, 2_000)])
+    index = FaissHnsw.build(vectors, metric, {"M": 8, "efConstruction": 40})
+    queries = rng.normal(size=(30, 64)).astype(np.float32)
+    raw = index._index.search(queries, 1_000, params=faiss.SearchParametersHNSW(efSearch=1_000))[1]
+    short = np.flatnonzero(raw[:, -1] < 0)
+    assert len(short), "Faiss's graph alone does not reach a half of the rows"
+    for k in (1_000, 2_000, 2_100):
+        found = index.search(queries, k, None, {"ef": k})
+        n_wanted = min(k, 2_000)
+        assert (found.ids[:, :n_wanted] >= 0).all() and (found.ids[:, n_wanted:] < 0).all()
+        assert all(len(set(ids)) == n_wanted for ids in found.ids[:, :n_wanted].tolist())
+        assert (np.diff(found.distances[:, :n_wanted]) >= 0).all() and np.isinf(found.distances[:, n_wanted:]).all()
+        true = exact_search(vectors.astype(np.float32), queries[short], k, metric).distances[:, :n_wanted]
+        np.testing.assert_allclose(found.distances[short][:, :n_wanted], true, rtol=2e-3, atol=2e-3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +15,7 @@ from roost.engine.index.allowed import Allowed, Recent
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
+from roost.engine.index.faiss_ivf import FaissIvfFlat
 from roost.engine.index.filtered import _search_graph, search_segment
 from roost.engine.index.sketch import Sketch
 from roost.engine.plan import Plan, Task
@@ -236,11 +239,47 @@ def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monke
         planned.clear()
         ask(**other)
         assert planned, f"{other} needs a plan of its own"
+    other_index = FaissHnsw.build(VECTORS, index.metric, {"M": 8, "efConstruction": 40})
+    ask()
+    planned.clear()
+    search_segment(other_index, VECTORS, QUERIES[:1], K, index.metric, allowed, {"ef": 32})
+    assert planned, "another index needs a plan of its own"
     ask()
     planned.clear()
     allowed.doubt.note(1, 1)
     ask()
     assert planned and planned[0][1] > 0
+
+
+def test_a_plan_is_of_its_search_parameters_and_keeps_no_index() -> None:
+    index = FaissIvfFlat.build(VECTORS, "L2", {"nlist": 64})
+    allowed, used = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.6), weakref.ref(index)
+    fresh, settled = Trace(), Trace()
+    for nprobe in [1] * 20:
+        search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"nprobe": nprobe})
+    assert allowed.settled is not None and allowed.settled.params == {"nprobe": 1}
+    search_segment(index, VECTORS, QUERIES[:1], K, "L2", Allowed(allowed.mask), {"nprobe": 64}, trace=fresh)
+    search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"nprobe": 64}, trace=settled)
+    assert [step.comparisons for step in settled.steps] == [step.comparisons for step in fresh.steps]
+    del index
+    gc.collect()
+    assert used() is None
+
+
+def test_an_excerpt_ends_a_plan_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = FaissHnsw.build(VECTORS, "L2", {"M": 16, "efConstruction": 100})
+    allowed, sketch = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.99), Sketch.build(VECTORS, "L2")
+    # As where a sketch costs more than the graph, until the filter has an excerpt.
+    monkeypatch.setattr("roost.engine.plan.SKETCH_CALL_NS", 1e6)
+    for _ in range(20):
+        search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32}, sketch=sketch)
+    assert allowed.settled is not None
+    monkeypatch.undo()
+    sketch.lend(allowed.rows, allowed.use(sketch))
+    trace = Trace()
+    search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32}, sketch=sketch, trace=trace)
+    assert allowed.use(sketch).excerpt is not None
+    assert [step.method for step in trace.steps] == ["excerpt"]
 
 
 def test_vectors_that_no_sketch_orders_are_searched_in_the_graph() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -82,6 +84,25 @@ class SketchUse:
             self._sketch.lend(allowed.rows, self)
 
 
+class Settled(NamedTuple):
+    """The search of an index that was planned for one query with some parameters.
+
+    Attributes:
+        searched: the index, which this does not keep.
+        task: without its `comparisons`, which would hold the index.
+    """
+
+    searched: weakref.ref[VectorIndex]
+    k: int
+    params: Mapping[str, Any]
+    task: Task
+    plan: Plan
+
+    def serves(self, index: VectorIndex, k: int, params: Mapping[str, Any]) -> bool:
+        """Whether it was planned for the same."""
+        return self.searched() is index and self.k == k and self.params == params
+
+
 class Allowed:
     """The rows of a segment that a filter keeps, in the forms that searches need.
 
@@ -91,15 +112,15 @@ class Allowed:
     Attributes:
         doubt: the share of queries whose traversal of the graph ended in a scan.
         is_new: whether no search has used it yet.
-        settled: an index, k and width, and the task and the plan of one query that asks for these: while searches show
-            nothing that speaks against the plan, it is not made again.
+        settled: what was planned for one query: while searches show nothing that speaks against it, it is not planned
+            again.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Recent()
         self.is_new = True
-        self.settled: tuple[VectorIndex, int, int, Task, Plan] | None = None
+        self.settled: Settled | None = None
         self._uses: dict[int, SketchUse] = {}
         self._firsts: dict[int, Allowed] = {}
 

@@ -34,6 +34,7 @@ typedef struct {
 typedef struct {
     int64_t k, n_allowed;          /* more than k */
     int64_t n_first, n_listed;     /* rows to compare first, and to list for that */
+    int64_t n_unbounded;           /* rows to compare first where nothing is known */
     int64_t n_most;                /* rows to compare before all of them cost less */
     int64_t distinct_from, early_from, looks_after_first;
     double early_share, most_missed, growth_per_look, largest_exponent;
@@ -285,7 +286,8 @@ static int is_complete(const Judge *judge, int64_t n_compared, double gap, doubl
         if (exponent < judge->largest_exponent)
             n_missed = fmin(n_missed, (double)n_compared * (exp(exponent) * tail_of(z - rate) - tail_of(z)));
     }
-    return n_missed <= judge->most_missed;
+    double share = (double)judge->n_unbounded / (double)n_compared;
+    return n_missed <= judge->most_missed * (share < 1 ? share : 1.0);
 }
 
 /* As `next_look` in `plan.py`; 0 for all rows. */
@@ -308,6 +310,7 @@ static int64_t likely_look(const Judge *judge, int64_t n_compared, double gap, d
 
 /* Give how much the distances of the first n rows, ascending, grew over their second half, the last step left out. */
 static double growth_of(const float *seeming, int64_t n) {
+    if (n < 2) return 0;
     int64_t half = n / 2 - 1, step = n - 1;
     while (step > half && seeming[step] >= seeming[n - 1]) step--;
     return (double)seeming[step] - seeming[half];

@@ -33,7 +33,7 @@ from roost.engine.plan import (
 )
 
 MAX_LISTED, MAX_NUMBERS, MAX_ROWS = 8_192, 64, 2**32
-"""What `compiled_sketch.c` has room for."""
+"""What `compiled_sketch.c` has room for: rows in a list, numbers of a row, rows of a sketch."""
 
 _BLOCK, _ROOM, _MAX_LOOKS = 32, 4 * MAX_LISTED, 16
 _UNORDERED, _ALL_ROWS = -1, -2
@@ -42,7 +42,7 @@ _POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 
 def _fields(**names: str) -> tuple[tuple[str, Any], ...]:
-    """Return the fields of a structure: what is pointed to, whole numbers, and other numbers, in that order."""
+    """Return the fields of a structure, in the order of the keywords: pointers, whole numbers, and other numbers."""
     kinds = {"pointers": _POINTER, "integers": _INTEGER, "reals": _REAL}
     return tuple((name, kinds[kind]) for kind, of_kind in names.items() for name in of_kind.split())
 
@@ -61,7 +61,7 @@ class Judge(ctypes.Structure):
     """How the rows that a scan compares are judged: `Judge` in `compiled_sketch.c`."""
 
     _fields_: ClassVar[Any] = _fields(
-        integers="k n_allowed n_first n_listed n_most distinct_from early_from looks_after_first",
+        integers="k n_allowed n_first n_listed n_unbounded n_most distinct_from early_from looks_after_first",
         reals="early_share most_missed growth_per_look largest_exponent",
     )
 
@@ -75,13 +75,14 @@ class Judge(ctypes.Structure):
         """
         n_first, missed = first_look(task, n_known), MISSED_SHARE * task.k
         n_listed = min(LISTED_PER_COMPARED * n_first, task.n_allowed)
-        counts = (task.k, task.n_allowed, n_first, n_listed, most_compared(task))
+        n_most = min(most_compared(task), MAX_LISTED)
+        counts = (task.k, task.n_allowed, n_first, n_listed, first_look(task), n_most)
         when = (DISTINCT_FROM, EARLY_FROM, LOOKS_AFTER_FIRST)
         return cls(*counts, *when, EARLY_SHARE, missed, GROWTH_PER_LOOK, LARGEST_EXPONENT)
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for the rows that are listed first."""
+        """Whether there are more rows than neighbours, and room for those that are listed first."""
         return bool(0 < self.n_first <= self.n_listed <= min(MAX_LISTED, self.n_allowed) and self.k < self.n_allowed)
 
 
@@ -222,9 +223,9 @@ class CompiledSketch:
             judge: that `fits`.
             bound: rows at this distance and beyond are not found; inf for none.
         Returns: None where rows cannot be ordered by the sketch, or too many of them seem equally far.
-        Raises: ValueError: an array or a number is not as it should be.
+        Raises: ValueError: the query or the vectors are not of these types and dimensions, or the judge does not fit.
         """
-        if not (judge.fits and _fits(query) and _fits(vectors)):
+        if not (judge.fits and self._takes(query) and self._takes(vectors)):
             raise ValueError(
                 "a scan needs contiguous float32, and a judge of more than k rows that lists no more than fit"
             )
@@ -244,6 +245,5 @@ class CompiledSketch:
             return Scanned(looks, None)
         return Scanned(looks, Neighbours(room.ids[:, :n_found].copy(), room.distances[:, :n_found].copy()))
 
-
-def _fits(array: FloatArray) -> bool:
-    return array.dtype == np.float32 and array.flags.c_contiguous
+    def _takes(self, array: FloatArray) -> bool:
+        return array.dtype == np.float32 and array.flags.c_contiguous and array.shape[1] == self._sizes[0]

@@ -123,7 +123,16 @@ class FaissIndex(VectorIndex):
         if not found.is_full:
             # Faiss leaves the largest float in the slots that have no row.
             distances[ids < 0] = np.inf
+            if allowed is None:
+                self._fill(asked, found)
         return found
+
+    def _fill(self, asked: VectorArray, found: Neighbours) -> None:
+        """Fill up, in place, an answer that has fewer rows than were asked for.
+
+        Args:
+            asked: the queries as Faiss takes them.
+        """
 
     @classmethod
     def _metric_number(cls, metric: str) -> int:

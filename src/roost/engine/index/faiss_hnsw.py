@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import faiss
 import numpy as np
 
-from roost.engine.columns import Bytes, VectorArray
+from roost.engine.columns import Bytes, Neighbours, VectorArray
 from roost.engine.file_map import advise, map_file
 from roost.engine.index import narrow
 from roost.engine.index.faiss_base import FaissIndex
@@ -217,6 +217,17 @@ class FaissHnsw(FaissIndex):
             # A race makes the object twice and keeps either: the two are the same.
             cached = self._unfiltered[ef] = faiss.SearchParametersHNSW(efSearch=ef)
         return cached
+
+    def _fill(self, asked: VectorArray, found: Neighbours) -> None:
+        """Compare all rows with the queries that met fewer than there are: many equal rows may part the graph."""
+        k = found.ids.shape[1]
+        if not self.n_rows:
+            return
+        short = np.flatnonzero(found.ids[:, min(k, self.n_rows) - 1] < 0)
+        if len(short):
+            distances, found.ids[short] = faiss.downcast_index(self._index.storage).search(asked[short], k)
+            self._to_distances(distances)
+            found.distances[short] = np.where(found.ids[short] < 0, np.inf, distances)
 
     @property
     def _vector_bytes(self) -> int:

@@ -11,6 +11,7 @@ more widely or exactly.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
-from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed, SketchUse
+from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed, Settled, SketchUse
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.compiled_sketch import Judge
 from roost.engine.index.exact import check_queries, exact_search, in_memory, merge, rank_again
@@ -163,16 +164,16 @@ def _planned(
 ) -> tuple[Task, Plan]:
     """Return what the counts say of a search under a filter, and how to do it; make an excerpt where that is due."""
     shown_nothing = not allowed.doubt.mean and (use is None or not (use.excerpt or use.extra.mean))
-    settled = allowed.settled
-    if settled is not None and n_queries == 1 and shown_nothing and settled[:3] == (index, k, width):
-        return settled[3:]
+    settled, comparisons = allowed.settled, partial(index.comparisons, k=k, params=params)
+    if settled is not None and n_queries == 1 and shown_nothing and settled.serves(index, k, params):
+        return replace(settled.task, comparisons=comparisons), settled.plan
     task = Task(
         len(vectors),
         allowed.count,
         vectors.shape[1],
         k,
         width,
-        partial(index.comparisons, k=k, params=params),
+        comparisons,
         n_queries,
         n_threads(),
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
@@ -185,7 +186,7 @@ def _planned(
     plan = plan_search(task, allowed.doubt.mean)
     saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan, allowed.doubt.mean)
     if n_queries == 1 and shown_nothing and not (allowed.is_new or saving_ns) and plan.method is Method.TRAVERSE:
-        allowed.settled = index, k, width, task, plan
+        allowed.settled = Settled(weakref.ref(index), k, dict(params), replace(task, comparisons=_uncounted), plan)
     allowed.is_new = False
     if use is not None and saving_ns:
         use.miss(allowed, saving_ns)
@@ -193,6 +194,11 @@ def _planned(
             task = replace(task, has_excerpt=True)
             plan = plan_search(task, allowed.doubt.mean)
     return task, plan
+
+
+def _uncounted(width: int) -> int:
+    """Take the place of `Task.comparisons` where nothing is planned."""
+    return 0
 
 
 def _search_unindexed(

@@ -55,7 +55,7 @@ class LoneScan(NamedTuple):
         Args:
             query: (1, dim) float32, C-contiguous.
             reason: of the scan, for the trace.
-        Returns: (1, k) where there is no bound, else (1, up to k), the rows nearer than the bound.
+        Returns: (1, k) where there is no bound, else (1, up to k), all of the rows that are nearer than the bound.
         """
         task, sketch, allowed, norms = self.task, self.sketch, self.allowed, None
         if not self.judge.fits or sketch.compiled is None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from roost.engine.columns import FloatArray, IntArray, Mask, VectorArray
+from roost.engine.index import compiled_sketch
 from roost.engine.index.compiled_sketch import LIBRARY, MAX_ROWS, CompiledSketch
 from roost.engine.index.narrow import as_float32
 from roost.engine.index.sketch_frame import MAX_NUMBERS, Frame, beyond_axes, compared
@@ -131,7 +132,7 @@ class Sketch:
         )
 
     def _compile(self) -> CompiledSketch | None:
-        if LIBRARY is None or self.n_rows > MAX_ROWS:
+        if LIBRARY is None or self.n_rows > MAX_ROWS or self.n_numbers > compiled_sketch.MAX_NUMBERS:
             return None
         axes, mean = self._frame.axes, self._frame.mean
         return CompiledSketch(self._codes, self._levels, axes, mean, self._moved, self.metric, self._rest, _SHARED)
