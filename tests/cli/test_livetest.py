@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ START = ("image-search", "pca-v1", "--method", "interleave", "--seed", "1")
 @pytest.fixture
 def tested_path(roost, workspace_path):
     """A workspace with a live test of which 30 queries were counted, all won by the champion."""
-    assert roost("livetest", "start", workspace_path, *START, "--window", "1").exit_code == 0
+    assert roost("livetest", "start", workspace_path, *START).exit_code == 0
     images = np.random.default_rng(3).random((30, 16), dtype=np.float32)
     with Workspace(workspace_path) as workspace:
         endpoint = workspace.endpoints.get("image-search")
@@ -26,12 +25,9 @@ def tested_path(roost, workspace_path):
                 workspace.models.load("pca", 2).embed(image[None]), endpoint.champion.fingerprint, limit=10
             )[0]
             shown = {hit.id for hit in answer.hits}
-            endpoint.feedback(answer.query_id, next(hit.id for hit in best.hits if hit.id in shown))
-        until = time.monotonic() + 30
-        while endpoint.test.status().n_queries < 30:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-            endpoint.tend()
+            # The gains of all results judge a query at once: it does not matter how long a slow machine takes.
+            endpoint.feedback(answer.query_id, {next(hit.id for hit in best.hits if hit.id in shown): 1.0})
+        assert endpoint.test.status().n_queries == 30
     return workspace_path
 
 
