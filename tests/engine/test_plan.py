@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +46,7 @@ IMAGES = Task(60_000, 6_000, 784, 10, 32, comparisons, n_threads=2)
 
 
 def keeping(fraction: float, **changes: int) -> Task:
-    return replace(IMAGES, n_allowed=int(IMAGES.n_rows * fraction), **changes)
+    return IMAGES._replace(n_allowed=int(IMAGES.n_rows * fraction), **changes)
 
 
 @pytest.mark.parametrize("fraction", [0, 0.0001, 0.001, 0.01, 0.02])
@@ -85,19 +84,19 @@ def test_doubt_turns_to_the_scan() -> None:
 
 
 def test_many_queries_share_the_copy_of_the_rows() -> None:
-    per_query = exact_cost_ns(replace(IMAGES, n_queries=1000)) / 1000
+    per_query = exact_cost_ns(IMAGES._replace(n_queries=1000)) / 1000
     assert per_query < exact_cost_ns(IMAGES)
 
 
 def test_an_exhaustive_index_is_never_handed_a_bitmap() -> None:
-    exhaustive = replace(IMAGES, width=0, comparisons=lambda width: 60_000)
-    assert plan_search(replace(exhaustive, n_allowed=59_000)) == SCAN
+    exhaustive = IMAGES._replace(width=0, comparisons=lambda width: 60_000)
+    assert plan_search(exhaustive._replace(n_allowed=59_000)) == SCAN
 
 
 def test_an_index_without_a_width_is_handed_the_bitmap_of_a_wide_filter() -> None:
-    lists = replace(IMAGES, width=0, comparisons=lambda width: 3_000)
-    assert plan_search(replace(lists, n_allowed=30_000)) == BITMAP
-    assert plan_search(replace(lists, n_allowed=600)) == SCAN
+    lists = IMAGES._replace(width=0, comparisons=lambda width: 3_000)
+    assert plan_search(lists._replace(n_allowed=30_000)) == BITMAP
+    assert plan_search(lists._replace(n_allowed=600)) == SCAN
 
 
 def test_trust_ends_at_a_multiple_of_the_width() -> None:
@@ -107,7 +106,7 @@ def test_trust_ends_at_a_multiple_of_the_width() -> None:
 
 
 def test_an_index_of_compressed_vectors_is_trusted_less_and_not_searched_again() -> None:
-    rough = replace(IMAGES, is_rough=True)
+    rough = IMAGES._replace(is_rough=True)
     assert is_trusted(IMAGES, 170, 100) and not is_trusted(rough, 170, 100)
     assert plan_again(IMAGES, 32, 60.0).method is Method.TRAVERSE
     assert plan_again(rough, 32, 60.0) == SCAN
@@ -124,25 +123,25 @@ def test_searching_again_gives_way_to_a_scan_that_costs_little_more() -> None:
     assert plan_again(keeping(0.05), 200, math.inf) == SCAN
 
 
-SKETCHED = replace(IMAGES, n_sketched=64)
+SKETCHED = IMAGES._replace(n_sketched=64)
 
 
 def test_an_excerpt_makes_a_scan_cheaper() -> None:
-    excerpted = replace(SKETCHED, has_excerpt=True)
+    excerpted = SKETCHED._replace(has_excerpt=True)
     assert sketch_cost_ns(excerpted, 100) < sketch_cost_ns(SKETCHED, 100) / 2
     assert excerpt_saving_ns(SKETCHED, SCAN) == sketch_cost_ns(SKETCHED, 100) - sketch_cost_ns(excerpted, 100)
     assert excerpt_saving_ns(excerpted, SCAN) == 0
 
 
 def test_a_trusted_traversal_gains_nothing_by_an_excerpt_and_a_doubted_one_does() -> None:
-    wide = replace(SKETCHED, n_rows=1_000_000, n_allowed=500_000)
+    wide = SKETCHED._replace(n_rows=1_000_000, n_allowed=500_000)
     plan = plan_search(wide)
     assert plan.method is Method.TRAVERSE
     assert excerpt_saving_ns(wide, plan) == 0
     assert excerpt_saving_ns(wide, plan, doubt=0.8) > 0
 
 
-@pytest.mark.parametrize("task", [IMAGES, replace(SKETCHED, n_allowed=10)])
+@pytest.mark.parametrize("task", [IMAGES, SKETCHED._replace(n_allowed=10)])
 def test_without_a_sketch_or_with_few_rows_there_is_nothing_to_save(task: Task) -> None:
     assert excerpt_saving_ns(task, SCAN) == 0
 
@@ -155,7 +154,7 @@ def test_looks_grow_until_a_scan_of_all_costs_less() -> None:
     assert next_look(SKETCHED, 4_000, n_most) is None
     one_budget = RETRY_BUDGET * exact_cost_ns(SKETCHED)
     assert sketch_cost_ns(SKETCHED, n_most) <= one_budget < sketch_cost_ns(SKETCHED, n_most + 1)
-    assert first_look(replace(SKETCHED, n_allowed=30)) == 30
+    assert first_look(SKETCHED._replace(n_allowed=30)) == 30
 
 
 @pytest.mark.parametrize("growth", [0.3, 1.0, 3.0])
@@ -163,7 +162,7 @@ def test_an_order_is_complete_where_few_enough_of_the_rows_behind_are_expected_t
     """Of rows whose number doubles over `growth` and whose distances are off by a normal error of spread 1."""
     n_rows, n_compared, n_neighbours = 2_000_000, 100, 10
     behind = growth * np.log2(1 + np.arange(n_rows) / n_compared)
-    task = replace(SKETCHED, n_rows=n_rows, n_allowed=n_rows, k=n_neighbours)
+    task = SKETCHED._replace(n_rows=n_rows, n_allowed=n_rows, k=n_neighbours)
     judged = []
     for gap in np.arange(1.0, 5.0, 0.125):
         n_missed = norm.sf(behind + gap).sum()
@@ -176,7 +175,7 @@ def test_an_order_is_complete_where_few_enough_of_the_rows_behind_are_expected_t
 
 
 def test_an_order_is_complete_once_all_rows_are_compared_or_no_distance_is_off() -> None:
-    few = replace(SKETCHED, n_allowed=100)
+    few = SKETCHED._replace(n_allowed=100)
     assert is_complete(few, 100, -5.0, 1.0, 0.0)
     assert not is_complete(few, 99, -5.0, 1.0, 0.0)
     assert is_complete(SKETCHED, 100, 0.0, 0.0, 0.0)
@@ -185,7 +184,7 @@ def test_an_order_is_complete_once_all_rows_are_compared_or_no_distance_is_off()
 
 def test_rows_that_all_seem_as_far_count_as_they_are() -> None:
     """Where the distance does not grow, nothing but their number and the gap speaks for the answer."""
-    crowded = replace(SKETCHED, n_rows=10_000, n_allowed=10_000)
+    crowded = SKETCHED._replace(n_rows=10_000, n_allowed=10_000)
     assert not is_complete(crowded, 100, 3.0, 1.0, 0.0)
     assert is_complete(crowded, 100, 6.0, 1.0, 0.0)
     assert is_complete(crowded, 100, 6.0, 1.0, 1e-9)
@@ -197,20 +196,20 @@ def test_a_lone_query_looks_at_once_at_as_many_rows_as_are_likely_to_be_enough()
     further = likely_look(SKETCHED, 100, n_most, 0.5, 1.0, 0.8)
     assert further is not None and further > 200
     assert likely_look(SKETCHED, 100, n_most, 0.0, 1.0, 0.0) is None
-    few = replace(SKETCHED, n_allowed=300)
+    few = SKETCHED._replace(n_allowed=300)
     assert likely_look(few, 100, most_compared(few), -9.0, 1.0, 0.1) in (None, 300)
 
 
 @pytest.mark.parametrize("n_allowed", [10, 11, 500, 40_000])
 @pytest.mark.parametrize("extra", [0.0, 0.3, 1.0, 3.0, 100.0])
 def test_one_query_alone_is_planned_as_among_others(n_allowed: int, extra: float) -> None:
-    task = replace(SKETCHED, n_allowed=n_allowed, sketch_extra=extra)
+    task = SKETCHED._replace(n_allowed=n_allowed, sketch_extra=extra)
     assert (plan_scan(task) is Method.SKETCH) == (extra < most_extra(task))
 
 
 @pytest.mark.parametrize("extra", [0.0, 0.2, 1.0, 3.0, 100.0])
 def test_a_sketch_costs_what_follows_its_first_look_as_well(extra: float) -> None:
-    task = replace(SKETCHED, sketch_extra=extra)
+    task = SKETCHED._replace(sketch_extra=extra)
     exact, expected = exact_cost_ns(task), (1 + extra) * sketch_cost_ns(task, 100)
     assert scan_cost_ns(task) == pytest.approx(min(exact, expected))
     assert (plan_scan(task) is Method.SKETCH) == (expected < exact)
@@ -227,23 +226,23 @@ def test_what_follows_a_first_look_is_counted_in_first_looks() -> None:
 @pytest.mark.parametrize(("n_allowed", "most"), [(60, 0.12), (600, 0.4), (6_000, 1.0), (60_000, 1.0)])
 def test_blocks_of_rows_that_are_not_allowed_cost_nothing(n_allowed: int, most: float) -> None:
     """One in a thousand, one in a hundred, a tenth and all of the rows; random ones, in blocks of 32."""
-    task = replace(SKETCHED, n_rows=60_000, n_allowed=n_allowed, skips_blocks=True)
-    whole = replace(task, n_allowed=60_000)
+    task = SKETCHED._replace(n_rows=60_000, n_allowed=n_allowed, skips_blocks=True)
+    whole = task._replace(n_allowed=60_000)
     read, read_whole = (sketch_cost_ns(each, 0) - SKETCH_CALL_NS for each in (task, whole))
     assert 0.2 * most * read_whole < read <= most * read_whole
-    assert read < sketch_cost_ns(replace(task, skips_blocks=False), 0)
+    assert read < sketch_cost_ns(task._replace(skips_blocks=False), 0)
 
 
 def test_a_graph_is_not_left_for_a_sketch_that_is_doubted() -> None:
     """As under a filter that keeps nearly all rows, of which a sketch would be read a little faster."""
-    task = replace(SKETCHED, n_allowed=int(0.96 * SKETCHED.n_rows), width=64, has_excerpt=True)
+    task = SKETCHED._replace(n_allowed=int(0.96 * SKETCHED.n_rows), width=64, has_excerpt=True)
     assert plan_search(task) == SCAN
-    assert plan_search(replace(task, sketch_extra=20.0)).method is Method.TRAVERSE
-    doubted = replace(task, has_excerpt=False, sketch_extra=20.0)
+    assert plan_search(task._replace(sketch_extra=20.0)).method is Method.TRAVERSE
+    doubted = task._replace(has_excerpt=False, sketch_extra=20.0)
     assert (
         excerpt_saving_ns(doubted, plan_search(doubted))
         == 0
-        < excerpt_saving_ns(replace(doubted, sketch_extra=0), SCAN)
+        < excerpt_saving_ns(doubted._replace(sketch_extra=0), SCAN)
     )
 
 
@@ -265,8 +264,8 @@ def test_fewer_rows_are_compared_where_others_hold_most_of_the_nearest() -> None
 
 def test_the_rows_of_a_new_filter_are_in_no_cache() -> None:
     """So an excerpt of few rows pays at the first search, where it would not if they were known."""
-    few = replace(SKETCHED, n_allowed=600)
-    new = replace(few, is_new=True)
+    few = SKETCHED._replace(n_allowed=600)
+    new = few._replace(is_new=True)
     assert exact_cost_ns(few, is_new=True) > 1.5 * exact_cost_ns(few)
     assert plan_search(new) == plan_search(few), "a graph meets such rows as well"
     assert excerpt_saving_ns(few, SCAN) < excerpt_cost_ns(600) < excerpt_saving_ns(new, SCAN)

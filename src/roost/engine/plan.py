@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 LARGEST_EXPONENT = 700.0
 
@@ -49,8 +50,7 @@ SCAN = Plan(Method.SCAN)
 BITMAP = Plan(Method.BITMAP)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """What the plan depends on.
 
     Attributes:
@@ -226,7 +226,7 @@ def expected_here(task: Task, n_known: int) -> int:
 
 def most_compared(task: Task) -> int:
     """Return how many rows of a sketch's order a query compares at most, before all allowed rows cost less."""
-    one = task if task.n_queries == 1 else replace(task, n_queries=1)
+    one = task if task.n_queries == 1 else task._replace(n_queries=1)
     room_ns = RETRY_BUDGET * exact_cost_ns(one) - sketch_cost_ns(one, 0)
     return int(room_ns // _per_row(COMPARED_ROW_NS, task.dim))
 

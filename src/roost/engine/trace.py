@@ -49,7 +49,7 @@ class Trace:
 
     def note_scan(self, task: Task, n_queries: int, n_compared: int | None, reason: str) -> None:
         """Add a scan of the allowed rows for so many queries: by a sketch, or of all where `n_compared` is None."""
-        task = replace(task, n_queries=n_queries)
+        task = task._replace(n_queries=n_queries)
         if n_compared is None:
             self._add("exact", 0, n_queries, task.n_allowed, exact_cost_ns(task), reason)
         else:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from roost.engine.columns import VectorArray
+from roost.engine.columns import VectorArray, aligned
 
 _FIRST_CAPACITY = 256
-_LINE_BYTES = 64
 
 
 class VectorBuffer:
@@ -47,7 +46,7 @@ class VectorBuffer:
         if needed > len(self._rows):
             # Readers keep the old buffer.
             capacity = max(_FIRST_CAPACITY, needed, 2 * len(self._rows))
-            grown = _aligned((capacity, self._rows.shape[1]), self._rows.dtype)
+            grown = aligned((capacity, self._rows.shape[1]), self._rows.dtype)
             grown[: self._n_laid] = self._rows[: self._n_laid]
             self._rows = grown
         for vectors in self._waiting:
@@ -55,11 +54,3 @@ class VectorBuffer:
             self._rows[self._n_laid : end] = vectors
             self._n_laid = end
         self._waiting.clear()
-
-
-def _aligned(shape: tuple[int, int], dtype: np.dtype[Any]) -> VectorArray:
-    """Return an array without content that begins with a cache line: to compare its rows takes a tenth less then."""
-    n_bytes = shape[0] * shape[1] * dtype.itemsize
-    room = np.empty(n_bytes + _LINE_BYTES, np.uint8)
-    start = -room.ctypes.data % _LINE_BYTES
-    return room[start : start + n_bytes].view(dtype).reshape(shape)

@@ -20,12 +20,15 @@ def rows() -> Rows:
 
 @pytest.fixture
 def select(rows: Rows) -> Callable[..., list[int]]:
-    """Return the rows that an expression keeps."""
+    """Return the rows that an expression keeps, whether its columns are read for the first time or were before."""
 
     def run(expression: str, **params: Any) -> list[int]:
-        mask = compile_filter(expression, SCHEMA, params).evaluate(rows)
-        assert mask.dtype == np.bool_ and mask.shape == (rows.n_rows,)
-        found: list[int] = np.flatnonzero(mask).tolist()
+        predicate = compile_filter(expression, SCHEMA, params)
+        masks = [predicate.evaluate(rows) for _ in range(3)]
+        for mask in masks:
+            assert mask.dtype == np.bool_ and mask.shape == (rows.n_rows,)
+            assert np.array_equal(mask, masks[0])
+        found: list[int] = np.flatnonzero(masks[0]).tolist()
         return found
 
     return run

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roost.engine.filter.numeric import NumberSet, compare_arrays, compare_constant, compute
+from roost.engine.filter.numeric import NumberSet, compare_arrays, compare_constant, compute, narrowed
 
 PYTHON: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -71,6 +71,54 @@ def test_a_small_integer_column_compares_with_large_constants() -> None:
     column = np.array([-128, 127], dtype=np.int8)
     assert compare_constant("<", column, 1000).tolist() == [True, True]
     assert NumberSet([127, 1000]).mask(column).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 255], "u1"),
+        ([-1, 127], "i1"),
+        ([0, 256], "u2"),
+        ([-129, 0], "i2"),
+        ([2**32 - 1], "u4"),
+        ([-(2**31), 5], "i4"),
+        ([2**32], "i8"),
+        ([-1, 2**31], "i8"),
+        ([], "i8"),
+    ],
+)
+def test_whole_numbers_are_kept_in_few_bytes(values: list[int], dtype: str) -> None:
+    narrow = narrowed(np.array(values, np.int64))
+    assert narrow.dtype == np.dtype(dtype) and narrow.tolist() == values
+
+
+def test_other_columns_are_kept_as_they_are() -> None:
+    for column in (np.array([1.0, 2.0]), np.array([True, False]), np.array([7, 8], np.int8)):
+        assert narrowed(column) is column
+
+
+@given(symbols, st.lists(st.integers(-300, 70_000), min_size=1), floats | integers)
+def test_narrow_columns_compare_exactly(symbol: str, values: list[int], constant: float) -> None:
+    narrow = narrowed(np.array(values, np.int64))
+    assert compare_constant(symbol, narrow, constant).tolist() == [PYTHON[symbol](value, constant) for value in values]
+    reals = np.array(values[::-1]) + 0.5
+    for other in (
+        np.array(values[::-1]),
+        narrowed(np.array(values[::-1])),
+        reals,
+        narrowed(np.array([7])).repeat(len(values)),
+    ):
+        expected = [PYTHON[symbol](*pair) for pair in zip(values, other.tolist(), strict=True)]
+        assert compare_arrays(symbol, narrow, other).tolist() == expected
+        flipped = [PYTHON[symbol](*pair) for pair in zip(other.tolist(), values, strict=True)]
+        assert compare_arrays(symbol, other, narrow).tolist() == flipped
+
+
+@given(st.lists(integers | floats), st.lists(st.integers(-300, 70_000), min_size=1))
+def test_a_set_holds_exactly_its_numbers_of_narrow_columns(constants: list[float], values: list[int]) -> None:
+    among = NumberSet([*constants, values[0], 200, -1])
+    expected = [value in [*constants, values[0], 200, -1] for value in values]
+    assert among.mask(narrowed(np.array(values, np.int64))).tolist() == expected
 
 
 @given(st.lists(st.tuples(integers, integers.filter(bool)), min_size=1))

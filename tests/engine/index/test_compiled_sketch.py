@@ -22,6 +22,15 @@ compiled = pytest.mark.skipif(LIBRARY is None, reason="needs a C compiler when R
 METRICS = ("L2", "IP", "COSINE")
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["narrow", "wide"])
+def is_wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether rows are packed for registers of 512 bits."""
+    if request.param and not compiled_sketch.IS_WIDE:
+        pytest.skip("needs a processor with AVX-512 VBMI and VNNI")
+    monkeypatch.setattr(compiled_sketch, "IS_WIDE", request.param)
+    return bool(request.param)
+
+
 def rows_of(n_rows: int, dim: int, seed: int) -> FloatArray:
     rng = np.random.default_rng(seed)
     spread = 3 / np.sqrt(np.arange(1, dim + 1))
@@ -177,6 +186,20 @@ def test_rows_may_come_in_any_order(is_falling: bool) -> None:
         seen, sketched = look(sketch, vectors, query, max(n, 2)), sketched_distances(sketch, query)
         nearest = np.sort(sketched)[: len(seen.rows)]
         assert np.abs(np.sort(sketched[seen.rows]) - nearest).max() <= 0.05 * np.ptp(sketched)
+
+
+@compiled
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dim", [24, 25, 63, 200])
+def test_rows_are_listed_alike_however_they_are_packed(metric: str, dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, looks = rows_of(5_003, dim, 15), []
+    built = Sketch.build(vectors, metric)
+    for is_wide in (compiled_sketch.IS_WIDE, False):
+        monkeypatch.setattr(compiled_sketch, "IS_WIDE", is_wide)
+        looks.append([look(built.of(vectors), vectors, query, 500) for query in rows_of(20, dim, 16)])
+    for one, other in zip(*looks, strict=True):
+        for array, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(array, same)
 
 
 @compiled

@@ -38,7 +38,7 @@ from roost.engine.filter.condition import (
     Present,
 )
 from roost.engine.filter.json_column import JsonColumn, json_column
-from roost.engine.filter.numeric import COMPARE, Numbers, compare_arrays, compare_constant, compute
+from roost.engine.filter.numeric import COMPARE, Numbers, compare_arrays, compare_constant, compute, narrowed
 from roost.engine.filter.texts import compare_texts, matches, texts_in
 from roost.engine.filter.words import in_words
 
@@ -57,10 +57,15 @@ class _Truth:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """The rows of an operand, and which of them are not null (None: all)."""
+    """The rows of an operand, and which of them are not null (None: all).
+
+    Attributes:
+        is_settled: rows of a field are in the form in which they are kept.
+    """
 
     rows: Any
     known: Mask | None = None
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,16 +234,21 @@ class _Evaluation:
         return _Values(operand.value)
 
     def _column(self, column: Column) -> _Values:
-        """Return a field as NumPy or, for strings, as Arrow; kept in the memo, as the conversion is not free."""
+        """Return a field as NumPy or, for strings, as Arrow; kept in the memo, as the conversion is not free.
+
+        Numbers that are read a second time are likely to be read often, and are kept in fewer bytes from then on.
+        """
         found = self._columns.memo.get(column)
         if found is None:
             array, known = self._columns.scalar(column.name), self._known(column.name)
             if column.kind is Kind.TEXT:
-                found = _Values(array, known)
+                found = _Values(array, known, is_settled=True)
             else:
                 filled = array if known is None else array.fill_null(False if column.kind is Kind.BOOL else 0)
                 found = _Values(filled.to_numpy(zero_copy_only=False), known)
             self._columns.memo[column] = found
+        elif not found.is_settled:
+            found = self._columns.memo[column] = _Values(narrowed(found.rows), found.known, is_settled=True)
         return found
 
     def _known(self, name: str) -> Mask | None:

@@ -34,8 +34,23 @@ _UFUNCS: Mapping[str, Callable[[Any, Any], Any]] = {
     "**": np.float_power,
 }
 
+_WHOLE = "iu"
+_NARROW = tuple(map(np.dtype, ("u1", "i1", "u2", "i2", "u4", "i4")))
+
 _EXACT = 2.0**53
 _INT64_END = 2.0**63
+
+
+def narrowed(values: Numbers) -> Numbers:
+    """Return whole numbers in the narrowest type that holds all of them: a comparison waits for memory."""
+    if values.dtype.kind not in _WHOLE or not len(values):
+        return values
+    low, high = int(values.min()), int(values.max())
+    for dtype in _NARROW:
+        holds = np.iinfo(dtype)
+        if holds.min <= low and high <= holds.max and dtype.itemsize < values.dtype.itemsize:
+            return values.astype(dtype)
+    return values
 
 
 def compare_constant(symbol: str, values: Numbers, constant: float) -> Mask:
@@ -49,7 +64,7 @@ def compare_constant(symbol: str, values: Numbers, constant: float) -> Mask:
 
 def restate(symbol: str, dtype: np.dtype[Any], constant: float) -> tuple[str, Any] | bool:
     """Return a comparison with a constant of the array's own kind that says the same, or its one answer."""
-    if dtype.kind == "i":
+    if dtype.kind in _WHOLE:
         return _among_integers(symbol, constant) if isinstance(constant, float) else (symbol, constant)
     if dtype == np.float32:
         with np.errstate(over="ignore"):
@@ -59,10 +74,10 @@ def restate(symbol: str, dtype: np.dtype[Any], constant: float) -> tuple[str, An
 
 def compare_arrays(symbol: str, left: Numbers, right: Numbers) -> Mask:
     """Compare two arrays row by row."""
-    kinds = left.dtype.kind + right.dtype.kind
-    if kinds == "if":
+    is_whole = left.dtype.kind in _WHOLE, right.dtype.kind in _WHOLE
+    if is_whole == (True, False):
         return _compare_mixed(symbol, left, right)
-    if kinds == "fi":
+    if is_whole == (False, True):
         flipped = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}.get(symbol, symbol)
         return _compare_mixed(flipped, right, left)
     mask: Mask = COMPARE[symbol](left, right)
@@ -122,7 +137,7 @@ class NumberSet:
 
     def ready(self, dtype: np.dtype[Any]) -> Numbers:
         """Return the numbers that a column of that type can hold, ascending and each once."""
-        if dtype.kind == "i":
+        if dtype.kind in _WHOLE:
             return self._integers
         return self._rounded if dtype == np.float32 else self._floats
 

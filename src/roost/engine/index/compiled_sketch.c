@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { BLOCK = 32, LEVELS = 16, MAX_NUMBERS = 64 };
+enum { BLOCK = 32, LEVELS = 16, GROUP = 4, MAX_NUMBERS = 64 };
 enum { LONGER_LIST = 2048, MAX_LISTED = 8192, ROOM = 4 * MAX_LISTED, MAX_LOOKS = 16 };
 enum { UNORDERED = -1, ALL_ROWS = -2 };
 enum { FETCHED = 2 }; /* how many rows ahead memory is told which is compared */
@@ -20,11 +20,12 @@ enum { L2 = 0, INNER_PRODUCT = 1, COSINE = 2 };
 
 typedef struct {
     int64_t n_rows, dim, n_axes, n_numbers, metric;
+    int64_t is_wide;       /* how `blocks` are written: see `roost_pack` */
     const float *axes;     /* (n_axes, dim) */
     const float *mean;     /* (dim) */
     const float *moved;    /* (n_numbers), added to a query's numbers */
     const float *levels;   /* (n_numbers, LEVELS) */
-    const uint8_t *blocks; /* (ceil(n_rows / BLOCK), n_numbers rounded up to even, BLOCK / 2) */
+    const uint8_t *blocks; /* (ceil(n_rows / BLOCK), n_numbers rounded up to 2 * GROUP, BLOCK / 2) */
     const int64_t *rows;   /* (n_rows), which rows of the vectors these are; none where they are all of them */
     double rest;           /* a query is strange that lies farther from the axes */
     double shared;         /* of its way beyond the axes that is not */
@@ -65,18 +66,22 @@ typedef struct {
 /* The checksum of this file, as it was compiled. */
 uint32_t roost_source(void) { return ROOST_SOURCE; }
 
-/* Write codes, two numbers a byte, as blocks: byte j of a number holds row j of the block in its lower half, and row
-   j + 16 in its upper one. */
-void roost_pack(const uint8_t *codes, int64_t n_rows, int64_t n_numbers, uint8_t *blocks) {
-    int64_t width = (n_numbers + 1) / 2, size = width * BLOCK;
+/* Give the pairs of groups that numbers take: in pairs, they are added up without waiting for one another. */
+static int64_t n_pairs_of(int64_t n_numbers) { return (n_numbers + 2 * GROUP - 1) / (2 * GROUP); }
+
+/* Write codes, two numbers a byte, as blocks. Each half of a byte holds a number of a row: the lower one of rows 0 to 15
+   of the block, the upper one of rows 16 to 31. Bytes go row by row within a number, or, where they are wide, number by
+   number within a row and row by row within a GROUP. */
+void roost_pack(const uint8_t *codes, int64_t n_rows, int64_t n_numbers, int64_t is_wide, uint8_t *blocks) {
+    int64_t width = (n_numbers + 1) / 2, half = BLOCK / 2, size = n_pairs_of(n_numbers) * GROUP * BLOCK;
     memset(blocks, 0, (size_t)((n_rows + BLOCK - 1) / BLOCK * size));
     for (int64_t row = 0; row < n_rows; row++) {
-        const uint8_t *code = codes + row * width;
-        uint8_t *block = blocks + row / BLOCK * size + row % (BLOCK / 2);
-        int shift = row % BLOCK < BLOCK / 2 ? 0 : 4;
-        for (int64_t i = 0; i < width; i++) {
-            block[(2 * i) * (BLOCK / 2)] |= (uint8_t)((code[i] & 15) << shift);
-            block[(2 * i + 1) * (BLOCK / 2)] |= (uint8_t)((code[i] >> 4) << shift);
+        uint8_t *block = blocks + row / BLOCK * size;
+        int shift = row % BLOCK < half ? 0 : 4;
+        for (int64_t i = 0; i < n_numbers; i++) {
+            int code = codes[row * width + i / 2] >> (i % 2 * 4) & 15;
+            int64_t place = is_wide ? i / GROUP * GROUP * half + row % half * GROUP + i % GROUP : i * half + row % half;
+            block[place] |= (uint8_t)(code << shift);
         }
     }
 }
@@ -84,8 +89,15 @@ void roost_pack(const uint8_t *codes, int64_t n_rows, int64_t n_numbers, uint8_t
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define FAST __attribute__((target("avx2,fma")))
+#define WIDE __attribute__((target("avx512f,avx512bw,avx512vbmi,avx512vnni")))
 
 int roost_is_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+/* Whether blocks can be read that are wide. */
+int roost_is_wide(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+}
 
 FAST static inline float sum_of(__m256 v) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -169,12 +181,14 @@ static float tabulate(const Sketch *sketch, const float *numbers, uint8_t *table
     return common;
 }
 
-/* Add up the tables' steps for the rows of a block: sums[i] of row i. */
-FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, __m256i sums[2]) {
+/* Add up the tables' steps for the rows of a block. */
+typedef void Adder(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]);
+
+FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]) {
     const __m256i low = _mm256_set1_epi8(15);
     __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int64_t i = 0; i < n_pairs; i++) {
+    for (int64_t i = 0; i < GROUP * n_pairs; i++) {
         __m256i codes = _mm256_loadu_si256((const __m256i *)(block + 32 * i));
         __m256i table = _mm256_loadu_si256((const __m256i *)(tables + 32 * i));
         __m256i found[2] = {
@@ -190,8 +204,31 @@ FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_p
         __m256i even = _mm256_sub_epi16(all[half], _mm256_slli_epi16(odd[half], 8));
         __m128i evens = _mm_add_epi16(_mm256_castsi256_si128(even), _mm256_extracti128_si256(even, 1));
         __m128i odds = _mm_add_epi16(_mm256_castsi256_si128(odd[half]), _mm256_extracti128_si256(odd[half], 1));
-        sums[half] = _mm256_set_m128i(_mm_unpackhi_epi16(evens, odds), _mm_unpacklo_epi16(evens, odds));
+        __m256i found = _mm256_set_m128i(_mm_unpackhi_epi16(evens, odds), _mm_unpacklo_epi16(evens, odds));
+        _mm256_storeu_si256((__m256i *)(sums + 16 * half), found);
     }
+}
+
+/* A group's four tables lie in one register, and four bytes behind one another are added to the sum of their row. */
+WIDE static void add_up_wide(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]) {
+    enum { FIRST_AND_SECOND_OR_THIRD = 0xEA };
+    const __m512i low = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1), starts = _mm512_set1_epi32(0x30201000);
+    __m512i lower[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    __m512i upper[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (int64_t i = 0; i < n_pairs; i++)
+        for (int j = 0; j < 2; j++) { /* two sums in turn: each waits for its last addition */
+            __m512i codes = _mm512_loadu_si512(block + 128 * i + 64 * j);
+            __m512i table = _mm512_loadu_si512(tables + 128 * i + 64 * j);
+            __m512i high = _mm512_srli_epi16(codes, 4);
+            codes = _mm512_ternarylogic_epi32(codes, low, starts, FIRST_AND_SECOND_OR_THIRD);
+            high = _mm512_ternarylogic_epi32(high, low, starts, FIRST_AND_SECOND_OR_THIRD);
+            lower[j] = _mm512_dpbusd_epi32(lower[j], _mm512_permutexvar_epi8(codes, table), ones);
+            upper[j] = _mm512_dpbusd_epi32(upper[j], _mm512_permutexvar_epi8(high, table), ones);
+        }
+    __m256i first = _mm512_cvtepi32_epi16(_mm512_add_epi32(lower[0], lower[1]));
+    __m256i second = _mm512_cvtepi32_epi16(_mm512_add_epi32(upper[0], upper[1]));
+    _mm256_storeu_si256((__m256i *)sums, first);
+    _mm256_storeu_si256((__m256i *)(sums + 16), second);
 }
 
 /* Sort keys by their upper half, of which 16 bits are used. */
@@ -209,18 +246,25 @@ static void sort_keys(uint64_t *keys, int64_t n, uint64_t *spare) {
 
 /* Give a bit for each row of a block that is there and that a bitmap of all rows allows, if there is one. */
 static uint32_t open_rows(const uint8_t *allowed, int64_t start, int64_t n_rows) {
-    int64_t n_here = n_rows - start < BLOCK ? n_rows - start : BLOCK;
-    uint32_t bits = n_here < BLOCK ? ((uint32_t)1 << n_here) - 1 : UINT32_MAX, given = 0;
-    if (!allowed) return bits;
+    uint32_t given = 0;
+    if (n_rows - start >= BLOCK) {
+        if (!allowed) return UINT32_MAX;
+        memcpy(&given, allowed + start / 8, sizeof given);
+        return given;
+    }
+    int64_t n_here = n_rows - start;
+    uint32_t there = ((uint32_t)1 << n_here) - 1;
+    if (!allowed) return there;
     memcpy(&given, allowed + start / 8, (size_t)(n_here + 7) / 8);
-    return bits & given;
+    return there & given;
 }
 
 /* Give a bit for each row of a block whose sum is at most so much. */
-FAST static inline uint32_t rows_upto(const __m256i sums[2], uint32_t most) {
+FAST static inline uint32_t rows_upto(const uint16_t sums[BLOCK], uint32_t most) {
+    __m256i low = _mm256_loadu_si256((const __m256i *)sums), high = _mm256_loadu_si256((const __m256i *)(sums + 16));
     __m256i bound = _mm256_set1_epi16((short)most);
-    __m256i first = _mm256_cmpeq_epi16(_mm256_min_epu16(sums[0], bound), sums[0]);
-    __m256i second = _mm256_cmpeq_epi16(_mm256_min_epu16(sums[1], bound), sums[1]);
+    __m256i first = _mm256_cmpeq_epi16(_mm256_min_epu16(low, bound), low);
+    __m256i second = _mm256_cmpeq_epi16(_mm256_min_epu16(high, bound), high);
     __m256i both = _mm256_permute4x64_epi64(_mm256_packs_epi16(first, second), 0xd8);
     return (uint32_t)_mm256_movemask_epi8(both);
 }
@@ -243,23 +287,20 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
                               uint64_t *keys, uint64_t *spare) {
     enum { STEP = 16, RANGES = MAX_NUMBERS * 256 / STEP };
     uint16_t counts[RANGES] = {0};
-    int64_t n_keys = 0, n_near = 0, n_pairs = (sketch->n_numbers + 1) / 2;
+    int64_t n_keys = 0, n_near = 0, n_pairs = n_pairs_of(sketch->n_numbers);
+    Adder *add = sketch->is_wide ? add_up_wide : add_up;
     uint32_t range = RANGES - 1; /* the last that is looked at; n_near keys lie in it and before it */
     for (int64_t start = 0; start < sketch->n_rows; start += BLOCK) {
-        __m256i sums[2];
-        uint16_t listed[BLOCK];
+        uint16_t sums[BLOCK];
         uint32_t rows = open_rows(allowed, start, sketch->n_rows);
         if (!rows) continue;
-        add_up(sketch->blocks + start * n_pairs, tables, n_pairs, sums);
+        add(sketch->blocks + start * n_pairs * GROUP, tables, n_pairs, sums);
         rows &= rows_upto(sums, range * STEP + STEP - 1);
-        if (!rows) continue;
-        _mm256_storeu_si256((__m256i *)listed, sums[0]);
-        _mm256_storeu_si256((__m256i *)(listed + 16), sums[1]);
         for (; rows; rows &= rows - 1) {
             int place = __builtin_ctz(rows);
-            if (listed[place] / STEP > range) continue;
-            keys[n_keys++] = (uint64_t)listed[place] << 32 | (uint64_t)(start + place);
-            counts[listed[place] / STEP]++;
+            if (sums[place] / STEP > range) continue;
+            keys[n_keys++] = (uint64_t)sums[place] << 32 | (uint64_t)(start + place);
+            counts[sums[place] / STEP]++;
             n_near++;
             while (n_near - counts[range] >= n) n_near -= counts[range--];
         }
@@ -434,5 +475,6 @@ FAST int64_t roost_scan(const Sketch *sketch, const Judge *judge, const Query *a
 }
 #else
 int roost_is_supported(void) { return 0; }
+int roost_is_wide(void) { return 0; }
 void roost_scan(void) {}
 #endif

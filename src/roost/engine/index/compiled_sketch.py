@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray, Neighbours
+from roost.engine.columns import Bitmap, Bytes, FloatArray, IntArray, Neighbours, aligned
 from roost.engine.plan import (
     DISTINCT_FROM,
     EARLY_FROM,
@@ -35,7 +35,7 @@ from roost.engine.plan import (
 MAX_LISTED, MAX_NUMBERS, MAX_ROWS = 8_192, 64, 2**32
 """What `compiled_sketch.c` has room for: rows in a list, numbers of a row, rows of a sketch."""
 
-_BLOCK, _ROOM, _MAX_LOOKS = 32, 4 * MAX_LISTED, 16
+_BLOCK, _GROUP, _ROOM, _MAX_LOOKS = 32, 4, 4 * MAX_LISTED, 16
 _UNORDERED, _ALL_ROWS = -1, -2
 _METRICS = {"L2": 0, "IP": 1, "COSINE": 2}
 _POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -51,7 +51,7 @@ class _Sketch(ctypes.Structure):
     """`Sketch` in `compiled_sketch.c`."""
 
     _fields_: ClassVar[Any] = _fields(
-        integers="n_rows dim n_axes n_numbers metric",
+        integers="n_rows dim n_axes n_numbers metric is_wide",
         pointers="axes mean moved levels blocks rows",
         reals="rest shared",
     )
@@ -123,12 +123,14 @@ def _load(path: Path) -> Any:
             return None
     except (OSError, AttributeError):
         return None
-    library.roost_pack.argtypes, library.roost_pack.restype = (_POINTER, _INTEGER, _INTEGER, _POINTER), None
+    library.roost_pack.argtypes, library.roost_pack.restype = (_POINTER, *(_INTEGER,) * 3, _POINTER), None
     library.roost_scan.argtypes, library.roost_scan.restype = (_POINTER,) * 4, _INTEGER
     return library
 
 
 LIBRARY: Any = _load(Path(__file__).with_name("_compiled_sketch.so"))
+IS_WIDE: bool = LIBRARY is not None and bool(LIBRARY.roost_is_wide())
+"""Whether the processor reads rows that are packed for registers of 512 bits, in half the time."""
 if LIBRARY is None:
     logging.getLogger(__name__).info("no compiled library fits: lone queries beside writes take the longer way")
 
@@ -182,15 +184,16 @@ class CompiledSketch:
     def _hold(self, codes: Bytes, rows: IntArray | None) -> None:
         n_numbers = self._sizes[2]
         codes = np.ascontiguousarray(codes)
-        blocks = np.empty((-(-len(codes) // _BLOCK), 2 * codes.shape[1], _BLOCK // 2), np.uint8)
-        LIBRARY.roost_pack(codes.ctypes.data, len(codes), n_numbers, blocks.ctypes.data)
+        n_bytes = -(-n_numbers // (2 * _GROUP)) * _GROUP * _BLOCK
+        blocks = aligned((-(-len(codes) // _BLOCK), n_bytes), np.uint8)
+        LIBRARY.roost_pack(codes.ctypes.data, len(codes), n_numbers, IS_WIDE, blocks.ctypes.data)
         self._held = blocks, rows
         places = (
             *(a.ctypes.data for a in self._described),
             blocks.ctypes.data,
             None if rows is None else rows.ctypes.data,
         )
-        self._sketch = _Sketch(len(codes), *self._sizes, *places, *self._rests)
+        self._sketch = _Sketch(len(codes), *self._sizes, IS_WIDE, *places, *self._rests)
         self._place = ctypes.addressof(self._sketch)
 
     def excerpt(self, codes: Bytes, rows: IntArray) -> CompiledSketch:

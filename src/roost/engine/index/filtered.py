@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -166,7 +165,7 @@ def _planned(
     shown_nothing = not allowed.doubt.mean and (use is None or not (use.excerpt or use.extra.mean))
     settled, comparisons = allowed.settled, partial(index.comparisons, k=k, params=params)
     if settled is not None and n_queries == 1 and shown_nothing and settled.serves(index, k, params):
-        return replace(settled.task, comparisons=comparisons), settled.plan
+        return settled.task._replace(comparisons=comparisons), settled.plan
     task = Task(
         len(vectors),
         allowed.count,
@@ -186,12 +185,12 @@ def _planned(
     plan = plan_search(task, allowed.doubt.mean)
     saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan, allowed.doubt.mean)
     if n_queries == 1 and shown_nothing and not (allowed.is_new or saving_ns) and plan.method is Method.TRAVERSE:
-        allowed.settled = Settled(weakref.ref(index), k, dict(params), replace(task, comparisons=_uncounted), plan)
+        allowed.settled = Settled(weakref.ref(index), k, dict(params), task._replace(comparisons=_uncounted), plan)
     allowed.is_new = False
     if use is not None and saving_ns:
         use.miss(allowed, saving_ns)
         if use.excerpt is not None:
-            task = replace(task, has_excerpt=True)
+            task = task._replace(has_excerpt=True)
             plan = plan_search(task, allowed.doubt.mean)
     return task, plan
 
@@ -248,7 +247,7 @@ def _search_sketched(
             if (found := scan(queries, reason)) is not None:
                 return found
     extra = allowed.use(sketch).extra.mean
-    task = replace(_unindexed(*counts), n_queries=len(queries), n_threads=n_threads(), sketch_extra=extra)
+    task = _unindexed(*counts)._replace(n_queries=len(queries), n_threads=n_threads(), sketch_extra=extra)
     steps = Scan(vectors, task, sketch.metric, allowed, inverse_norms, sketch, trace)
     if not is_tried:
         return steps(queries, reason)
@@ -291,7 +290,7 @@ def _traverse(
     if not doubtful:
         allowed.doubt.note(len(queries), 0)
         return answer
-    one = replace(task, n_queries=1)
+    one = task._replace(n_queries=1)
     plans = {q: plan_again(one, plan.width, ranks[q]) for q in doubtful}
     by_scan = [q for q, wider in plans.items() if wider == SCAN]
     by_graph = [q for q, wider in plans.items() if wider != SCAN]
@@ -301,7 +300,7 @@ def _traverse(
     if by_graph:
         widest = Plan(Method.TRAVERSE, max(plans[q].width for q in by_graph))
         if scan.trace is not None:
-            again = replace(task, n_queries=len(by_graph))
+            again = task._replace(n_queries=len(by_graph))
             scan.trace.note_plan(widest, again, "answers not trusted: searched more widely")
         _put(answer, by_graph, _traverse(index, queries[by_graph], task, widest, allowed, scan, params))
     return answer

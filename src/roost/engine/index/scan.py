@@ -7,7 +7,7 @@ Otherwise more are compared, and in the end all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,7 @@ from roost.engine.plan import (
 from roost.engine.trace import Trace
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """A search of the allowed rows of a part."""
 
     vectors: StoredVectors
@@ -58,7 +57,7 @@ class Scan:
         Args:
             reason: of the scan, for the trace.
         """
-        task = self.task if len(queries) == self.task.n_queries else replace(self.task, n_queries=len(queries))
+        task = self.task if len(queries) == self.task.n_queries else self.task._replace(n_queries=len(queries))
         if self.sketch is None:
             return self._exact(queries, reason)
         if plan_scan(task) is Method.EXACT:
@@ -66,9 +65,11 @@ class Scan:
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
             return self.by_sketch(self.sketch, queries, reason)
+        found = self._for_one(self.sketch, queries, reason) if len(queries) == 1 else None
+        if found is not None:
+            return found
         with one_thread():
-            found = self._for_one(self.sketch, queries, reason) if len(queries) == 1 else None
-            return found or self.by_sketch(self.sketch, queries, reason)
+            return self.by_sketch(self.sketch, queries, reason)
 
     def _exact(self, queries: FloatArray, reason: str) -> Neighbours:
         if self.trace is not None:
@@ -79,7 +80,7 @@ class Scan:
         """Answer one query in few steps; None where its order says nothing."""
         if not in_memory(self.vectors) or sketch.compiled is None:
             return None
-        task = self.task if self.task.n_queries == 1 else replace(self.task, n_queries=1)
+        task = self.task if self.task.n_queries == 1 else self.task._replace(n_queries=1)
         scan = LoneScan(task, Judge.of(task), sketch, self.vectors, self.allowed, self.inverse_norms, trace=self.trace)
         return scan(query, reason)
 
