@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -61,7 +62,8 @@ class Figures:
         first_answer_s: opening and one query in a new process; loading what was released where a server keeps it.
         memory_bytes: resident after a reopen and 100 queries, or the server's after all the work.
         memory_growth_bytes: the part of it that came with opening; None for a server.
-        over_unfiltered: by filtered measurement, the median of its speed over the unfiltered one of the same round.
+        over_unfiltered: by filtered measurement, the median over the rounds of its speed over that of the same queries
+            without a filter, asked in the same turns.
     """
 
     insert_rows_per_s: float | None
@@ -133,7 +135,6 @@ def figures_of(work: Work, truth: Truth, folder: Path, name: str) -> Figures:
     n_queries = {key: work.plan.filtered_queries if " " in key else work.plan.queries for key in recalls}
     speeds = {key: n_queries[key] / median(map(sum, rounds)) for key, rounds in passes.items()}
     filtered = [case.name for case in work.filter_cases() if case.name in passes]
-    scale = work.plan.filtered_queries / work.plan.queries
     calls_ms = [seconds * 1e3 for calls in passes.get("single", ()) for seconds in calls]
     growth = reopened["after_bytes"] - reopened["before_bytes"] if reopened else None
     is_server = bool(measured["server_bytes"])
@@ -148,17 +149,22 @@ def figures_of(work: Work, truth: Truth, folder: Path, name: str) -> Figures:
         first_answer_s=reopened.get("first_answer_s"),
         memory_bytes=measured["server_bytes"] if is_server else reopened.get("after_bytes"),
         memory_growth_bytes=None if is_server else growth,
-        over_unfiltered={key: over(folder, name, key, name, "single", scale) for key in filtered},
+        over_unfiltered={key: speed_over(passes[key], measured["unfiltered"][key]) for key in filtered},
         mixed=mixed_of(folder, name),
     )
 
 
-def over(folder: Path, name: str, measurement: str, base: str, base_measurement: str, scale: float = 1.0) -> float:
-    """Return the median, over the rounds, of one speed over another that was taken in the same round.
-
-    Args:
-        scale: queries in a pass of `measurement` over queries in a pass of `base_measurement`.
-    """
+def over(folder: Path, name: str, measurement: str, base: str, base_measurement: str) -> float:
+    """Return the median, over the rounds, of one speed over another that was taken in the same round."""
     ours = read_json(folder / f"{name}.json")["passes"][measurement]
     theirs = read_json(folder / f"{base}.json")["passes"][base_measurement]
-    return scale * float(median(sum(b) / sum(a) for a, b in zip(ours, theirs, strict=False)))
+    return speed_over(ours, theirs)
+
+
+def speed_over(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]]) -> float:
+    """Return the median, over the rounds, of one speed over another, both of the same queries.
+
+    Args:
+        ours: rounds of the seconds of each call; likewise theirs.
+    """
+    return float(median(sum(b) / sum(a) for a, b in zip(ours, theirs, strict=False)))

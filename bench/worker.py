@@ -40,12 +40,14 @@ class Timings:
 
     Attributes:
         passes: measurement to rounds to the seconds of each call.
+        unfiltered: the same by filtered measurement, of its queries without their filters, asked in the same turns.
     """
 
     insert_s: list[float] = field(default_factory=list)
     single_s: list[float] = field(default_factory=list)
     index_s: float = 0.0
     passes: dict[str, list[list[float]]] = field(default_factory=dict)
+    unfiltered: dict[str, list[list[float]]] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,6 +78,10 @@ class Measurement:
     windows: Sequence[Sequence[Window | None]] = ()
     one_call: bool = False
     ef: int | None = None
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.windows) and self.windows[0][0] is not None
 
 
 def seconds(call: Callable[..., Any], *arguments: Any) -> float:
@@ -133,6 +139,7 @@ def run_round(work: Work, subjects: Sequence[Subject], measurement: Measurement,
     """Give each subject one pass over the queries, in short turns, so that a noise of the machine meets all."""
     queries = measurement.queries
     timings: list[list[float]] = [[] for _ in subjects]
+    unfiltered: list[list[float]] = [[] for _ in subjects]
     answers: list[list[Sequence[int]]] = [[] for _ in subjects]
     for start in range(0, len(queries), len(queries) if measurement.one_call else TURN_QUERIES):
         turn = slice(start, start + TURN_QUERIES)
@@ -143,9 +150,13 @@ def run_round(work: Work, subjects: Sequence[Subject], measurement: Measurement,
                 spent, found = ask(subject.system, queries[turn], measurement.windows[round_number][turn])
             timings[i] += spent
             answers[i] += found
+            if measurement.is_filtered:
+                unfiltered[i] += ask(subject.system, queries[turn], [None] * len(queries[turn]))[0]
     for i, subject in enumerate(subjects):
         subject.timings.passes.setdefault(measurement.name, []).append(timings[i])
         subject.answers.setdefault(measurement.name, as_rows(answers[i], work.plan.k))
+        if measurement.is_filtered:
+            subject.timings.unfiltered.setdefault(measurement.name, []).append(unfiltered[i])
 
 
 def search_in_turns(work: Work, subjects: Sequence[Subject], measurement: Measurement) -> None:

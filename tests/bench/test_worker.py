@@ -101,8 +101,13 @@ def test_roost_and_faiss_are_measured_from_rows_to_tables(work: Work, tmp_path: 
     ratios = ratios_of(work, tmp_path, figures)
     assert len(ratios) == 1 + 3 * 4 * 2 + 1 + 2 + 2 + 3
     assert all(ratio.value > 0 for ratio in ratios)
-    rounds = json.loads((tmp_path / "roost.json").read_text())["passes"]["single"]
-    assert [len(calls) for calls in rounds] == [30, 30]
+    written = json.loads((tmp_path / "roost.json").read_text())
+    assert [len(calls) for calls in written["passes"]["single"]] == [30, 30]
+    for case in work.filter_cases():
+        beside, filtered = written["unfiltered"][case.name], written["passes"][case.name]
+        assert [len(calls) for calls in beside] == [len(calls) for calls in filtered]
+        found = figures["roost"].over_unfiltered[case.name]
+        assert found == pytest.approx(np.median(np.sum(beside, axis=1) / np.sum(filtered, axis=1)))
     text = [*tables(figures, work.plan), ratio_table(ratios)]
     assert len(text) == 1 + 1 + 3 + 1 + 1
     assert all("roost" in table.lower() for table in text)
