@@ -15,6 +15,7 @@ from roost.engine.plan import (
     TRUSTED_RANK_PER_WIDTH,
     Method,
     Task,
+    about,
     exact_cost_ns,
     excerpt_cost_ns,
     excerpt_saving_ns,
@@ -269,3 +270,11 @@ def test_the_rows_of_a_new_filter_are_in_no_cache() -> None:
     assert exact_cost_ns(few, is_new=True) > 1.5 * exact_cost_ns(few)
     assert plan_search(new) == plan_search(few), "a graph meets such rows as well"
     assert excerpt_saving_ns(few, SCAN) < excerpt_cost_ns(600) < excerpt_saving_ns(new, SCAN)
+
+
+def test_plans_are_made_for_about_as_many_rows() -> None:
+    for n_rows in (*range(200), 1_000, 12_345, 59_999, 10**9):
+        assert 15 / 16 * n_rows <= about(n_rows) <= n_rows
+        assert about(about(n_rows)) == about(n_rows)
+    assert [about(n) for n in range(32)] == list(range(32)), "few rows are taken as they are"
+    assert len({about(n) for n in range(1_000_000)}) < 300

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -221,11 +220,12 @@ def test_what_was_doubted_is_tried_again_in_time(way: str) -> None:
 def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monkeypatch: pytest.MonkeyPatch) -> None:
     planned, plan_search = [], filtered.plan_search
 
-    def noted(task: Task, doubt: float) -> Plan:
+    def noted(task: Task, doubt: float = 0.0) -> Plan:
         planned.append((task.k, doubt))
         return plan_search(task, doubt)
 
     monkeypatch.setattr(filtered, "plan_search", noted)
+    index.plans.clear()
     allowed = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.99)
 
     def ask(k: int = K, ef: int = 32, n_queries: int = 1) -> Neighbours:
@@ -235,6 +235,15 @@ def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monke
     found = [ask().ids.tolist() for _ in range(20)]
     assert all(ids == found[0] for ids in found)
     assert planned == [(K, 0.0)] * 2, "the first search knows less than those after it"
+    planned.clear()
+    kept = np.flatnonzero(allowed.mask)
+    fewer = allowed.mask.copy()
+    fewer[kept[0]] = False
+    search_segment(index, VECTORS, QUERIES[:1], K, index.metric, Allowed(fewer), {"ef": 32})
+    assert not planned, "a filter that keeps about as many rows is searched likewise"
+    fewer[kept[:500]] = False
+    search_segment(index, VECTORS, QUERIES[:1], K, index.metric, Allowed(fewer), {"ef": 32})
+    assert planned, "one that keeps others needs a plan of its own"
     for other in ({"k": 5}, {"ef": 33}, {"n_queries": 2}):
         planned.clear()
         ask(**other)
@@ -251,19 +260,45 @@ def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monke
     assert planned and planned[0][1] > 0
 
 
-def test_a_plan_is_of_its_search_parameters_and_keeps_no_index() -> None:
+def test_a_plan_is_of_its_search_parameters_and_keeps_no_index(monkeypatch: pytest.MonkeyPatch) -> None:
     index = FaissIvfFlat.build(VECTORS, "L2", {"nlist": 64})
     allowed, used = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.6), weakref.ref(index)
-    fresh, settled = Trace(), Trace()
-    for nprobe in [1] * 20:
+    compared, plan_search = [], filtered.plan_search
+
+    def noted(task: Task, doubt: float = 0.0) -> Plan:
+        compared.append(task.comparisons(0))
+        return plan_search(task, doubt)
+
+    monkeypatch.setattr(filtered, "plan_search", noted)
+    for nprobe in [1] * 20 + [64] * 20:
         search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"nprobe": nprobe})
-    assert allowed.settled is not None and allowed.settled.params == {"nprobe": 1}
-    search_segment(index, VECTORS, QUERIES[:1], K, "L2", Allowed(allowed.mask), {"nprobe": 64}, trace=fresh)
-    search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"nprobe": 64}, trace=settled)
-    assert [step.comparisons for step in settled.steps] == [step.comparisons for step in fresh.steps]
+    few, many = (index.comparisons(0, K, {"nprobe": nprobe}) for nprobe in (1, 64))
+    assert compared == [few, few, many] and few < many
     del index
-    gc.collect()
-    assert used() is None
+    assert used() is None, "a plan kept the index"
+
+
+def test_an_index_keeps_no_more_plans_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filtered, "MAX_PLANS", 3)
+    index = FaissHnsw.build(VECTORS, "L2", {"M": 8, "efConstruction": 40})
+    for n_allowed in range(1_000, 3_000, 200):
+        allowed = Allowed(np.arange(N_ROWS) < n_allowed)
+        search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32})
+        assert len(index.plans) <= 3
+
+
+@pytest.mark.parametrize("n_allowed", [K, K + 1, 31, 33, 63, 64, 65, 105, 1_023, 2_047])
+def test_a_plan_for_about_as_many_rows_finds_the_nearest_of_all(n_allowed: int) -> None:
+    index, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 16, "efConstruction": 100}), Sketch.build(VECTORS, "L2")
+    rng, found = np.random.default_rng(11), []
+    for query in QUERIES[:40]:
+        rows = np.sort(rng.choice(N_ROWS, n_allowed, replace=False))
+        mask = np.zeros(N_ROWS, bool)
+        mask[rows] = True
+        answer = search_segment(index, VECTORS, query[None], K, "L2", Allowed(mask), {"ef": 64}, None, sketch)
+        expected = exact_search(VECTORS, query[None], K, "L2", rows)
+        found.append(len(set(answer.ids[0].tolist()) & set(expected.ids[0].tolist())) / K)
+    assert np.mean(found) >= 0.99
 
 
 def test_an_excerpt_ends_a_plan_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +308,7 @@ def test_an_excerpt_ends_a_plan_without_one(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("roost.engine.plan.SKETCH_CALL_NS", 1e6)
     for _ in range(20):
         search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32}, sketch=sketch)
-    assert allowed.settled is not None
+    assert index.plans
     monkeypatch.undo()
     sketch.lend(allowed.rows, allowed.use(sketch))
     trace = Trace()

@@ -12,7 +12,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from roost.engine.filter import tree
@@ -104,7 +105,7 @@ class Form:
         try:
             for value in values:
                 _check_usual(value)
-            if any(values[slot] == 0 for slot in self._divisors):
+            if self._divisors and any(values[slot] == 0 for slot in self._divisors):
                 return None
             condition: Condition = self._build(values)
         except (_Unusual, Fault):
@@ -212,6 +213,7 @@ class _Former:
     def __init__(self, probes: Scalars) -> None:
         self.found: set[int] = set()
         self.divisors: set[int] = set()
+        self._probes = tuple(probes)
         self._slots = {(type(probe), probe): (slot, False) for slot, probe in enumerate(probes)}
         for slot, probe in enumerate(probes):
             if not isinstance(probe, str):
@@ -236,10 +238,15 @@ class _Former:
 
     def _joined(self, kind: type[And] | type[Or], parts: Iterable[Condition]) -> Build | None:
         """Join as the checker does, where the order is that of the texts."""
-        builds, costly = [], []
+        builds, costly, starts = [], [], []
         for part in parts:
             builds.append(self.condition(part) or _always(part))
             costly.append(any(isinstance(source, JsonKey) for source in sources(part)))
+            starts.append(self._start(part))
+        if not any(one.startswith(other) for one, other in permutations(starts, 2)):
+            # The order does not depend on the values.
+            ordered = [build for _, _, build in sorted(zip(costly, starts, builds, strict=True), key=itemgetter(0, 1))]
+            return lambda values: kind(tuple([build(values) for build in ordered]))
 
         def join(values: Scalars) -> Condition:
             built = [build(values) for build in builds]
@@ -249,6 +256,12 @@ class _Former:
             return kind(tuple(built[at] for _, _, at in keyed))
 
         return join
+
+    def _start(self, part: Condition) -> str:
+        """Return how the text of a condition begins, up to the first value or what is in an order by values."""
+        text, inner = repr(part), ("And(of=", "Or(of=")
+        found = [place for one in (*map(repr, self._probes), *inner) if (place := text.find(one)) >= 0]
+        return text[: min(found, default=len(text))].rstrip("-")
 
     def _pair(self, make: Callable[[Any, Any], Any], left: Operand, right: Operand) -> Build | None:
         one, two = self._operand(left), self._operand(right)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
 
 from roost.engine.columns import Bitmap, IntArray, Mask
-from roost.engine.index.base import VectorIndex
 from roost.engine.index.sketch import Excerpt, Sketch
-from roost.engine.plan import Plan, Task, excerpt_cost_ns
+from roost.engine.plan import excerpt_cost_ns
 
 SAMPLED_FRACTION = 0.25
 """The fraction of the dropped rows that is in the sample: two random bytes, and-ed."""
@@ -84,25 +81,6 @@ class SketchUse:
             self._sketch.lend(allowed.rows, self)
 
 
-class Settled(NamedTuple):
-    """The search of an index that was planned for one query with some parameters.
-
-    Attributes:
-        searched: the index, which this does not keep.
-        task: without its `comparisons`, which would hold the index.
-    """
-
-    searched: weakref.ref[VectorIndex]
-    k: int
-    params: Mapping[str, Any]
-    task: Task
-    plan: Plan
-
-    def serves(self, index: VectorIndex, k: int, params: Mapping[str, Any]) -> bool:
-        """Whether it was planned for the same."""
-        return self.searched() is index and self.k == k and self.params == params
-
-
 class Allowed:
     """The rows of a segment that a filter keeps, in the forms that searches need.
 
@@ -112,15 +90,12 @@ class Allowed:
     Attributes:
         doubt: the share of queries whose traversal of the graph ended in a scan.
         is_new: whether no search has used it yet.
-        settled: what was planned for one query: while searches show nothing that speaks against it, it is not planned
-            again.
     """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.doubt = Recent()
         self.is_new = True
-        self.settled: Settled | None = None
         self._uses: dict[int, SketchUse] = {}
         self._firsts: dict[int, Allowed] = {}
 

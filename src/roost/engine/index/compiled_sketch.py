@@ -80,6 +80,12 @@ class Judge(ctypes.Structure):
         when = (DISTINCT_FROM, EARLY_FROM, LOOKS_AFTER_FIRST)
         return cls(*counts, *when, EARLY_SHARE, missed, GROWTH_PER_LOOK, LARGEST_EXPONENT)
 
+    def among(self, n_allowed: int) -> Judge:
+        """Return the judge of a few more rows, of which the same number is listed and compared."""
+        found = Judge.from_buffer_copy(self)
+        found.n_allowed = n_allowed
+        return found
+
     @property
     def fits(self) -> bool:
         """Whether there are more rows than neighbours, and room for those that are listed first."""

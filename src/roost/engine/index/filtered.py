@@ -11,15 +11,14 @@ more widely or exactly.
 from __future__ import annotations
 
 import math
-import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from roost.engine.columns import FloatArray, IntArray, Mask, Neighbours, StoredVectors
-from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed, Settled, SketchUse
+from roost.engine.index.allowed import SAMPLED_FRACTION, Allowed, SketchUse
 from roost.engine.index.base import VectorIndex
 from roost.engine.index.compiled_sketch import Judge
 from roost.engine.index.exact import check_queries, exact_search, in_memory, merge, rank_again
@@ -32,10 +31,12 @@ from roost.engine.plan import (
     Method,
     Plan,
     Task,
+    about,
     excerpt_saving_ns,
     is_trusted,
     most_extra,
     plan_again,
+    plan_scan,
     plan_search,
 )
 from roost.engine.trace import Trace
@@ -43,6 +44,9 @@ from roost.engine.trace import Trace
 # With this many times k allowed rows expected among the candidates, the graph is searched without a
 # bitmap, which costs a test of every row met, and the candidates are sifted afterwards.
 SIFTED_FROM = 2
+
+MAX_PLANS = 1_024
+"""Of lone queries that an index keeps, for numbers of allowed rows, parameters and the like."""
 
 
 def search_segment(
@@ -136,18 +140,104 @@ def _search_once(
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.listed, inverse_norms)
     use = None if sketch is None else allowed.use(sketch)
-    task, plan = _planned(index, vectors, len(queries), k, width, params, allowed, sketch, use)
+    judge = None
+    if len(queries) == 1 and trace is None and not (allowed.doubt.mean or (use is not None and use.extra.mean)):
+        task, plan, _, judge = _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
+        task = task._replace(n_allowed=allowed.count, comparisons=_counting(index, k, params))
+    else:
+        task, plan = _planned(index, vectors, len(queries), k, width, params, allowed, sketch, use)
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
         return index.search(queries, k, allowed.bitmap, params)
-    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace)
+    scan = Scan(vectors, task, metric, allowed, inverse_norms, sketch, trace, judge)
     if plan == SCAN:
         allowed.doubt.fade()
         return scan(queries)
     if use is not None:
         use.extra.fade()
     return _traverse(index, queries, task, plan, allowed, scan, params)
+
+
+class Planned(NamedTuple):
+    """How to search an index for one query under a filter, by the counts alone.
+
+    Attributes:
+        task: about so many rows being allowed, and without its `comparisons`, which would hold the index.
+        saving_ns: how much quicker it were with an excerpt.
+        judge: as a `Scan` takes it.
+    """
+
+    task: Task
+    plan: Plan
+    saving_ns: float
+    judge: Judge | None
+
+
+def _planned_alone(
+    index: VectorIndex,
+    vectors: StoredVectors,
+    k: int,
+    width: int,
+    params: Mapping[str, Any],
+    allowed: Allowed,
+    sketch: Sketch | None,
+    use: SketchUse | None,
+) -> Planned:
+    """Return how to search for one query under a filter of which nothing is known; make an excerpt where that is due.
+
+    It is planned once for all filters that keep about as many rows: to plan takes as long as to evaluate a filter.
+    """
+    sketched = None if sketch is None else (sketch.n_numbers, sketch.compiled is not None, sketch.metric)
+    has_excerpt = use is not None and use.excerpt is not None
+    counts, compares = (len(vectors), about(allowed.count), k, width), in_memory(vectors)
+    key = counts, repr(params), allowed.is_new, sketched, has_excerpt, compares
+    found: Planned | None = index.plans.get(key)
+    if found is None:
+        task = _task(index, vectors, 1, k, width, params, allowed, sketch, use)._replace(n_allowed=counts[1])
+        plan = plan_search(task)
+        saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan)
+        is_compiled = sketch is not None and sketch.compiled is not None and compares
+        by_sketch = is_compiled and plan == SCAN and plan_scan(task) is Method.SKETCH
+        found = Planned(task._replace(comparisons=_uncounted), plan, saving_ns, Judge.of(task) if by_sketch else None)
+        if len(index.plans) >= MAX_PLANS:
+            index.plans.clear()
+        index.plans[key] = found
+    allowed.is_new = False
+    if use is not None and found.saving_ns:
+        use.miss(allowed, found.saving_ns)
+        if use.excerpt is not None:
+            return _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
+    return found if found.judge is None else found._replace(judge=found.judge.among(allowed.count))
+
+
+def _task(
+    index: VectorIndex,
+    vectors: StoredVectors,
+    n_queries: int,
+    k: int,
+    width: int,
+    params: Mapping[str, Any],
+    allowed: Allowed,
+    sketch: Sketch | None,
+    use: SketchUse | None,
+) -> Task:
+    return Task(
+        len(vectors),
+        allowed.count,
+        vectors.shape[1],
+        k,
+        width,
+        _counting(index, k, params),
+        n_queries,
+        n_threads(),
+        is_rough=index.compresses and index.n_refined(1, {}) > 1,
+        n_sketched=0 if sketch is None else sketch.n_numbers,
+        has_excerpt=use is not None and use.excerpt is not None,
+        is_new=allowed.is_new,
+        skips_blocks=sketch is not None and sketch.compiled is not None and n_queries == 1 and in_memory(vectors),
+        sketch_extra=0.0 if use is None else use.extra.mean,
+    )
 
 
 def _planned(
@@ -162,30 +252,9 @@ def _planned(
     use: SketchUse | None,
 ) -> tuple[Task, Plan]:
     """Return what the counts say of a search under a filter, and how to do it; make an excerpt where that is due."""
-    shown_nothing = not allowed.doubt.mean and (use is None or not (use.excerpt or use.extra.mean))
-    settled, comparisons = allowed.settled, partial(index.comparisons, k=k, params=params)
-    if settled is not None and n_queries == 1 and shown_nothing and settled.serves(index, k, params):
-        return settled.task._replace(comparisons=comparisons), settled.plan
-    task = Task(
-        len(vectors),
-        allowed.count,
-        vectors.shape[1],
-        k,
-        width,
-        comparisons,
-        n_queries,
-        n_threads(),
-        is_rough=index.compresses and index.n_refined(1, {}) > 1,
-        n_sketched=0 if sketch is None else sketch.n_numbers,
-        has_excerpt=use is not None and use.excerpt is not None,
-        is_new=allowed.is_new,
-        skips_blocks=sketch is not None and sketch.compiled is not None and n_queries == 1 and in_memory(vectors),
-        sketch_extra=0.0 if use is None else use.extra.mean,
-    )
+    task = _task(index, vectors, n_queries, k, width, params, allowed, sketch, use)
     plan = plan_search(task, allowed.doubt.mean)
     saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan, allowed.doubt.mean)
-    if n_queries == 1 and shown_nothing and not (allowed.is_new or saving_ns) and plan.method is Method.TRAVERSE:
-        allowed.settled = Settled(weakref.ref(index), k, dict(params), task._replace(comparisons=_uncounted), plan)
     allowed.is_new = False
     if use is not None and saving_ns:
         use.miss(allowed, saving_ns)
@@ -193,6 +262,10 @@ def _planned(
             task = task._replace(has_excerpt=True)
             plan = plan_search(task, allowed.doubt.mean)
     return task, plan
+
+
+def _counting(index: VectorIndex, k: int, params: Mapping[str, Any]) -> Callable[[int], int]:
+    return partial(index.comparisons, k=k, params=params)
 
 
 def _uncounted(width: int) -> int:

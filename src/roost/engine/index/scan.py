@@ -41,7 +41,12 @@ from roost.engine.trace import Trace
 
 
 class Scan(NamedTuple):
-    """A search of the allowed rows of a part."""
+    """A search of the allowed rows of a part.
+
+    Attributes:
+        judge: of the rows that are compared with one query, where it is known that the sketch is compiled, and that to
+            scan it costs less than to compare all rows.
+    """
 
     vectors: StoredVectors
     task: Task
@@ -50,6 +55,7 @@ class Scan(NamedTuple):
     inverse_norms: FloatArray | None
     sketch: Sketch | None = None
     trace: Trace | None = None
+    judge: Judge | None = None
 
     def __call__(self, queries: FloatArray, reason: str = "the cheapest plan") -> Neighbours:
         """Return the k nearest allowed rows of each query, nearest first.
@@ -60,7 +66,7 @@ class Scan(NamedTuple):
         task = self.task if len(queries) == self.task.n_queries else self.task._replace(n_queries=len(queries))
         if self.sketch is None:
             return self._exact(queries, reason)
-        if plan_scan(task) is Method.EXACT:
+        if self.judge is None and plan_scan(task) is Method.EXACT:
             self.allowed.use(self.sketch).extra.fade()
             return self._exact(queries, reason)
         if len(queries) >= GATHER_FROM_QUERIES:
@@ -81,7 +87,8 @@ class Scan(NamedTuple):
         if not in_memory(self.vectors) or sketch.compiled is None:
             return None
         task = self.task if self.task.n_queries == 1 else self.task._replace(n_queries=1)
-        scan = LoneScan(task, Judge.of(task), sketch, self.vectors, self.allowed, self.inverse_norms, trace=self.trace)
+        judge = Judge.of(task) if self.judge is None else self.judge
+        scan = LoneScan(task, judge, sketch, self.vectors, self.allowed, self.inverse_norms, trace=self.trace)
         return scan(query, reason)
 
     def _first(self, sketch: Sketch, use: SketchUse, numbers: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
