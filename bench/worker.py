@@ -128,6 +128,11 @@ def ask(
     return timings, answers
 
 
+def ask_plainly(system: System, queries: FloatArray) -> list[float]:
+    """Return the seconds of each query without a filter."""
+    return ask(system, queries, [None] * len(queries))[0]
+
+
 def ask_at_once(system: System, queries: FloatArray) -> tuple[list[float], list[Sequence[int]]]:
     """Return the seconds of one call for all queries, and the answer of each."""
     start = time.perf_counter()
@@ -147,11 +152,15 @@ def run_round(work: Work, subjects: Sequence[Subject], measurement: Measurement,
             if measurement.one_call:
                 spent, found = ask_at_once(subject.system, queries)
             else:
+                # Who comes second finds what the first has fetched, so they take turns at that too.
+                plain_first = start // TURN_QUERIES % 2 == 1
+                if measurement.is_filtered and plain_first:
+                    unfiltered[i] += ask_plainly(subject.system, queries[turn])
                 spent, found = ask(subject.system, queries[turn], measurement.windows[round_number][turn])
+                if measurement.is_filtered and not plain_first:
+                    unfiltered[i] += ask_plainly(subject.system, queries[turn])
             timings[i] += spent
             answers[i] += found
-            if measurement.is_filtered:
-                unfiltered[i] += ask(subject.system, queries[turn], [None] * len(queries[turn]))[0]
     for i, subject in enumerate(subjects):
         subject.timings.passes.setdefault(measurement.name, []).append(timings[i])
         subject.answers.setdefault(measurement.name, as_rows(answers[i], work.plan.k))

@@ -27,6 +27,9 @@ class RoostError(milvus.MilvusException):
     def __reduce__(self) -> tuple[type[RoostError], tuple[str]]:
         return type(self), (self.message,)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"
+
 
 # What the caller passed is wrong.
 

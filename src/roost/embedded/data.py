@@ -134,7 +134,9 @@ class RowMethods(Session):
             partitions = collection.partition_ids(names)
             return results.delete_result(collection.delete(_keys(collection, given), partitions))
         if not isinstance(filter, str) or not filter.strip():
-            raise InvalidFilter(f"delete needs ids= or a filter= that is not empty; given filter={filter!r}")
+            raise InvalidFilter(
+                f"delete needs ids= or a filter= that is not empty; given ids={ids!r}, filter={filter!r}"
+            )
         collection = self._loaded(collection_name, timeout)
         partitions = collection.partition_ids(names)
         predicate = _compiled(collection, filter, kwargs.get("filter_params"))

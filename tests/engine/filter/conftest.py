@@ -24,7 +24,7 @@ def select(rows: Rows) -> Callable[..., list[int]]:
 
     def run(expression: str, **params: Any) -> list[int]:
         predicate = compile_filter(expression, SCHEMA, params)
-        masks = [predicate.evaluate(rows) for _ in range(3)]
+        masks = [predicate.evaluate(rows) for _ in range(9)]
         for mask in masks:
             assert mask.dtype == np.bool_ and mask.shape == (rows.n_rows,)
             assert np.array_equal(mask, masks[0])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from roost.engine.filter import compile_filter
+from roost.engine.filter.evaluate import _NARROWED_FROM, _Held
 from tests.engine.filter.rows import SCHEMA, Rows, make_schema
 
 Select = Callable[..., list[int]]
@@ -232,3 +233,16 @@ def test_a_list_of_100_000_values(rows: Rows, field: str) -> None:
     given = compile_filter(f"{field} in {{x}}", SCHEMA, {"x": values}).evaluate(rows)
     assert np.array_equal(written, given)
     assert np.flatnonzero(written).tolist() == {"i64": [5, 6, 8, 10], "s": [], "n": [0, 4, 8]}[field]
+
+
+def test_numbers_that_are_compared_again_and_again_take_fewer_bytes() -> None:
+    small = Rows([{"pk": n, "i64": n, "d": n / 2, "s": str(n)} for n in range(100)])
+    predicate = compile_filter("i64 < 50 and i64 % 7 == 3", SCHEMA)
+    expected = [n for n in range(50) if n % 7 == 3]
+    kinds = []
+    for _ in range(20):
+        assert np.flatnonzero(predicate.evaluate(small)).tolist() == expected
+        (held,) = [held for held in small.memo.values() if isinstance(held, _Held)]
+        kinds.append(held.compared.rows.dtype)
+        assert held.whole.rows.dtype == np.int64, "to compute with"
+    assert kinds == [np.dtype(np.int64)] * (_NARROWED_FROM - 1) + [np.dtype(np.uint8)] * (21 - _NARROWED_FROM)

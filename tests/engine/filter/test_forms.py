@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roost.engine.filter import Predicate, compile_filter
+from roost.engine.filter import Predicate, compile_filter, forms
 from roost.engine.filter.compile import _compile_anew, _compile_by_shape
 from roost.engine.filter.forms import learn, lift
 from roost.errors import InvalidFilter
@@ -252,3 +252,39 @@ def test_a_value_that_meets_a_constant_takes_the_slow_way(expression: str) -> No
 def test_the_same_constant_twice_in_a_list_is_learned_as_no_form() -> None:
     assert fast("f in [{x}, 0.5, 0.5]", {"x": 1}) is None
     agree("f in [{x}, 0.5, 0.5]", {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("expression", "is_sorted"),
+    [
+        ("i64 < 5 and i64 >= 3", False),
+        ("s == 'a' or i8 == 1", False),
+        ("i64 == 4 and (i8 == 2 or d > 0.5)", False),
+        ("i64 < 5 and i64 < 3", True),
+        ("pk in [7, 8] and pk in [8, 9]", True),
+        ("(i8 == 2 or d > 0.5) and (i8 == 3 or d > 1.5)", True),
+    ],
+)
+def test_parts_are_sorted_by_their_values_only_where_these_decide(
+    expression: str, is_sorted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, values = lift(expression)
+    form = learn(text, SCHEMA, [f"_{slot}" for slot in range(len(values))], [type(value) for value in values])
+    assert form is not None
+    sorts: list[Any] = []
+
+    def noted(*given: Any) -> list[Any]:
+        sorts.append(given)
+        return sorted(*given)
+
+    monkeypatch.setattr(forms, "sorted", noted, raising=False)
+    condition = form.condition(values)
+    assert bool(sorts) == is_sorted
+    assert repr(condition) == repr(_compile_anew(expression, SCHEMA, NOTHING)._condition)
+
+
+def test_a_form_of_many_parts_is_learnt_quickly() -> None:
+    """Five hundred parts, each of which begins as every other does."""
+    expression = " or ".join(f"pk == {n}" for n in range(500))
+    agree(expression)
+    agree(expression.replace("pk == 7 ", "pk == 700000008 "))

@@ -11,6 +11,7 @@ import pytest
 from roost.engine.columns import Bitmap, FloatArray, Mask, Neighbours
 from roost.engine.index import filtered
 from roost.engine.index.allowed import Allowed, Recent
+from roost.engine.index.compiled_sketch import LIBRARY, CompiledSketch
 from roost.engine.index.exact import exact_search, inverse_norms
 from roost.engine.index.faiss_flat import FaissFlat
 from roost.engine.index.faiss_hnsw import FaissHnsw
@@ -225,7 +226,7 @@ def test_a_plan_that_nothing_speaks_against_is_made_once(index: FaissHnsw, monke
         return plan_search(task, doubt)
 
     monkeypatch.setattr(filtered, "plan_search", noted)
-    index.plans.clear()
+    filtered._plans_of(index).clear()
     allowed = Allowed(np.random.default_rng(9).random(N_ROWS) < 0.99)
 
     def ask(k: int = K, ef: int = 32, n_queries: int = 1) -> Neighbours:
@@ -284,7 +285,52 @@ def test_an_index_keeps_no_more_plans_than_it_may(monkeypatch: pytest.MonkeyPatc
     for n_allowed in range(1_000, 3_000, 200):
         allowed = Allowed(np.arange(N_ROWS) < n_allowed)
         search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32})
-        assert len(index.plans) <= 3
+        assert len(filtered._plans_of(index)) <= 3
+
+
+def test_what_is_learnt_of_a_filter_meanwhile_is_not_kept_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another thread that searches under the same filter may change what is known, while this one plans."""
+    index, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 16, "efConstruction": 100}), Sketch.build(VECTORS, "L2")
+    mask, plan_task = np.random.default_rng(9).random(N_ROWS) < 0.5, filtered._task
+    asked = (index, VECTORS, QUERIES[:1], K, "L2")
+    search_segment(*asked, Allowed(mask), {"ef": 32}, sketch=sketch)
+    undisturbed = dict(filtered._plans_of(index))
+    filtered._plans_of(index).clear()
+    disturbed = Allowed(mask)
+
+    def changed(*given: Any) -> Task:
+        disturbed.is_new = False
+        disturbed.use(sketch).extra.mean = 5.0
+        sketch.lend(disturbed.rows, disturbed.use(sketch))
+        return plan_task(*given)
+
+    monkeypatch.setattr(filtered, "_task", changed)
+    search_segment(*asked, disturbed, {"ef": 32}, sketch=sketch)
+    kept = filtered._plans_of(index)
+    assert undisturbed and {key: kept[key][:3] for key in undisturbed} == {
+        key: plan[:3] for key, plan in undisturbed.items()
+    }
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="needs a C compiler when Roost is installed, and AVX2")
+def test_a_scan_by_a_kept_plan_is_of_the_filters_own_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 16, "efConstruction": 100}), Sketch.build(VECTORS, "L2")
+    judged, scan = [], CompiledSketch.scan
+
+    def noted(self: CompiledSketch, *given: Any) -> Any:
+        judged.append((given[4].n_allowed, given[4].n_first, given[4].n_listed))
+        return scan(self, *given)
+
+    monkeypatch.setattr(CompiledSketch, "scan", noted)
+    monkeypatch.setattr("roost.engine.plan.EXACT_CALL_NS", 1e9)
+    monkeypatch.setattr("roost.engine.plan.SIEVED_QUERY_NS", 1e9)
+    for n_allowed in (8_000, 8_001, 8_100):
+        search_segment(
+            index, VECTORS, QUERIES[:1], K, "L2", Allowed(np.arange(N_ROWS) < n_allowed), {"ef": 32}, None, sketch
+        )
+    assert len(filtered._plans_of(index)) == 1
+    assert [n_allowed for n_allowed, *_ in judged] == [8_000, 8_001, 8_100]
+    assert len({tuple(others) for _, *others in judged}) == 1
 
 
 @pytest.mark.parametrize("n_allowed", [K, K + 1, 31, 33, 63, 64, 65, 105, 1_023, 2_047])
@@ -308,7 +354,7 @@ def test_an_excerpt_ends_a_plan_without_one(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("roost.engine.plan.SKETCH_CALL_NS", 1e6)
     for _ in range(20):
         search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32}, sketch=sketch)
-    assert index.plans
+    assert filtered._plans_of(index)
     monkeypatch.undo()
     sketch.lend(allowed.rows, allowed.use(sketch))
     trace = Trace()

@@ -42,6 +42,9 @@ from roost.engine.filter.numeric import COMPARE, Numbers, compare_arrays, compar
 from roost.engine.filter.texts import compare_texts, matches, texts_in
 from roost.engine.filter.words import in_words
 
+_NARROWED_FROM = 8
+"""Comparisons with a column from which on it is kept in fewer bytes: about as many as cost what that costs."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Truth:
@@ -57,15 +60,24 @@ class _Truth:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """The rows of an operand, and which of them are not null (None: all).
-
-    Attributes:
-        is_settled: rows of a field are in the form in which they are kept.
-    """
+    """The rows of an operand, and which of them are not null (None: all)."""
 
     rows: Any
     known: Mask | None = None
-    is_settled: bool = False
+
+
+@dataclass(slots=True)
+class _Held:
+    """A column in the forms in which it is read, kept in the memo, as the conversion is not free.
+
+    Attributes:
+        whole: as its field has it.
+        compared: for comparisons; numbers that were compared `_NARROWED_FROM` times take fewer bytes from then on.
+    """
+
+    whole: _Values
+    compared: _Values
+    n_compared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ def _both_known(left: Mask | None, right: Mask | None) -> Mask | None:
 class _Evaluation:
     def __init__(self, columns: Columns, keys: tuple[JsonKey, ...], leaves: list[Leaf] | None) -> None:
         self._columns = columns
+        self._memo = columns.memo
         self._keys = keys
         self._leaves = leaves
         self._answered_by: str | None = None
@@ -234,22 +247,24 @@ class _Evaluation:
         return _Values(operand.value)
 
     def _column(self, column: Column) -> _Values:
-        """Return a field as NumPy or, for strings, as Arrow; kept in the memo, as the conversion is not free.
+        """Return a field for comparisons, as NumPy or, for strings, as Arrow."""
+        held = self._held(column)
+        n_compared = held.n_compared = held.n_compared + 1
+        if n_compared == _NARROWED_FROM and isinstance(held.whole.rows, np.ndarray):
+            held.compared = _Values(narrowed(held.whole.rows), held.whole.known)
+        return held.compared
 
-        Numbers that are read a second time are likely to be read often, and are kept in fewer bytes from then on.
-        """
-        found = self._columns.memo.get(column)
-        if found is None:
+    def _held(self, column: Column) -> _Held:
+        held: _Held | None = self._memo.get(column)
+        if held is None:
             array, known = self._columns.scalar(column.name), self._known(column.name)
             if column.kind is Kind.TEXT:
-                found = _Values(array, known, is_settled=True)
+                whole = _Values(array, known)
             else:
                 filled = array if known is None else array.fill_null(False if column.kind is Kind.BOOL else 0)
-                found = _Values(filled.to_numpy(zero_copy_only=False), known)
-            self._columns.memo[column] = found
-        elif not found.is_settled:
-            found = self._columns.memo[column] = _Values(narrowed(found.rows), found.known, is_settled=True)
-        return found
+                whole = _Values(filled.to_numpy(zero_copy_only=False), known)
+            held = self._memo[column] = _Held(whole, whole)
+        return held
 
     def _known(self, name: str) -> Mask | None:
         array = self._columns.scalar(name)
@@ -258,7 +273,7 @@ class _Evaluation:
         return np.array(array.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
 
     def _computed(self, operand: Computed) -> _Values:
-        left, right = self.values(operand.left), self.values(operand.right)
+        left, right = self._whole(operand.left), self._whole(operand.right)
         dtype = {Kind.INT: np.int64, Kind.FLOAT: np.float32, Kind.DOUBLE: np.float64}[operand.kind]
         known = _both_known(left.known, right.known)
         divisor = right.rows
@@ -267,6 +282,10 @@ class _Evaluation:
         with np.errstate(over="ignore"):
             first, second = (np.asarray(side.rows).astype(dtype, copy=False) for side in (left, right))
         return _Values(compute(operand.operator, first, second), known)
+
+    def _whole(self, operand: Operand) -> _Values:
+        """Return the rows of an operand to compute with, for which numbers in fewer bytes were to be converted."""
+        return self._held(operand).whole if isinstance(operand, Column) else self.values(operand)
 
     def _computed_json(self, operand: Computed) -> _Values:
         constant_is_left = isinstance(operand.left, Constant)

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -57,6 +57,10 @@ _PIECES = re.compile(
 )
 
 _FIELDS = (tree.Name, tree.Path)
+
+_FIRST_PROBE = 700_000_007
+# In the text of a condition, a probe for a value, or where parts begin whose order values may decide.
+_VARIES = re.compile(r"-?'?(?:\\ue000)?70000\d{4}|(And\(of=|Or\(of=)")
 
 
 def lift(expression: str) -> tuple[str, tuple[Scalar, ...]]:
@@ -157,8 +161,14 @@ def learn(text: str, schema: Schema, names: Sequence[str], kinds: Sequence[type]
 
 def _probes(kinds: Sequence[type], which: int) -> tuple[Scalar, ...]:
     """Return values that hardly anybody writes; each is one of a kind."""
-    start = 700_000_007 * which
+    start = _FIRST_PROBE * which
     return tuple(f"\ue000{start + i}" if kind is str else kind(start + i) for i, kind in enumerate(kinds))
+
+
+def _start(text: str) -> str:
+    """Return how the text of a condition begins whatever the values are: up to the first, or to an order by them."""
+    found = _VARIES.search(text)
+    return text if found is None else text[: found.start() if found[1] is None else found.end()]
 
 
 def _always(value: Any) -> Build:
@@ -213,7 +223,6 @@ class _Former:
     def __init__(self, probes: Scalars) -> None:
         self.found: set[int] = set()
         self.divisors: set[int] = set()
-        self._probes = tuple(probes)
         self._slots = {(type(probe), probe): (slot, False) for slot, probe in enumerate(probes)}
         for slot, probe in enumerate(probes):
             if not isinstance(probe, str):
@@ -242,9 +251,9 @@ class _Former:
         for part in parts:
             builds.append(self.condition(part) or _always(part))
             costly.append(any(isinstance(source, JsonKey) for source in sources(part)))
-            starts.append(self._start(part))
-        if not any(one.startswith(other) for one, other in permutations(starts, 2)):
-            # The order does not depend on the values.
+            starts.append(_start(repr(part)))
+        # Where one text begins with another they are neighbours in their order, or what is between begins with it too.
+        if not any(later.startswith(one) for one, later in pairwise(sorted(starts))):
             ordered = [build for _, _, build in sorted(zip(costly, starts, builds, strict=True), key=itemgetter(0, 1))]
             return lambda values: kind(tuple([build(values) for build in ordered]))
 
@@ -256,12 +265,6 @@ class _Former:
             return kind(tuple(built[at] for _, _, at in keyed))
 
         return join
-
-    def _start(self, part: Condition) -> str:
-        """Return how the text of a condition begins, up to the first value or what is in an order by values."""
-        text, inner = repr(part), ("And(of=", "Or(of=")
-        found = [place for one in (*map(repr, self._probes), *inner) if (place := text.find(one)) >= 0]
-        return text[: min(found, default=len(text))].rstrip("-")
 
     def _pair(self, make: Callable[[Any, Any], Any], left: Operand, right: Operand) -> Build | None:
         one, two = self._operand(left), self._operand(right)

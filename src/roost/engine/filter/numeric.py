@@ -138,7 +138,8 @@ class NumberSet:
     def ready(self, dtype: np.dtype[Any]) -> Numbers:
         """Return the numbers that a column of that type can hold, ascending and each once."""
         if dtype.kind in _WHOLE:
-            return self._integers
+            held, holds = self._integers, np.iinfo(dtype)
+            return held[(held >= holds.min) & (held <= holds.max)].astype(dtype)
         return self._rounded if dtype == np.float32 else self._floats
 
     @cached_property

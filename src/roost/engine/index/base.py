@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -195,11 +194,6 @@ class VectorIndex(ABC):
     def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
         """Return what an index takes when it is loaded; a type that maps its file takes no more than that."""
         return file_bytes
-
-    @cached_property
-    def plans(self) -> dict[Any, Any]:
-        """How lone queries under filters are searched, by the counts that they are planned by; see `filtered`."""
-        return {}
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         """Return about how many rows a filtered search of that width compares with one query, in full rows' worth.

@@ -25,7 +25,7 @@ typedef struct {
     const float *mean;     /* (dim) */
     const float *moved;    /* (n_numbers), added to a query's numbers */
     const float *levels;   /* (n_numbers, LEVELS) */
-    const uint8_t *blocks; /* (ceil(n_rows / BLOCK), n_numbers rounded up to 2 * GROUP, BLOCK / 2) */
+    const uint8_t *blocks; /* (ceil(n_rows / BLOCK), roost_block_bytes(n_numbers, is_wide)) */
     const int64_t *rows;   /* (n_rows), which rows of the vectors these are; none where they are all of them */
     double rest;           /* a query is strange that lies farther from the axes */
     double shared;         /* of its way beyond the axes that is not */
@@ -66,14 +66,19 @@ typedef struct {
 /* The checksum of this file, as it was compiled. */
 uint32_t roost_source(void) { return ROOST_SOURCE; }
 
-/* Give the pairs of groups that numbers take: in pairs, they are added up without waiting for one another. */
-static int64_t n_pairs_of(int64_t n_numbers) { return (n_numbers + 2 * GROUP - 1) / (2 * GROUP); }
+_Static_assert(MAX_NUMBERS % (2 * GROUP) == 0, "tables have room for the numbers that fill a block up");
+
+/* Give the bytes of a block: of an even number of numbers, or, where they are wide, of an even number of groups. */
+int64_t roost_block_bytes(int64_t n_numbers, int64_t is_wide) {
+    int64_t filled = is_wide ? 2 * GROUP : 2;
+    return (n_numbers + filled - 1) / filled * filled * (BLOCK / 2);
+}
 
 /* Write codes, two numbers a byte, as blocks. Each half of a byte holds a number of a row: the lower one of rows 0 to 15
    of the block, the upper one of rows 16 to 31. Bytes go row by row within a number, or, where they are wide, number by
    number within a row and row by row within a GROUP. */
 void roost_pack(const uint8_t *codes, int64_t n_rows, int64_t n_numbers, int64_t is_wide, uint8_t *blocks) {
-    int64_t width = (n_numbers + 1) / 2, half = BLOCK / 2, size = n_pairs_of(n_numbers) * GROUP * BLOCK;
+    int64_t width = (n_numbers + 1) / 2, half = BLOCK / 2, size = roost_block_bytes(n_numbers, is_wide);
     memset(blocks, 0, (size_t)((n_rows + BLOCK - 1) / BLOCK * size));
     for (int64_t row = 0; row < n_rows; row++) {
         uint8_t *block = blocks + row / BLOCK * size;
@@ -89,14 +94,20 @@ void roost_pack(const uint8_t *codes, int64_t n_rows, int64_t n_numbers, int64_t
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 #define FAST __attribute__((target("avx2,fma")))
+#if defined(__clang__) || __GNUC__ >= 8
 #define WIDE __attribute__((target("avx512f,avx512bw,avx512vbmi,avx512vnni")))
+#endif
 
 int roost_is_supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 /* Whether blocks can be read that are wide. */
 int roost_is_wide(void) {
+#ifndef WIDE
+    return 0;
+#else
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
+#endif
 }
 
 FAST static inline float sum_of(__m256 v) {
@@ -181,16 +192,16 @@ static float tabulate(const Sketch *sketch, const float *numbers, uint8_t *table
     return common;
 }
 
-/* Add up the tables' steps for the rows of a block. */
-typedef void Adder(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]);
+/* Add up the tables' steps for the rows of a block, which takes as many bytes as its tables. */
+typedef void Adder(const uint8_t *block, const uint8_t *tables, int64_t n_bytes, uint16_t sums[BLOCK]);
 
-FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]) {
+FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_bytes, uint16_t sums[BLOCK]) {
     const __m256i low = _mm256_set1_epi8(15);
     __m256i all[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     __m256i odd[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int64_t i = 0; i < GROUP * n_pairs; i++) {
-        __m256i codes = _mm256_loadu_si256((const __m256i *)(block + 32 * i));
-        __m256i table = _mm256_loadu_si256((const __m256i *)(tables + 32 * i));
+    for (int64_t i = 0; i < n_bytes; i += 32) {
+        __m256i codes = _mm256_loadu_si256((const __m256i *)(block + i));
+        __m256i table = _mm256_loadu_si256((const __m256i *)(tables + i));
         __m256i found[2] = {
             _mm256_shuffle_epi8(table, _mm256_and_si256(codes, low)),
             _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(codes, 4), low)),
@@ -209,16 +220,17 @@ FAST static void add_up(const uint8_t *block, const uint8_t *tables, int64_t n_p
     }
 }
 
+#ifdef WIDE
 /* A group's four tables lie in one register, and four bytes behind one another are added to the sum of their row. */
-WIDE static void add_up_wide(const uint8_t *block, const uint8_t *tables, int64_t n_pairs, uint16_t sums[BLOCK]) {
+WIDE static void add_up_wide(const uint8_t *block, const uint8_t *tables, int64_t n_bytes, uint16_t sums[BLOCK]) {
     enum { FIRST_AND_SECOND_OR_THIRD = 0xEA };
     const __m512i low = _mm512_set1_epi8(15), ones = _mm512_set1_epi8(1), starts = _mm512_set1_epi32(0x30201000);
     __m512i lower[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     __m512i upper[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-    for (int64_t i = 0; i < n_pairs; i++)
+    for (int64_t i = 0; i < n_bytes; i += 128)
         for (int j = 0; j < 2; j++) { /* two sums in turn: each waits for its last addition */
-            __m512i codes = _mm512_loadu_si512(block + 128 * i + 64 * j);
-            __m512i table = _mm512_loadu_si512(tables + 128 * i + 64 * j);
+            __m512i codes = _mm512_loadu_si512(block + i + 64 * j);
+            __m512i table = _mm512_loadu_si512(tables + i + 64 * j);
             __m512i high = _mm512_srli_epi16(codes, 4);
             codes = _mm512_ternarylogic_epi32(codes, low, starts, FIRST_AND_SECOND_OR_THIRD);
             high = _mm512_ternarylogic_epi32(high, low, starts, FIRST_AND_SECOND_OR_THIRD);
@@ -230,6 +242,9 @@ WIDE static void add_up_wide(const uint8_t *block, const uint8_t *tables, int64_
     _mm256_storeu_si256((__m256i *)sums, first);
     _mm256_storeu_si256((__m256i *)(sums + 16), second);
 }
+#else
+#define add_up_wide add_up
+#endif
 
 /* Sort keys by their upper half, of which 16 bits are used. */
 static void sort_keys(uint64_t *keys, int64_t n, uint64_t *spare) {
@@ -287,14 +302,14 @@ FAST static int64_t list_rows(const Sketch *sketch, const uint8_t *tables, const
                               uint64_t *keys, uint64_t *spare) {
     enum { STEP = 16, RANGES = MAX_NUMBERS * 256 / STEP };
     uint16_t counts[RANGES] = {0};
-    int64_t n_keys = 0, n_near = 0, n_pairs = n_pairs_of(sketch->n_numbers);
+    int64_t n_keys = 0, n_near = 0, n_bytes = roost_block_bytes(sketch->n_numbers, sketch->is_wide);
     Adder *add = sketch->is_wide ? add_up_wide : add_up;
     uint32_t range = RANGES - 1; /* the last that is looked at; n_near keys lie in it and before it */
     for (int64_t start = 0; start < sketch->n_rows; start += BLOCK) {
         uint16_t sums[BLOCK];
         uint32_t rows = open_rows(allowed, start, sketch->n_rows);
         if (!rows) continue;
-        add(sketch->blocks + start * n_pairs * GROUP, tables, n_pairs, sums);
+        add(sketch->blocks + start / BLOCK * n_bytes, tables, n_bytes, sums);
         rows &= rows_upto(sums, range * STEP + STEP - 1);
         for (; rows; rows &= rows - 1) {
             int place = __builtin_ctz(rows);

@@ -35,7 +35,7 @@ from roost.engine.plan import (
 MAX_LISTED, MAX_NUMBERS, MAX_ROWS = 8_192, 64, 2**32
 """What `compiled_sketch.c` has room for: rows in a list, numbers of a row, rows of a sketch."""
 
-_BLOCK, _GROUP, _ROOM, _MAX_LOOKS = 32, 4, 4 * MAX_LISTED, 16
+_BLOCK, _ROOM, _MAX_LOOKS = 32, 4 * MAX_LISTED, 16
 _UNORDERED, _ALL_ROWS = -1, -2
 _METRICS = {"L2": 0, "IP": 1, "COSINE": 2}
 _POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -129,6 +129,7 @@ def _load(path: Path) -> Any:
             return None
     except (OSError, AttributeError):
         return None
+    library.roost_block_bytes.argtypes, library.roost_block_bytes.restype = (_INTEGER,) * 2, _INTEGER
     library.roost_pack.argtypes, library.roost_pack.restype = (_POINTER, *(_INTEGER,) * 3, _POINTER), None
     library.roost_scan.argtypes, library.roost_scan.restype = (_POINTER,) * 4, _INTEGER
     return library
@@ -136,7 +137,7 @@ def _load(path: Path) -> Any:
 
 LIBRARY: Any = _load(Path(__file__).with_name("_compiled_sketch.so"))
 IS_WIDE: bool = LIBRARY is not None and bool(LIBRARY.roost_is_wide())
-"""Whether the processor reads rows that are packed for registers of 512 bits, in half the time."""
+"""Whether the processor reads rows that are packed for registers of 512 bits, which is quicker."""
 if LIBRARY is None:
     logging.getLogger(__name__).info("no compiled library fits: lone queries beside writes take the longer way")
 
@@ -190,8 +191,8 @@ class CompiledSketch:
     def _hold(self, codes: Bytes, rows: IntArray | None) -> None:
         n_numbers = self._sizes[2]
         codes = np.ascontiguousarray(codes)
-        n_bytes = -(-n_numbers // (2 * _GROUP)) * _GROUP * _BLOCK
-        blocks = aligned((-(-len(codes) // _BLOCK), n_bytes), np.uint8)
+        n_blocks, n_bytes = -(-len(codes) // _BLOCK), LIBRARY.roost_block_bytes(n_numbers, IS_WIDE)
+        blocks = aligned((n_blocks, n_bytes), np.uint8)
         LIBRARY.roost_pack(codes.ctypes.data, len(codes), n_numbers, IS_WIDE, blocks.ctypes.data)
         self._held = blocks, rows
         places = (

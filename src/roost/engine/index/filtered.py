@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -46,7 +47,7 @@ from roost.engine.trace import Trace
 SIFTED_FROM = 2
 
 MAX_PLANS = 1_024
-"""Of lone queries that an index keeps, for numbers of allowed rows, parameters and the like."""
+"""How many plans of lone queries are kept for an index."""
 
 
 def search_segment(
@@ -141,7 +142,7 @@ def _search_once(
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.listed, inverse_norms)
     use = None if sketch is None else allowed.use(sketch)
     judge = None
-    if len(queries) == 1 and trace is None and not (allowed.doubt.mean or (use is not None and use.extra.mean)):
+    if len(queries) == 1 and not (allowed.doubt.mean or (use is not None and use.extra.mean)):
         task, plan, _, judge = _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
         task = task._replace(n_allowed=allowed.count, comparisons=_counting(index, k, params))
     else:
@@ -174,6 +175,9 @@ class Planned(NamedTuple):
     judge: Judge | None
 
 
+_plans: WeakKeyDictionary[VectorIndex, dict[Any, Planned]] = WeakKeyDictionary()
+
+
 def _planned_alone(
     index: VectorIndex,
     vectors: StoredVectors,
@@ -186,29 +190,38 @@ def _planned_alone(
 ) -> Planned:
     """Return how to search for one query under a filter of which nothing is known; make an excerpt where that is due.
 
-    It is planned once for all filters that keep about as many rows: to plan takes as long as to evaluate a filter.
+    It is planned once for all filters that keep about as many rows.
     """
-    sketched = None if sketch is None else (sketch.n_numbers, sketch.compiled is not None, sketch.metric)
-    has_excerpt = use is not None and use.excerpt is not None
-    counts, compares = (len(vectors), about(allowed.count), k, width), in_memory(vectors)
-    key = counts, repr(params), allowed.is_new, sketched, has_excerpt, compares
-    found: Planned | None = index.plans.get(key)
+    # Other threads may change what is known of the filter meanwhile: what is kept must be of its key alone.
+    is_new, excerpt = allowed.is_new, None if use is None else use.excerpt
+    compiles = sketch is not None and sketch.compiled is not None and in_memory(vectors)
+    n_sketched = 0 if sketch is None else sketch.n_numbers
+    about_allowed = about(allowed.count)
+    key = len(vectors), about_allowed, k, width, repr(params), is_new, excerpt is not None, n_sketched, compiles
+    plans = _plans_of(index)
+    found = plans.get(key)
     if found is None:
-        task = _task(index, vectors, 1, k, width, params, allowed, sketch, use)._replace(n_allowed=counts[1])
+        task = _task(index, vectors, 1, k, width, params, allowed, sketch)
+        task = task._replace(n_allowed=about_allowed, is_new=is_new, has_excerpt=excerpt is not None)
         plan = plan_search(task)
         saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan)
-        is_compiled = sketch is not None and sketch.compiled is not None and compares
-        by_sketch = is_compiled and plan == SCAN and plan_scan(task) is Method.SKETCH
+        by_sketch = compiles and plan == SCAN and plan_scan(task) is Method.SKETCH
         found = Planned(task._replace(comparisons=_uncounted), plan, saving_ns, Judge.of(task) if by_sketch else None)
-        if len(index.plans) >= MAX_PLANS:
-            index.plans.clear()
-        index.plans[key] = found
+        if len(plans) >= MAX_PLANS:
+            plans.clear()
+        plans[key] = found
     allowed.is_new = False
-    if use is not None and found.saving_ns:
+    if use is not None and excerpt is None and found.saving_ns:
         use.miss(allowed, found.saving_ns)
         if use.excerpt is not None:
             return _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
     return found if found.judge is None else found._replace(judge=found.judge.among(allowed.count))
+
+
+def _plans_of(index: VectorIndex) -> dict[Any, Planned]:
+    """Return the plans that are kept for an index, which they do not keep."""
+    found = _plans.get(index)
+    return _plans.setdefault(index, {}) if found is None else found
 
 
 def _task(
@@ -220,8 +233,8 @@ def _task(
     params: Mapping[str, Any],
     allowed: Allowed,
     sketch: Sketch | None,
-    use: SketchUse | None,
 ) -> Task:
+    """Return what the counts say, of a filter of which nothing is known."""
     return Task(
         len(vectors),
         allowed.count,
@@ -233,10 +246,7 @@ def _task(
         n_threads(),
         is_rough=index.compresses and index.n_refined(1, {}) > 1,
         n_sketched=0 if sketch is None else sketch.n_numbers,
-        has_excerpt=use is not None and use.excerpt is not None,
-        is_new=allowed.is_new,
         skips_blocks=sketch is not None and sketch.compiled is not None and n_queries == 1 and in_memory(vectors),
-        sketch_extra=0.0 if use is None else use.extra.mean,
     )
 
 
@@ -252,7 +262,9 @@ def _planned(
     use: SketchUse | None,
 ) -> tuple[Task, Plan]:
     """Return what the counts say of a search under a filter, and how to do it; make an excerpt where that is due."""
-    task = _task(index, vectors, n_queries, k, width, params, allowed, sketch, use)
+    task = _task(index, vectors, n_queries, k, width, params, allowed, sketch)._replace(is_new=allowed.is_new)
+    if use is not None:
+        task = task._replace(has_excerpt=use.excerpt is not None, sketch_extra=use.extra.mean)
     plan = plan_search(task, allowed.doubt.mean)
     saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan, allowed.doubt.mean)
     allowed.is_new = False
