@@ -291,20 +291,20 @@ def test_an_index_keeps_no_more_plans_than_it_may(monkeypatch: pytest.MonkeyPatc
 def test_what_is_learnt_of_a_filter_meanwhile_is_not_kept_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """As another thread that searches under the same filter may change what is known, while this one plans."""
     index, sketch = FaissHnsw.build(VECTORS, "L2", {"M": 16, "efConstruction": 100}), Sketch.build(VECTORS, "L2")
-    mask, plan_task = np.random.default_rng(9).random(N_ROWS) < 0.5, filtered._task
+    mask, plan_task = np.random.default_rng(9).random(N_ROWS) < 0.5, filtered._Asked.task
     asked = (index, VECTORS, QUERIES[:1], K, "L2")
     search_segment(*asked, Allowed(mask), {"ef": 32}, sketch=sketch)
     undisturbed = dict(filtered._plans_of(index))
     filtered._plans_of(index).clear()
     disturbed = Allowed(mask)
 
-    def changed(*given: Any) -> Task:
+    def changed(self: filtered._Asked, n_queries: int) -> Task:
         disturbed.is_new = False
         disturbed.use(sketch).extra.mean = 5.0
         sketch.lend(disturbed.rows, disturbed.use(sketch))
-        return plan_task(*given)
+        return plan_task(self, n_queries)
 
-    monkeypatch.setattr(filtered, "_task", changed)
+    monkeypatch.setattr(filtered._Asked, "task", changed)
     search_segment(*asked, disturbed, {"ef": 32}, sketch=sketch)
     kept = filtered._plans_of(index)
     assert undisturbed and {key: kept[key][:3] for key in undisturbed} == {

@@ -141,12 +141,12 @@ def _search_once(
             trace.note("exact", len(queries), n_compared, "no index covers the rows")
         return exact_search(vectors, queries, k, metric, None if allowed is None else allowed.listed, inverse_norms)
     use = None if sketch is None else allowed.use(sketch)
-    judge = None
+    asked, judge = _Asked(index, vectors, k, width, params, allowed, sketch, use), None
     if len(queries) == 1 and not (allowed.doubt.mean or (use is not None and use.extra.mean)):
-        task, plan, _, judge = _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
-        task = task._replace(n_allowed=allowed.count, comparisons=_counting(index, k, params))
+        task, plan, _, judge = _planned_alone(asked)
+        task = task._replace(n_allowed=allowed.count, comparisons=asked.comparisons)
     else:
-        task, plan = _planned(index, vectors, len(queries), k, width, params, allowed, sketch, use)
+        task, plan = _planned(asked, len(queries))
     if trace is not None and plan != SCAN:
         trace.note_plan(plan, task, "the cheapest plan")
     if plan.method is Method.BITMAP:
@@ -158,6 +158,50 @@ def _search_once(
     if use is not None:
         use.extra.fade()
     return _traverse(index, queries, task, plan, allowed, scan, params)
+
+
+class _Asked(NamedTuple):
+    """A search of an index under a filter, as far as its plan depends on it.
+
+    Attributes:
+        width: that the search has without a filter.
+        use: what is known of the sketch under the filter; None without a sketch.
+    """
+
+    index: VectorIndex
+    vectors: StoredVectors
+    k: int
+    width: int
+    params: Mapping[str, Any]
+    allowed: Allowed
+    sketch: Sketch | None
+    use: SketchUse | None
+
+    @property
+    def comparisons(self) -> Callable[[int], int]:
+        """`VectorIndex.comparisons` of a width."""
+        return partial(self.index.comparisons, k=self.k, params=self.params)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether one query can be answered by a compiled sketch."""
+        return self.sketch is not None and self.sketch.compiled is not None and in_memory(self.vectors)
+
+    def task(self, n_queries: int) -> Task:
+        """Return what the counts say, of a filter of which nothing is known."""
+        return Task(
+            len(self.vectors),
+            self.allowed.count,
+            self.vectors.shape[1],
+            self.k,
+            self.width,
+            self.comparisons,
+            n_queries,
+            n_threads(),
+            is_rough=self.index.compresses and self.index.n_refined(1, {}) > 1,
+            n_sketched=0 if self.sketch is None else self.sketch.n_numbers,
+            skips_blocks=n_queries == 1 and self.is_compiled,
+        )
 
 
 class Planned(NamedTuple):
@@ -178,34 +222,25 @@ class Planned(NamedTuple):
 _plans: WeakKeyDictionary[VectorIndex, dict[Any, Planned]] = WeakKeyDictionary()
 
 
-def _planned_alone(
-    index: VectorIndex,
-    vectors: StoredVectors,
-    k: int,
-    width: int,
-    params: Mapping[str, Any],
-    allowed: Allowed,
-    sketch: Sketch | None,
-    use: SketchUse | None,
-) -> Planned:
+def _planned_alone(asked: _Asked) -> Planned:
     """Return how to search for one query under a filter of which nothing is known; make an excerpt where that is due.
 
     It is planned once for all filters that keep about as many rows.
     """
+    allowed, use = asked.allowed, asked.use
     # Other threads may change what is known of the filter meanwhile: what is kept must be of its key alone.
     is_new, excerpt = allowed.is_new, None if use is None else use.excerpt
-    compiles = sketch is not None and sketch.compiled is not None and in_memory(vectors)
-    n_sketched = 0 if sketch is None else sketch.n_numbers
-    about_allowed = about(allowed.count)
-    key = len(vectors), about_allowed, k, width, repr(params), is_new, excerpt is not None, n_sketched, compiles
-    plans = _plans_of(index)
+    n_rows, about_allowed = len(asked.vectors), about(allowed.count)
+    n_sketched, is_compiled = 0 if asked.sketch is None else asked.sketch.n_numbers, asked.is_compiled
+    counts = n_rows, about_allowed, asked.k, asked.width, n_sketched
+    key = counts, repr(asked.params), is_new, excerpt is not None, is_compiled
+    plans = _plans_of(asked.index)
     found = plans.get(key)
     if found is None:
-        task = _task(index, vectors, 1, k, width, params, allowed, sketch)
-        task = task._replace(n_allowed=about_allowed, is_new=is_new, has_excerpt=excerpt is not None)
+        task = asked.task(1)._replace(n_allowed=about_allowed, is_new=is_new, has_excerpt=excerpt is not None)
         plan = plan_search(task)
         saving_ns = 0.0 if use is None else excerpt_saving_ns(task, plan)
-        by_sketch = compiles and plan == SCAN and plan_scan(task) is Method.SKETCH
+        by_sketch = is_compiled and plan == SCAN and plan_scan(task) is Method.SKETCH
         found = Planned(task._replace(comparisons=_uncounted), plan, saving_ns, Judge.of(task) if by_sketch else None)
         if len(plans) >= MAX_PLANS:
             plans.clear()
@@ -214,7 +249,7 @@ def _planned_alone(
     if use is not None and excerpt is None and found.saving_ns:
         use.miss(allowed, found.saving_ns)
         if use.excerpt is not None:
-            return _planned_alone(index, vectors, k, width, params, allowed, sketch, use)
+            return _planned_alone(asked)
     return found if found.judge is None else found._replace(judge=found.judge.among(allowed.count))
 
 
@@ -224,45 +259,10 @@ def _plans_of(index: VectorIndex) -> dict[Any, Planned]:
     return _plans.setdefault(index, {}) if found is None else found
 
 
-def _task(
-    index: VectorIndex,
-    vectors: StoredVectors,
-    n_queries: int,
-    k: int,
-    width: int,
-    params: Mapping[str, Any],
-    allowed: Allowed,
-    sketch: Sketch | None,
-) -> Task:
-    """Return what the counts say, of a filter of which nothing is known."""
-    return Task(
-        len(vectors),
-        allowed.count,
-        vectors.shape[1],
-        k,
-        width,
-        _counting(index, k, params),
-        n_queries,
-        n_threads(),
-        is_rough=index.compresses and index.n_refined(1, {}) > 1,
-        n_sketched=0 if sketch is None else sketch.n_numbers,
-        skips_blocks=sketch is not None and sketch.compiled is not None and n_queries == 1 and in_memory(vectors),
-    )
-
-
-def _planned(
-    index: VectorIndex,
-    vectors: StoredVectors,
-    n_queries: int,
-    k: int,
-    width: int,
-    params: Mapping[str, Any],
-    allowed: Allowed,
-    sketch: Sketch | None,
-    use: SketchUse | None,
-) -> tuple[Task, Plan]:
+def _planned(asked: _Asked, n_queries: int) -> tuple[Task, Plan]:
     """Return what the counts say of a search under a filter, and how to do it; make an excerpt where that is due."""
-    task = _task(index, vectors, n_queries, k, width, params, allowed, sketch)._replace(is_new=allowed.is_new)
+    allowed, use = asked.allowed, asked.use
+    task = asked.task(n_queries)._replace(is_new=allowed.is_new)
     if use is not None:
         task = task._replace(has_excerpt=use.excerpt is not None, sketch_extra=use.extra.mean)
     plan = plan_search(task, allowed.doubt.mean)
@@ -274,10 +274,6 @@ def _planned(
             task = task._replace(has_excerpt=True)
             plan = plan_search(task, allowed.doubt.mean)
     return task, plan
-
-
-def _counting(index: VectorIndex, k: int, params: Mapping[str, Any]) -> Callable[[int], int]:
-    return partial(index.comparisons, k=k, params=params)
 
 
 def _uncounted(width: int) -> int:
