@@ -168,7 +168,7 @@ class _Asked(NamedTuple):
         use: what is known of the sketch under the filter; None without a sketch.
     """
 
-    index: VectorIndex
+    searched: VectorIndex
     vectors: StoredVectors
     k: int
     width: int
@@ -180,7 +180,7 @@ class _Asked(NamedTuple):
     @property
     def comparisons(self) -> Callable[[int], int]:
         """`VectorIndex.comparisons` of a width."""
-        return partial(self.index.comparisons, k=self.k, params=self.params)
+        return partial(self.searched.comparisons, k=self.k, params=self.params)
 
     @property
     def is_compiled(self) -> bool:
@@ -198,7 +198,7 @@ class _Asked(NamedTuple):
             self.comparisons,
             n_queries,
             n_threads(),
-            is_rough=self.index.compresses and self.index.n_refined(1, {}) > 1,
+            is_rough=self.searched.compresses and self.searched.n_refined(1, {}) > 1,
             n_sketched=0 if self.sketch is None else self.sketch.n_numbers,
             skips_blocks=n_queries == 1 and self.is_compiled,
         )
@@ -234,7 +234,7 @@ def _planned_alone(asked: _Asked) -> Planned:
     n_sketched, is_compiled = 0 if asked.sketch is None else asked.sketch.n_numbers, asked.is_compiled
     counts = n_rows, about_allowed, asked.k, asked.width, n_sketched
     key = counts, repr(asked.params), is_new, excerpt is not None, is_compiled
-    plans = _plans_of(asked.index)
+    plans = _plans_of(asked.searched)
     found = plans.get(key)
     if found is None:
         task = asked.task(1)._replace(n_allowed=about_allowed, is_new=is_new, has_excerpt=excerpt is not None)
