@@ -279,6 +279,21 @@ def test_a_plan_is_of_its_search_parameters_and_keeps_no_index(monkeypatch: pyte
     assert used() is None, "a plan kept the index"
 
 
+def test_an_index_that_cannot_be_hashed_is_searched_under_a_filter() -> None:
+    """As one of a third party that is a dataclass, whose instances are compared by what they hold."""
+
+    class Compared(FaissHnsw):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("indexes are not compared")
+
+    index, allowed = Compared.build(VECTORS, "L2", {"M": 8, "efConstruction": 40}), Allowed(np.arange(N_ROWS) % 3 == 0)
+    for _ in range(3):
+        found = search_segment(index, VECTORS, QUERIES[:1], K, "L2", allowed, {"ef": 32})
+        assert allowed.mask[found.ids].all()
+
+
 def test_an_index_keeps_no_more_plans_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filtered, "MAX_PLANS", 3)
     index = FaissHnsw.build(VECTORS, "L2", {"M": 8, "efConstruction": 40})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -194,6 +195,11 @@ class VectorIndex(ABC):
     def loaded_bytes(cls, file_bytes: int, n_rows: int, dim: int, params: Mapping[str, Any]) -> int:
         """Return what an index takes when it is loaded; a type that maps its file takes no more than that."""
         return file_bytes
+
+    @cached_property
+    def memo(self) -> dict[Any, Any]:
+        """What those who search the index remember of it. It goes with the index, so it must not hold it."""
+        return {}
 
     def comparisons(self, width: int, k: int, params: Mapping[str, Any]) -> int:
         """Return about how many rows a filtered search of that width compares with one query, in full rows' worth.

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -219,9 +218,6 @@ class Planned(NamedTuple):
     judge: Judge | None
 
 
-_plans: WeakKeyDictionary[VectorIndex, dict[Any, Planned]] = WeakKeyDictionary()
-
-
 def _planned_alone(asked: _Asked) -> Planned:
     """Return how to search for one query under a filter of which nothing is known; make an excerpt where that is due.
 
@@ -254,9 +250,9 @@ def _planned_alone(asked: _Asked) -> Planned:
 
 
 def _plans_of(index: VectorIndex) -> dict[Any, Planned]:
-    """Return the plans that are kept for an index, which they do not keep."""
-    found = _plans.get(index)
-    return _plans.setdefault(index, {}) if found is None else found
+    """Return the plans that are kept with an index."""
+    found: dict[Any, Planned] | None = index.memo.get("plans")
+    return index.memo.setdefault("plans", {}) if found is None else found
 
 
 def _planned(asked: _Asked, n_queries: int) -> tuple[Task, Plan]:
